@@ -1,0 +1,1 @@
+"""Pure logic: no I/O and no clock; the present is passed in."""

@@ -1,0 +1,152 @@
+"""What happens, as frozen and typed values.
+
+A datum flows one way: the kernel submits a `Transition`, the tracker turns it into an outcome
+(`Begun`, `Established` or `Failure`), incidents turn failures into notifications. Everything here
+is decoded once, at the edge (`kernel/stream.py`), and never changed afterwards. They are
+NamedTuples because one is made per record: they cost a third of a frozen dataclass.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from tcp_trace.core.reasons import Reason
+
+
+class State(IntEnum):
+    """TCP states as the kernel numbers them (`include/net/tcp_states.h`)."""
+
+    ESTABLISHED = 1
+    SYN_SENT = 2
+    SYN_RECV = 3
+    FIN_WAIT1 = 4
+    FIN_WAIT2 = 5
+    TIME_WAIT = 6
+    CLOSE = 7
+    CLOSE_WAIT = 8
+    LAST_ACK = 9
+    LISTEN = 10
+    CLOSING = 11
+    NEW_SYN_RECV = 12
+
+
+class Moment(NamedTuple):
+    """The present, passed into the core by whoever has a clock.
+
+    `mono` (seconds, CLOCK_MONOTONIC) is for deadlines and durations, which must not jump;
+    `wall` (seconds since the epoch) is for what people read and what outlives a restart.
+    """
+
+    mono: float
+    wall: float
+
+
+class Destination(NamedTuple):
+    """Where a connect goes.
+
+    `address` is the canonical text of an IPv4 or IPv6 address; a v4-mapped one is IPv4.
+    `netns` is the inode of the network namespace for loopback addresses, which mean another
+    place in every namespace, and 0 for all others.
+    """
+
+    address: str
+    port: int
+    netns: int = 0
+
+    def __str__(self) -> str:
+        """`10.0.0.5:5432` or `[2001:db8::1]:443`."""
+        if ":" in self.address:
+            return f"[{self.address}]:{self.port}"
+        return f"{self.address}:{self.port}"
+
+
+class Process(NamedTuple):
+    """Who made an attempt, taken at SYN_SENT, in that process's own context.
+
+    `comm` is chosen by the process (`prctl(PR_SET_NAME)`): untrusted text of up to 15 bytes,
+    decoded with undecodable bytes and control characters escaped. `netns` is an inode number.
+    """
+
+    pid: int
+    comm: str
+    uid: int
+    cgroup_id: int
+    netns: int
+
+
+class Transition(NamedTuple):
+    """One change of a socket's state, as the kernel submitted it.
+
+    `skaddr` with `start_ns` identifies an attempt: a reused socket address is a new attempt.
+    `start_ns` is 0 and `process` None where the kernel has no entry for the attempt: it began
+    before the service, or its entry was evicted. Times are nanoseconds of CLOCK_MONOTONIC,
+    `wall` is seconds since the epoch. `errno` is `sk_err`, `soft_errno` is `sk_err_soft`, each 0
+    for none; `retransmits` counts the SYNs sent after the first.
+    """
+
+    skaddr: int
+    start_ns: int
+    timestamp_ns: int
+    wall: float
+    oldstate: int
+    newstate: int
+    destination: Destination
+    local_address: str
+    local_port: int
+    process: Process | None
+    errno: int
+    soft_errno: int
+    retransmits: int
+
+
+class Begun(NamedTuple):
+    """An attempt began: its socket went to SYN_SENT."""
+
+    transition: Transition
+
+
+class Established(NamedTuple):
+    """An attempt succeeded, `elapsed` seconds after its SYN_SENT (None where unknown)."""
+
+    transition: Transition
+    elapsed: float | None
+
+
+class Failure(NamedTuple):
+    """An attempt ended without ever being established.
+
+    `elapsed` is in seconds and None where the beginning was not seen, `syns` the number of SYNs
+    sent, `wall` when it ended in seconds since the epoch, `process` None where the maker is
+    not known: it is never guessed.
+    """
+
+    destination: Destination
+    reason: Reason
+    errno: int
+    local_port: int
+    process: Process | None
+    elapsed: float | None
+    syns: int
+    wall: float
+
+
+Outcome = Begun | Established | Failure
+
+
+class Counters(NamedTuple):
+    """What the kernel counted for one destination since it was first seen.
+
+    `last_established_ns` is CLOCK_MONOTONIC, 0 for never. `latency_sum_ns` is the sum over
+    established attempts of the time from SYN_SENT to ESTABLISHED, `latency_log2_us[i]` how many
+    of them took from 2**i to 2**(i+1) microseconds (the first slot includes shorter ones, the
+    last longer ones).
+    """
+
+    attempts: int
+    established: int
+    failed: int
+    last_established_ns: int
+    latency_sum_ns: int
+    latency_log2_us: tuple[int, ...]

@@ -1,0 +1,99 @@
+"""Why an attempt failed: one closed set, and the one place that decides it.
+
+To add a reason: give it a member here with its two sentences, and let `classify` return it.
+The kernel's side of each case was measured: which errno `sk_err` holds at the moment a socket in
+SYN_SENT is closed.
+"""
+
+from __future__ import annotations
+
+import errno
+from enum import Enum
+
+
+class Reason(Enum):
+    """A reason: the value is its name in logs; `summary` and `check_first` are for people."""
+
+    REFUSED = "refused"
+    TIMED_OUT = "timed_out"
+    CANCELLED = "cancelled"
+    HOST_UNREACHABLE = "host_unreachable"
+    NETWORK_UNREACHABLE = "network_unreachable"
+    NOT_PERMITTED = "not_permitted"
+    NO_LOCAL_PORT = "no_local_port"
+    RESET = "reset"
+    OTHER = "other"
+
+    @property
+    def summary(self) -> str:
+        """What happened, in a few words that end a sentence."""
+        return _WORDS[self][0]
+
+    @property
+    def check_first(self) -> str:
+        """What the reader should look at first."""
+        return _WORDS[self][1]
+
+
+_WORDS: dict[Reason, tuple[str, str]] = {
+    Reason.REFUSED: (
+        "connection refused",
+        "Is the service running and listening on that port? A firewall may also reject.",
+    ),
+    Reason.TIMED_OUT: (
+        "timed out: no answer to any SYN",
+        "A firewall that drops, a host that is down, or a wrong route.",
+    ),
+    Reason.CANCELLED: (
+        "given up by the application before any answer",
+        "A firewall that drops, or a connect timeout in the application that is too short.",
+    ),
+    Reason.HOST_UNREACHABLE: (
+        "host unreachable",
+        "Is the host up? A router or firewall on the way answered for it.",
+    ),
+    Reason.NETWORK_UNREACHABLE: (
+        "network unreachable",
+        "Is there a route to that network (ip route get ADDRESS)?",
+    ),
+    Reason.NOT_PERMITTED: (
+        "not permitted by this host",
+        "A local firewall rule or security policy rejects the connect.",
+    ),
+    Reason.NO_LOCAL_PORT: (
+        "no free local port",
+        "Ephemeral ports are used up: ss -s; net.ipv4.ip_local_port_range; connection reuse.",
+    ),
+    Reason.RESET: (
+        "reset by the peer during the handshake",
+        "A middlebox or an overloaded peer resets connections.",
+    ),
+    Reason.OTHER: ("failed", "See the errno."),
+}
+
+_BY_ERRNO: dict[int, Reason] = {
+    errno.ECONNREFUSED: Reason.REFUSED,
+    errno.ETIMEDOUT: Reason.TIMED_OUT,
+    errno.EHOSTUNREACH: Reason.HOST_UNREACHABLE,
+    errno.ENETUNREACH: Reason.NETWORK_UNREACHABLE,
+    errno.EACCES: Reason.NOT_PERMITTED,
+    errno.EPERM: Reason.NOT_PERMITTED,
+    errno.EADDRNOTAVAIL: Reason.NO_LOCAL_PORT,
+    errno.ECONNRESET: Reason.RESET,
+}
+
+
+def classify(sk_err: int, local_port: int) -> Reason:
+    """Return the reason of a SYN_SENT socket closed with this `sk_err` and local port.
+
+    An error of 0 means that nobody told the socket of an error: either the kernel found no free
+    local port (then the port is still 0), or the application closed it before any answer came.
+    """
+    if sk_err == 0:
+        return Reason.CANCELLED if local_port else Reason.NO_LOCAL_PORT
+    return _BY_ERRNO.get(sk_err, Reason.OTHER)
+
+
+def errno_name(number: int) -> str:
+    """Return `ECONNREFUSED` for 111; the bare number in words where it has no name."""
+    return errno.errorcode.get(number, f"errno {number}")

@@ -1,0 +1,1 @@
+"""From the kernel to a Transition: layout, program, hand-over, stream."""

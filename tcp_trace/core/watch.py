@@ -1,0 +1,85 @@
+"""What to watch: `DEST_IP` as rules that the kernel's filter can hold.
+
+A rule is a network and a port. IPv4 is kept in its v4-mapped form (`::ffff:0:0/96`), so that one
+longest-prefix map serves both families and a v4-mapped socket is IPv4 without a special case.
+"""
+
+from __future__ import annotations
+
+from ipaddress import IPv6Network, ip_network
+from typing import NamedTuple
+
+ANY_PORT = 0
+
+_V4_MAPPED = 0xFFFF << 32
+
+
+class Rule(NamedTuple):
+    """Connects to an address in `network` on `port` (`ANY_PORT` for all) are watched."""
+
+    network: IPv6Network
+    port: int
+
+    def __str__(self) -> str:
+        """The rule as it would be written in `DEST_IP`."""
+        mapped = self.network.network_address.ipv4_mapped
+        if mapped is not None and self.network.prefixlen >= 96:
+            text = str(ip_network((int(mapped), self.network.prefixlen - 96))).removesuffix("/32")
+        else:
+            address, _, prefix = str(self.network).partition("/")
+            text = f"[{address}]" + (f"/{prefix}" if prefix != "128" else "")
+        return f"{text}:{self.port}" if self.port else text
+
+
+EVERYTHING = Rule(IPv6Network("::/0"), ANY_PORT)
+
+
+def parse_rules(text: str) -> tuple[Rule, ...]:
+    """Parse a comma-separated list of addresses and networks, each optionally with a port.
+
+    `10.0.0.0/8`, `172.217.161.228:443`, `2001:db8::/32`, `[2001:db8::]/32`, `[2001:db8::1]:443`
+    and `[2001:db8::]/32:443` are understood. Empty text means every destination. Raises
+    ValueError with one sentence that names the item and shows how to write it.
+    """
+    items = [item.strip() for item in text.split(",")]
+    if not any(items):
+        return (EVERYTHING,)
+    return tuple(dict.fromkeys(_parse_rule(item) for item in items if item))
+
+
+def _parse_rule(item: str) -> Rule:
+    text, port = _split_port(item)
+    try:
+        network = ip_network(text)
+    except ValueError as error:
+        raise ValueError(f"'{item}': {_explain(text, error)}") from None
+    if network.version == 4:
+        mapped = _V4_MAPPED | int(network.network_address)
+        return Rule(IPv6Network((mapped, network.prefixlen + 96)), port)
+    return Rule(network, port)
+
+
+def _split_port(item: str) -> tuple[str, int]:
+    """Split `[2001:db8::]/32:443` into `2001:db8::/32` and 443, `ANY_PORT` where it has none."""
+    if item.startswith("[") and "]" in item:
+        address, _, rest = item[1:].partition("]")
+        prefix, colon, port = rest.partition(":")
+        text = address + prefix
+    elif item.count(":") == 1:
+        text, colon, port = item.partition(":")
+    else:
+        return item, ANY_PORT
+    if not colon:
+        return text, ANY_PORT
+    if not (port.isascii() and port.isdigit() and 0 < int(port) <= 65535):
+        raise ValueError(f"'{item}': the port must be a number from 1 to 65535")
+    return text, int(port)
+
+
+def _explain(text: str, error: ValueError) -> str:
+    if "host bits set" in str(error):
+        return f"has host bits set; did you mean {ip_network(text, strict=False)}?"
+    return (
+        "is no address or network; write it like 10.0.0.0/8, 192.0.2.7:443, "
+        "2001:db8::/32 or [2001:db8::1]:443"
+    )

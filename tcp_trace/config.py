@@ -1,0 +1,196 @@
+"""The configuration, read in one place, every error told at once.
+
+A variable comes from the process environment, else from the env file, else from its default; an
+empty value is as good as none. The webhook comes from the first of
+
+1. `SLACK_URL` in the process environment,
+2. `SLACK_URL` in the env file,
+3. the file that `SLACK_URL_FILE` names,
+4. the systemd credential `slack_url` (`LoadCredential=slack_url:/path`).
+
+The env file is read here by python-dotenv and not by systemd's `EnvironmentFile=`, so that a reload
+sees a changed file. `${X}` in it is not expanded.
+"""
+
+from __future__ import annotations
+
+import difflib
+import io
+import socket
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dotenv.parser import parse_stream
+
+from tcp_trace.core.watch import Rule, parse_rules
+from tcp_trace.values import Events, Hook, LogFormat, LogLevel, Secret, Threshold
+from tcp_trace.variables import VARIABLES, Variable
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = [
+    "ConfigError",
+    "Events",
+    "Hook",
+    "LogFormat",
+    "LogLevel",
+    "Rule",
+    "Secret",
+    "Settings",
+    "Threshold",
+    "load",
+]
+
+CREDENTIAL = "slack_url"
+
+
+class ConfigError(Exception):
+    """The configuration cannot be used. `errors` are sentences, none of which holds a secret."""
+
+    def __init__(self, errors: list[str]) -> None:
+        super().__init__("\n".join(errors))
+        self.errors = errors
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Settings:
+    """Everything that can be configured, validated. Durations are seconds.
+
+    `slack_url` is None where no webhook is set: failures are then only logged. `warnings` are
+    sentences for the log: the configuration works, but probably not as meant.
+    """
+
+    slack_url: Secret | None
+    dest_ip: tuple[Rule, ...]
+    events: Events
+    hook: Hook
+    perf_pages: int
+    alert_interval: float
+    alert_after: Threshold
+    alert_repeat: float
+    resolve_after: float
+    log_format: LogFormat
+    log_level: LogLevel
+    state_dir: Path
+    service_user: str
+    host_name: str
+    warnings: tuple[str, ...] = field(default=(), compare=False)
+
+
+def load(environ: Mapping[str, str], env_file: Path | None) -> Settings:
+    """Return the settings of a process environment and an env file.
+
+    Raises ConfigError with all errors: an unreadable file, unknown variables in the file (the
+    environment has many that are none of ours), values that cannot be parsed.
+    """
+    errors: list[str] = []
+    warnings: list[str] = []
+    from_file = _read_env_file(env_file, errors) if env_file else {}
+    given = {**_from_host(environ), **from_file, **{k: v for k, v in environ.items() if v}}
+    given["SLACK_URL"] = _find_webhook(environ, from_file, errors, warnings)
+    if env_file and from_file.get("SLACK_URL"):
+        _warn_if_public(env_file, warnings)
+    parsed = {item.name.lower(): _parse(item, given, errors) for item in VARIABLES}
+    if errors:
+        raise ConfigError(errors)
+    del parsed["slack_url_file"]
+    return Settings(**parsed, warnings=tuple(warnings))
+
+
+def _from_host(environ: Mapping[str, str]) -> dict[str, str]:
+    """Return the defaults that depend on where the service runs."""
+    state = environ.get("STATE_DIRECTORY", "").split(":")[0]
+    return {"HOST_NAME": socket.gethostname(), **({"STATE_DIR": state} if state else {})}
+
+
+def _parse(item: Variable, given: Mapping[str, str], errors: list[str]) -> Any:  # noqa: ANN401
+    text = given.get(item.name, "").strip() or item.default
+    if not text and item.parse is not parse_rules:
+        return None
+    try:
+        return item.parse(text)
+    except ValueError as error:
+        shown = "" if item.secret else "=" + (text if text.isprintable() else ascii(text))
+        errors.append(f"{item.name}{shown}: {error}")
+        return None
+
+
+def _read_env_file(path: Path, errors: list[str]) -> dict[str, str]:
+    """Return the variables set in an env file; what is wrong with it goes to `errors`."""
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        errors.append(f"{path}: cannot be read ({error.strerror}); see --env-file")
+        return {}
+    except UnicodeDecodeError:
+        errors.append(f"{path}: is not text in UTF-8")
+        return {}
+    found: dict[str, str] = {}
+    for binding in parse_stream(io.StringIO(text)):
+        where = f"{path}, line {binding.original.line}"
+        if binding.error or (binding.key is not None and binding.value is None):
+            errors.append(f"{where}: not understood; write NAME=value")
+        elif binding.key is not None and binding.value is not None:
+            found[binding.key] = binding.value
+            _refuse_unknown(binding.key, where, errors)
+    return {name: value for name, value in found.items() if value}
+
+
+def _refuse_unknown(name: str, where: str, errors: list[str]) -> None:
+    known = [item.name for item in VARIABLES]
+    if name in known:
+        return
+    near = difflib.get_close_matches(name.upper(), known, n=1, cutoff=0.6)
+    hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(known)}"
+    # A name can be a pasted secret (https://...=): what is no plain name is not repeated.
+    shown = name if name.isidentifier() and len(name) <= 64 else "a name that is no plain word"
+    errors.append(f"{where}: {shown} is unknown; {hint}")
+
+
+def _find_webhook(
+    environ: Mapping[str, str],
+    from_file: Mapping[str, str],
+    errors: list[str],
+    warnings: list[str],
+) -> str:
+    """Return the text of the webhook from the first source that has one, else an empty text."""
+    sources: dict[str, str] = {
+        "SLACK_URL": environ.get("SLACK_URL") or from_file.get("SLACK_URL", "")
+    }
+    named = environ.get("SLACK_URL_FILE") or from_file.get("SLACK_URL_FILE", "")
+    if named:
+        sources["SLACK_URL_FILE"] = _read_webhook(Path(named), "SLACK_URL_FILE", errors)
+        _warn_if_public(Path(named), warnings)
+    if directory := environ.get("CREDENTIALS_DIRECTORY"):
+        path = Path(directory, CREDENTIAL)
+        if path.exists():
+            sources["the credential"] = _read_webhook(path, "the credential slack_url", errors)
+    used = [source for source, text in sources.items() if text]
+    if len(used) > 1:
+        warnings.append(f"the webhook is set by {' and by '.join(used)}; {used[0]} is used")
+    return sources[used[0]] if used else ""
+
+
+def _read_webhook(path: Path, source: str, errors: list[str]) -> str:
+    try:
+        text = path.read_text(encoding="utf-8").strip()
+    except OSError as error:
+        errors.append(f"{source}={path}: cannot be read ({error.strerror})")
+        return ""
+    except UnicodeDecodeError:
+        errors.append(f"{source}={path}: is not text in UTF-8")
+        return ""
+    if not text:
+        errors.append(f"{source}={path}: is empty; put the webhook's URL into it")
+    return text
+
+
+def _warn_if_public(path: Path, warnings: list[str]) -> None:
+    try:
+        public = path.stat().st_mode & 0o007
+    except OSError:
+        return  # that it cannot be read is told elsewhere
+    if public:
+        warnings.append(f"{path} holds the webhook and every user can read it: chmod o= {path}")

@@ -1,0 +1,176 @@
+"""What a variable of the configuration may hold: types, and the parsers from text to them.
+
+A parser raises `ValueError` with a clause that completes "NAME=value: ...", and says what to
+write instead.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from urllib.parse import urlsplit
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+class Secret:
+    """A text that must not be seen: it prints as `<secret>`, whoever formats it and how."""
+
+    __slots__ = ("_value",)
+
+    def __init__(self, value: str) -> None:
+        self._value = value
+
+    def reveal(self) -> str:
+        """Return the secret itself, for the one place that must use it."""
+        return self._value
+
+    def __repr__(self) -> str:
+        return "<secret>"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Secret) and self._value == other._value
+
+    def __hash__(self) -> int:
+        return hash(self._value)
+
+
+class Events(Enum):
+    """What the kernel submits to user space."""
+
+    FAILURES = "failures"
+    ATTEMPTS = "attempts"
+    ALL = "all"
+
+
+class Hook(Enum):
+    """Where in the kernel the program is attached."""
+
+    AUTO = "auto"
+    KPROBE = "kprobe"
+    TRACEPOINT = "tracepoint"
+
+
+class LogFormat(Enum):
+    """How a log line is written."""
+
+    JSON = "json"
+    TEXT = "text"
+
+
+class LogLevel(Enum):
+    """The least important level that is written."""
+
+    DEBUG = "debug"
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+
+
+class Threshold(NamedTuple):
+    """So many `failures` within `window` seconds."""
+
+    failures: int
+    window: float
+
+
+EnumT = TypeVar("EnumT", bound=Enum)
+
+_SECONDS = {"": 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h|d|)")
+_LONGEST = 365 * 86400.0
+_DEFAULT_WINDOW = 60.0
+
+
+def choice(kind: type[EnumT]) -> Callable[[str], EnumT]:
+    """Return a parser of one of the values of `kind`, in upper or lower case."""
+
+    def parse(text: str) -> EnumT:
+        try:
+            return kind(text.lower())
+        except ValueError:
+            allowed = ", ".join(str(member.value) for member in kind)
+            raise ValueError(f"not one of the choices; write one of {allowed}") from None
+
+    return parse
+
+
+def duration(text: str) -> float:
+    """Return seconds; between 1 second and 365 days."""
+    match = _DURATION.fullmatch(text.lower())
+    if match is None:
+        raise ValueError("not a duration; write it like 30s, 5m or 4h")
+    seconds = float(match[1]) * _SECONDS[match[2]]
+    if not 1.0 <= seconds <= _LONGEST:
+        raise ValueError("out of range; write a duration from 1s to 365d")
+    return seconds
+
+
+def threshold(text: str) -> Threshold:
+    """Return the threshold `3/60s` (three failures within a minute) or `3` (the same)."""
+    count, slash, window = (part.strip() for part in text.partition("/"))
+    if not re.fullmatch(r"[0-9]{1,6}", count) or int(count) == 0:
+        raise ValueError("not a number of failures; write it like 1 or 3/60s")
+    return Threshold(int(count), duration(window) if slash else _DEFAULT_WINDOW)
+
+
+def perf_pages(text: str) -> int:
+    """Return the pages of one CPU's perf buffer, a power of two as the kernel demands."""
+    pages = int(text) if re.fullmatch(r"[0-9]{1,5}", text) else 0
+    if not 8 <= pages <= 4096 or pages & (pages - 1):
+        raise ValueError("not a power of two from 8 to 4096; write for example 128")
+    return pages
+
+
+def user_name(text: str) -> str:
+    """Return the name of a user; whether it exists is for `tcp-trace check` to say."""
+    if not re.fullmatch(r"[a-z_][a-z0-9_-]{0,30}\$?", text):
+        raise ValueError("not the name of a user; write for example tcp-trace")
+    return text
+
+
+def host_name(text: str) -> str:
+    """Return a name of this host for people: any printable text of up to 255 characters."""
+    if len(text) > 255 or not text.isprintable():
+        raise ValueError("not a printable name of at most 255 characters; write for example db-1")
+    return text
+
+
+def absolute_path(text: str) -> Path:
+    """Return a path that means the same wherever the service is started."""
+    path = Path(text)
+    if not path.is_absolute() or not text.isprintable():
+        raise ValueError("not an absolute path; write for example /var/lib/tcp-trace")
+    return path
+
+
+def webhook(text: str) -> Secret:
+    """Return the webhook's URL. No error tells any part of it: the path is the secret."""
+    try:
+        url = urlsplit(text)
+        host, _ = url.hostname or "", url.port
+    except ValueError:
+        raise ValueError("not a URL; write https://hooks.slack.com/services/...") from None
+    if not text.isprintable() or " " in text or not host or url.scheme not in {"http", "https"}:
+        raise ValueError("not a URL; write https://hooks.slack.com/services/...")
+    if url.scheme == "http" and not is_loopback(host):
+        raise ValueError(
+            "http would send the secret in clear text; write https:// (http is for loopback only)"
+        )
+    if url.path.endswith("..."):
+        raise ValueError("still the example; paste the webhook's URL that Slack shows")
+    return Secret(text)
+
+
+def is_loopback(host: str) -> bool:
+    """Tell whether a host of a URL is this machine, without resolving it."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,188 @@
+"""Every variable of the configuration, in one table.
+
+The parsing, the example file in `systemd/`, `tcp-trace run --help` and the table in the README all
+come from it.
+"""
+
+from __future__ import annotations
+
+import textwrap
+from typing import TYPE_CHECKING, NamedTuple
+
+from tcp_trace import values
+from tcp_trace.core.watch import parse_rules
+from tcp_trace.values import Events, Hook, LogFormat, LogLevel
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+class Variable(NamedTuple):
+    """One variable: what the example file, `--help` and the README tell of it comes from here.
+
+    `default` is text as a user would write it, empty for none; `shown` replaces it for people
+    where it depends on the host. `example` is a value worth showing. `at_start` means that a
+    change takes effect at the next start only, not on reload.
+    """
+
+    name: str
+    default: str
+    parse: Callable[[str], object]
+    help: str
+    shown: str = ""
+    example: str = ""
+    at_start: bool = False
+    secret: bool = False
+
+
+VARIABLES = (
+    Variable(
+        "SLACK_URL",
+        "",
+        values.webhook,
+        "Incoming webhook of Slack (or Mattermost, Rocket.Chat) that is told of failures. It is a"
+        " secret: whoever knows it can post. Without one, failures are only logged.",
+        shown="none",
+        example="https://hooks.slack.com/services/...",
+        secret=True,
+    ),
+    Variable(
+        "SLACK_URL_FILE",
+        "",
+        values.absolute_path,
+        "A file that holds the webhook, in place of SLACK_URL. Under systemd, a credential called"
+        " slack_url does the same.",
+        shown="none",
+        example="/etc/tcp-trace/slack_url",
+    ),
+    Variable(
+        "DEST_IP",
+        "",
+        parse_rules,
+        "What to watch: addresses and networks, separated by commas, each with a port if only"
+        " that port is meant. Empty: every destination.",
+        shown="every destination",
+        example="10.0.0.0/8,172.217.161.228:443,[2001:db8::]/32,[2001:db8::1]:443",
+    ),
+    Variable(
+        "ALERT_AFTER",
+        "1",
+        values.threshold,
+        "How many failures of a destination make an incident, and within what time: 3/60s. A"
+        " number alone means within a minute.",
+        example="3/60s",
+    ),
+    Variable(
+        "ALERT_INTERVAL",
+        "5m",
+        values.duration,
+        "An open incident is told of again at most this often, with the count of failures since.",
+    ),
+    Variable(
+        "ALERT_REPEAT",
+        "4h",
+        values.duration,
+        "An incident that stays open without news is told of again after this time.",
+    ),
+    Variable(
+        "RESOLVE_AFTER",
+        "2m",
+        values.duration,
+        "An incident is over when connects succeed again and none has failed for this time.",
+    ),
+    Variable(
+        "EVENTS",
+        "failures",
+        values.choice(Events),
+        "What the kernel submits: failures, attempts (each connect and its outcome), or all (every"
+        " state change of a watched socket). All of it is logged; more costs more.",
+        at_start=True,
+    ),
+    Variable(
+        "HOOK",
+        "auto",
+        values.choice(Hook),
+        "Where to attach: kprobe, tracepoint, or auto (kprobe, and tracepoint where the kernel"
+        " has no kprobes).",
+        at_start=True,
+    ),
+    Variable(
+        "PERF_PAGES",
+        "128",
+        values.perf_pages,
+        "Pages of the buffer between kernel and service, for each CPU; a power of two. Raise it"
+        " when the log tells of lost records.",
+        at_start=True,
+    ),
+    Variable(
+        "LOG_FORMAT",
+        "json",
+        values.choice(LogFormat),
+        "json (a JSON object per line) or text.",
+    ),
+    Variable("LOG_LEVEL", "info", values.choice(LogLevel), "debug, info, warning or error."),
+    Variable(
+        "HOST_NAME",
+        "",
+        values.host_name,
+        "The name of this host in messages.",
+        shown="the host's name",
+        example="db-1.example.com",
+    ),
+    Variable(
+        "STATE_DIR",
+        "/var/lib/tcp-trace",
+        values.absolute_path,
+        "Where messages wait that could not be sent yet.",
+        shown="systemd's StateDirectory, else /var/lib/tcp-trace",
+        example="/var/lib/tcp-trace",
+        at_start=True,
+    ),
+    Variable(
+        "SERVICE_USER",
+        "tcp-trace",
+        values.user_name,
+        "The user to run as once the kernel program is attached, when started as root.",
+        at_start=True,
+    ),
+)
+
+
+def example_file() -> str:
+    """Return the commented example of an env file: `systemd/tcp-trace.env.example`."""
+    blocks = [_EXAMPLE_HEAD]
+    for item in VARIABLES:
+        comment = textwrap.fill(item.help, 98, initial_indent="# ", subsequent_indent="# ")
+        default = f"# Default: {item.shown or item.default}."
+        if item.at_start:
+            default += " A change takes effect at the next restart."
+        blocks.append(f"{comment}\n{default}\n#{item.name}={item.example or item.default}\n")
+    return "\n".join(blocks)
+
+
+def help_text() -> str:
+    """Return what `tcp-trace run --help` tells of the variables."""
+    lines = ["variables, in the environment or in the env file:"]
+    for item in VARIABLES:
+        text = f"{item.help} Default: {item.shown or item.default}."
+        lines.append(f"  {item.name}")
+        lines.append(textwrap.fill(text, 84, initial_indent=" " * 6, subsequent_indent=" " * 6))
+    return "\n".join(lines)
+
+
+def markdown_table() -> str:
+    """Return the table of the README."""
+    rows = ["| variable | default | meaning |", "|---|---|---|"]
+    for item in VARIABLES:
+        default = item.shown or f"`{item.default}`"
+        rows.append(f"| `{item.name}` | {default} | {item.help} |")
+    return "\n".join(rows) + "\n"
+
+
+_EXAMPLE_HEAD = """\
+# Configuration of tcp_trace: /etc/tcp-trace/tcp-trace.env
+#
+# NAME=value, one a line; # begins a comment; quotes are allowed and ${X} is not expanded. The
+# process environment wins over this file. Check it with `tcp-trace check`, put it to use with
+# `systemctl reload tcp-trace`.
+"""

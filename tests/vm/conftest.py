@@ -1,0 +1,50 @@
+"""The virtual machine as a fixture: a test that asks for `vm` fails, and never skips, without one."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.vm.image import DEFAULT_KERNEL, recipes
+from tests.vm.machine import Machine
+
+_REPOSITORY = Path(__file__).resolve().parents[2]
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add --vm-kernel; pytest knows it only when tests/vm is named on the command line."""
+    parser.addoption(
+        "--vm-kernel",
+        choices=list(recipes()),
+        default=_default_kernel(),
+        help="kernel series of the virtual machine (default: $TCP_TRACE_VM_KERNEL, else 6.1)",
+    )
+
+
+def _default_kernel() -> str:
+    return os.environ.get("TCP_TRACE_VM_KERNEL", DEFAULT_KERNEL)
+
+
+@pytest.fixture(scope="session")
+def vm_kernel(pytestconfig: pytest.Config) -> str:
+    """The kernel series under test, such as "6.1"."""
+    return str(pytestconfig.getoption("--vm-kernel", default=_default_kernel()))
+
+
+@pytest.fixture(scope="session")
+def vm(vm_kernel: str, pytestconfig: pytest.Config) -> Iterator[Machine]:
+    """A booted machine with this checkout in /root/tcp-trace, shared by all tests of the session."""
+    capture = pytestconfig.pluginmanager.getplugin("capturemanager")
+
+    def report(line: str) -> None:
+        # A first build takes minutes: show that it is alive, past pytest's capture.
+        with capture.global_and_fixture_disabled():
+            print(f"\n{line}", end="", file=sys.stderr, flush=True)
+
+    with Machine(vm_kernel, report=report) as machine:
+        machine.put_checkout(_REPOSITORY)
+        yield machine

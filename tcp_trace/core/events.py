@@ -118,8 +118,8 @@ class Failure(NamedTuple):
     """An attempt ended without ever being established.
 
     `elapsed` is in seconds and None where the beginning was not seen, `syns` the number of SYNs
-    sent, `wall` when it ended in seconds since the epoch, `process` None where the maker is
-    not known: it is never guessed.
+    sent, `wall` and `mono` when it ended (see `Moment`), `process` None where the maker is not
+    known: it is never guessed. `Counters.last_established_ns` is on the same clock as `mono`.
     """
 
     destination: Destination
@@ -130,6 +130,7 @@ class Failure(NamedTuple):
     elapsed: float | None
     syns: int
     wall: float
+    mono: float
 
 
 Outcome = Begun | Established | Failure

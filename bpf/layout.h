@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Where the fields are. The offsets come from the running kernel's BTF as OFFSETOF_* constants;
+ * the headers may then belong to another kernel without a wrong byte being read. Only where the
+ * kernel has no BTF do the headers decide, and then they must be the exact ones.
+ */
+#pragma once
+
+#ifdef LAYOUT_FROM_HEADERS
+#include <net/sock.h>
+#include <net/net_namespace.h>
+#include <linux/tcp.h>
+#define OFFSETOF_sock_common_skc_family	      offsetof(struct sock_common, skc_family)
+#define OFFSETOF_sock_common_skc_state	      offsetof(struct sock_common, skc_state)
+#define OFFSETOF_sock_common_skc_num	      offsetof(struct sock_common, skc_num)
+#define OFFSETOF_sock_common_skc_dport	      offsetof(struct sock_common, skc_dport)
+#define OFFSETOF_sock_common_skc_daddr	      offsetof(struct sock_common, skc_daddr)
+#define OFFSETOF_sock_common_skc_rcv_saddr    offsetof(struct sock_common, skc_rcv_saddr)
+#define OFFSETOF_sock_common_skc_v6_daddr     offsetof(struct sock_common, skc_v6_daddr)
+#define OFFSETOF_sock_common_skc_v6_rcv_saddr offsetof(struct sock_common, skc_v6_rcv_saddr)
+#define OFFSETOF_sock_common_skc_net	      offsetof(struct sock_common, skc_net)
+#define OFFSETOF_sock_sk_err		      offsetof(struct sock, sk_err)
+#define OFFSETOF_sock_sk_err_soft	      offsetof(struct sock, sk_err_soft)
+#define OFFSETOF_sock_sk_protocol	      offsetof(struct sock, sk_protocol)
+#define OFFSETOF_sock_sk_uid		      offsetof(struct sock, sk_uid)
+#define OFFSETOF_inet_sock_inet_sport	      offsetof(struct inet_sock, inet_sport)
+#define OFFSETOF_tcp_sock_total_retrans	      offsetof(struct tcp_sock, total_retrans)
+#define OFFSETOF_net_ns			      offsetof(struct net, ns)
+#define OFFSETOF_ns_common_inum		      offsetof(struct ns_common, inum)
+#endif
+
+/* Kernel memory is read explicitly: BCC rewrites pointer accesses only as far as it can follow. */
+#define READ_FIELD(into, base, field)                                                              \
+	bpf_probe_read_kernel(&(into), sizeof(into), (void *)(base) + OFFSETOF_##field)

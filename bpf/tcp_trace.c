@@ -1,0 +1,243 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * Watches outbound TCP connects: one handler behind two hooks on the moment a socket changes state.
+ *
+ * An attempt begins when its socket goes to SYN_SENT and ends when it leaves the handshake
+ * (SYN_SENT, or SYN_RECV of a simultaneous open). The process is taken at the beginning, which
+ * runs in its context; the end mostly runs in softirq under somebody else's PID.
+ *
+ * Constants come from user space: OFFSETOF_* (layout.h), EVENTS, ATTEMPTS_MAX, DESTINATIONS_MAX,
+ * WATCH_MAX, SELF_PID and SELF_UID.
+ */
+#include <uapi/linux/ptrace.h>
+#include "layout.h"
+#include "transition.h"
+
+#define AF_INET_     2
+#define AF_INET6_    10
+#define IPPROTO_TCP_ 6
+
+BPF_PERF_OUTPUT(transitions);
+BPF_TABLE("lru_hash", u64, struct attempt, attempts, ATTEMPTS_MAX);
+BPF_TABLE("lru_hash", struct destination, struct counters, destinations, DESTINATIONS_MAX);
+BPF_LPM_TRIE(watched, struct watch_key, u8, WATCH_MAX);
+BPF_ARRAY(tallies, u64, TALLIES);
+
+static __always_inline void tally(u32 which)
+{
+	u64 *count = tallies.lookup(&which);
+	if (count)
+		__sync_fetch_and_add(count, 1);
+}
+
+static __always_inline bool is_loopback(const union address *a)
+{
+	if (a->words[0] || a->words[1])
+		return false;
+	if (a->words[2] == bpf_htonl(0xffff))
+		return a->bytes[12] == 127;
+	return !a->words[2] && a->words[3] == bpf_htonl(1);
+}
+
+/* Both addresses of the socket; false where it is neither IPv4 nor IPv6. */
+static __always_inline bool read_addresses(void *sk, union address *daddr, union address *saddr)
+{
+	u16 family = 0;
+
+	READ_FIELD(family, sk, sock_common_skc_family);
+	if (family == AF_INET6_) {
+		READ_FIELD(*daddr, sk, sock_common_skc_v6_daddr);
+		READ_FIELD(*saddr, sk, sock_common_skc_v6_rcv_saddr);
+		return true;
+	}
+	daddr->words[2] = saddr->words[2] = bpf_htonl(0xffff);
+	READ_FIELD(daddr->words[3], sk, sock_common_skc_daddr);
+	READ_FIELD(saddr->words[3], sk, sock_common_skc_rcv_saddr);
+	return family == AF_INET_;
+}
+
+static __always_inline u32 read_netns(void *sk)
+{
+	void *net = NULL;
+	u32 inum = 0;
+
+	READ_FIELD(net, sk, sock_common_skc_net);
+	bpf_probe_read_kernel(&inum, sizeof(inum), net + OFFSETOF_net_ns + OFFSETOF_ns_common_inum);
+	return inum;
+}
+
+/* The destination of a TCP socket; false where user space did not ask for it. */
+static __always_inline bool read_watched(void *sk, struct destination *to, union address *saddr)
+{
+	struct watch_key key = {.prefixlen = 8 * (sizeof(key.dport) + sizeof(key.daddr))};
+	u16 protocol = 0, dport = 0;
+
+	/* inet_sock_set_state also tells of MPTCP's, DCCP's and SCTP's sockets. */
+	READ_FIELD(protocol, sk, sock_sk_protocol);
+	if (protocol != IPPROTO_TCP_ || !read_addresses(sk, &to->daddr, saddr))
+		return false;
+	READ_FIELD(dport, sk, sock_common_skc_dport);
+	to->dport = bpf_ntohs(dport);
+	key.daddr = to->daddr;
+	if (!watched.lookup(&key)) { /* on any port? */
+		__builtin_memcpy(key.dport, &dport, sizeof(dport));
+		if (!watched.lookup(&key))
+			return false;
+	}
+	if (is_loopback(&to->daddr))
+		to->netns = read_netns(sk);
+	return true;
+}
+
+static __always_inline void submit(void *ctx, void *sk, struct transition *t)
+{
+	t->skaddr = (u64)sk;
+	READ_FIELD(t->sk_err, sk, sock_sk_err);
+	READ_FIELD(t->sk_err_soft, sk, sock_sk_err_soft);
+	READ_FIELD(t->retransmits, sk, tcp_sock_total_retrans);
+	tally(transitions.perf_submit(ctx, t, sizeof(*t)) ? TALLY_LOST : TALLY_SUBMITTED);
+}
+
+static __always_inline struct counters *counters_of(struct destination *to)
+{
+	struct counters zero = {};
+
+	return destinations.lookup_or_try_init(to, &zero);
+}
+
+static __always_inline void count_established(struct destination *to, u64 start_ns, u64 now)
+{
+	struct counters *c = counters_of(to);
+	u32 slot;
+
+	if (!c)
+		return;
+	slot = bpf_log2l((now - start_ns) / 1000 | 1) - 1;
+	if (slot >= LATENCY_SLOTS)
+		slot = LATENCY_SLOTS - 1;
+	c->last_established_ns = now;
+	__sync_fetch_and_add(&c->established, 1);
+	__sync_fetch_and_add(&c->latency_sum_ns, now - start_ns);
+	__sync_fetch_and_add(&c->latency_log2_us[slot], 1);
+}
+
+/* SYN_SENT: runs in the context of the process that connects. */
+static __always_inline void begin(void *ctx, void *sk, struct transition *t)
+{
+	struct attempt a = {};
+	struct counters *c;
+	u64 key = (u64)sk;
+
+	/* The service's own connects would make an alert of every alert that fails. */
+	a.maker.pid = bpf_get_current_pid_tgid() >> 32;
+	if (a.maker.pid == SELF_PID || !read_watched(sk, &a.destination, &t->saddr))
+		return;
+	a.start_ns = t->timestamp_ns;
+	a.maker.cgroup_id = bpf_get_current_cgroup_id();
+	a.maker.uid = bpf_get_current_uid_gid();
+	a.maker.netns = read_netns(sk);
+	bpf_get_current_comm(&a.maker.comm, sizeof(a.maker.comm));
+	attempts.update(&key, &a);
+
+	c = counters_of(&a.destination);
+	if (c)
+		__sync_fetch_and_add(&c->attempts, 1);
+	if (EVENTS == EVENTS_FAILURES)
+		return;
+	t->start_ns = a.start_ns;
+	t->maker = a.maker;
+	t->destination = a.destination;
+	submit(ctx, sk, t);
+}
+
+/* An attempt of which there is no entry: evicted, begun before the service, or not watched. */
+static __always_inline bool adopt(void *sk, struct transition *t)
+{
+	u32 uid = 0;
+
+	READ_FIELD(uid, sk, sock_sk_uid);
+	if (uid == SELF_UID || !read_watched(sk, &t->destination, &t->saddr))
+		return false;
+	tally(TALLY_EVICTED);
+	return true;
+}
+
+static __always_inline void end(void *ctx, void *sk, struct transition *t)
+{
+	bool handshake = t->oldstate == BPF_TCP_SYN_SENT || t->oldstate == BPF_TCP_SYN_RECV;
+	bool established = handshake && t->newstate == BPF_TCP_ESTABLISHED;
+	bool failed = handshake && !established && t->newstate != BPF_TCP_SYN_RECV;
+	u64 key = (u64)sk;
+	struct attempt *a;
+	struct counters *c;
+
+	/* A connect that succeeded, and every passive socket, is left alone from here on. */
+	if (EVENTS != EVENTS_ALL && !handshake)
+		return;
+	a = attempts.lookup(&key);
+	if (a) {
+		t->start_ns = a->start_ns;
+		t->maker = a->maker;
+		t->destination = a->destination;
+		if (established)
+			count_established(&t->destination, t->start_ns, t->timestamp_ns);
+		if (failed || t->newstate == BPF_TCP_CLOSE || (established && EVENTS != EVENTS_ALL))
+			attempts.delete(&key);
+		if (EVENTS == EVENTS_FAILURES ? failed
+					      : EVENTS == EVENTS_ALL || failed || established) {
+			read_addresses(sk, &(union address){}, &t->saddr);
+			submit(ctx, sk, t);
+		}
+	} else if (failed && t->oldstate == BPF_TCP_SYN_SENT && adopt(sk, t)) {
+		submit(ctx, sk, t);
+	} else {
+		return;
+	}
+	if (failed) {
+		c = counters_of(&t->destination);
+		if (c)
+			__sync_fetch_and_add(&c->failed, 1);
+	}
+}
+
+static __always_inline int handle(void *ctx, void *sk, u8 oldstate, u8 newstate, u16 lport)
+{
+	struct transition t = {
+		.timestamp_ns = bpf_ktime_get_ns(),
+		.lport = lport,
+		.oldstate = oldstate,
+		.newstate = newstate,
+	};
+
+	if (newstate == BPF_TCP_SYN_SENT)
+		begin(ctx, sk, &t);
+	else
+		end(ctx, sk, &t);
+	return 0;
+}
+
+/* void tcp_set_state(struct sock *sk, int state): the old state is still in the socket. */
+int kprobe_tcp_set_state(struct pt_regs *ctx)
+{
+	void *sk = (void *)PT_REGS_PARM1(ctx);
+	u8 oldstate = 0;
+	u16 lport = 0;
+
+	READ_FIELD(oldstate, sk, sock_common_skc_state);
+	READ_FIELD(lport, sk, sock_common_skc_num);
+	return handle(ctx, sk, oldstate, PT_REGS_PARM2(ctx), lport);
+}
+
+/*
+ * sock:inet_sock_set_state(const struct sock *sk, const int oldstate, const int newstate), raw:
+ * it needs no tracefs and no copy of the event's fields. skc_num is already 0 when it tells of a
+ * CLOSE; the event itself takes the port from inet_sport, and so does this.
+ */
+int tracepoint_inet_sock_set_state(struct bpf_raw_tracepoint_args *ctx)
+{
+	void *sk = (void *)ctx->args[0];
+	u16 sport = 0;
+
+	READ_FIELD(sport, sk, inet_sock_inet_sport);
+	return handle(ctx, sk, ctx->args[1], ctx->args[2], bpf_ntohs(sport));
+}

@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What the kernel keeps and what it tells: the structs shared with user space. Their shapes are
+ * written a second time in tcp_trace/kernel/stream.py and tcp_trace/kernel/maps.py, and a test
+ * holds the two against each other.
+ *
+ * An address is always 16 bytes: IPv4 in its v4-mapped form (::ffff:0:0/96), so that there is one
+ * struct for both families and a v4-mapped socket is IPv4 without a special case.
+ */
+#pragma once
+
+union address {
+	u8 bytes[16];
+	u32 words[4];
+};
+
+/* netns is set for loopback only, which is another place in every network namespace. */
+struct destination {
+	union address daddr;
+	u32 netns;
+	u16 dport; /* host order */
+	u16 pad;
+};
+
+/* Who made an attempt. pid is what user space calls one: the thread group. */
+struct maker {
+	u64 cgroup_id;
+	u32 pid;
+	u32 uid;
+	u32 netns;
+	u32 pad;
+	char comm[16];
+};
+
+/* One per socket address, from SYN_SENT until the attempt ends. */
+struct attempt {
+	u64 start_ns;
+	struct maker maker;
+	struct destination destination;
+};
+
+/* What is submitted. start_ns and maker are 0 where there is no entry for the attempt. */
+struct transition {
+	u64 skaddr;
+	u64 start_ns;
+	u64 timestamp_ns; /* CLOCK_MONOTONIC */
+	struct maker maker;
+	struct destination destination;
+	union address saddr;
+	int sk_err;
+	int sk_err_soft;
+	u32 retransmits;
+	u16 lport; /* host order, 0 while none is chosen */
+	u8 oldstate;
+	u8 newstate;
+};
+
+#define LATENCY_SLOTS 28 /* the last holds 2^27 us = 134 s, more than any SYN timeout */
+
+struct counters {
+	u64 attempts;
+	u64 established;
+	u64 failed;
+	u64 last_established_ns; /* CLOCK_MONOTONIC */
+	u64 latency_sum_ns;
+	u32 latency_log2_us[LATENCY_SLOTS];
+};
+
+/* Key of the filter, longest prefix first: a port (0 for any), then an address. */
+struct watch_key {
+	u32 prefixlen; /* bits that count of what follows */
+	u8 dport[2];   /* network order */
+	union address daddr;
+	u8 pad[2];
+};
+
+enum tally {
+	TALLY_SUBMITTED,
+	TALLY_LOST,    /* the perf ring was full */
+	TALLY_EVICTED, /* an attempt ended and its entry was gone */
+	TALLIES,
+};
+
+/* What user space asked for. */
+#define EVENTS_FAILURES 0
+#define EVENTS_ATTEMPTS 1
+#define EVENTS_ALL	2

@@ -1,0 +1,135 @@
+"""Where the kernel's struct fields are, from its own type information (BTF).
+
+Read through libbpf, which BCC depends on: it parses the few megabytes of `vmlinux` in milliseconds.
+"""
+
+from __future__ import annotations
+
+import ctypes as ct
+from pathlib import Path
+
+VMLINUX = Path("/sys/kernel/btf/vmlinux")
+
+# enum of include/uapi/linux/btf.h
+_STRUCT = 4
+_UNION = 5
+
+# Every field that bpf/tcp_trace.c reads, as OFFSETOF_<struct>_<field>.
+FIELDS: tuple[tuple[str, str], ...] = (
+    ("sock_common", "skc_family"),
+    ("sock_common", "skc_state"),
+    ("sock_common", "skc_num"),
+    ("sock_common", "skc_dport"),
+    ("sock_common", "skc_daddr"),
+    ("sock_common", "skc_rcv_saddr"),
+    ("sock_common", "skc_v6_daddr"),
+    ("sock_common", "skc_v6_rcv_saddr"),
+    ("sock_common", "skc_net"),
+    ("sock", "sk_err"),
+    ("sock", "sk_err_soft"),
+    ("sock", "sk_protocol"),
+    ("sock", "sk_uid"),
+    ("inet_sock", "inet_sport"),
+    ("tcp_sock", "total_retrans"),
+    ("net", "ns"),
+    ("ns_common", "inum"),
+)
+
+
+class BtfError(Exception):
+    """The kernel's type information cannot be had, or lacks a field; the text says which."""
+
+
+class _Type(ct.Structure):
+    """`struct btf_type`: for a struct or union, `vlen` members follow it."""
+
+    _fields_ = (("name_off", ct.c_uint32), ("info", ct.c_uint32), ("size", ct.c_uint32))
+
+    @property
+    def kind(self) -> int:
+        return int(self.info >> 24) & 0x1F
+
+    @property
+    def vlen(self) -> int:
+        return int(self.info) & 0xFFFF
+
+    @property
+    def has_bitfields(self) -> bool:
+        return bool(self.info >> 31)
+
+
+class _Member(ct.Structure):
+    """`struct btf_member`."""
+
+    _fields_ = (("name_off", ct.c_uint32), ("type", ct.c_uint32), ("offset", ct.c_uint32))
+
+
+def _libbpf() -> ct.CDLL:
+    for name in ("libbpf.so.1", "libbpf.so.0"):
+        try:
+            lib = ct.CDLL(name, use_errno=True)
+        except OSError:
+            continue
+        lib.btf__parse.restype = ct.c_void_p
+        lib.btf__parse.argtypes = [ct.c_char_p, ct.c_void_p]
+        lib.btf__free.argtypes = [ct.c_void_p]
+        lib.btf__find_by_name_kind.argtypes = [ct.c_void_p, ct.c_char_p, ct.c_uint32]
+        lib.btf__type_by_id.restype = ct.POINTER(_Type)
+        lib.btf__type_by_id.argtypes = [ct.c_void_p, ct.c_uint32]
+        lib.btf__name_by_offset.restype = ct.c_char_p
+        lib.btf__name_by_offset.argtypes = [ct.c_void_p, ct.c_uint32]
+        return lib
+    raise BtfError("libbpf is not installed; install the package libbpf1 (it belongs to BCC)")
+
+
+class _Btf:
+    """Type information that is being read; `offset` answers in bytes."""
+
+    def __init__(self, path: Path) -> None:
+        self._lib = _libbpf()
+        self._btf = self._lib.btf__parse(str(path).encode(), None)
+        # libbpf before 1.0 returns an error as a pointer just below the end of memory.
+        if not self._btf or self._btf > 2**64 - 4096:
+            raise BtfError(f"cannot read the kernel's type information in {path}")
+
+    def close(self) -> None:
+        self._lib.btf__free(self._btf)
+
+    def offset(self, struct: str, field: str) -> int:
+        number = self._lib.btf__find_by_name_kind(self._btf, struct.encode(), _STRUCT)
+        bits = self._find(number, field.encode()) if number > 0 else None
+        if bits is None or bits % 8:
+            raise BtfError(f"this kernel's struct {struct} has no field {field} that can be read")
+        return bits // 8
+
+    def _find(self, number: int, field: bytes) -> int | None:
+        """Return the offset of `field` in bits, looking into anonymous structs and unions."""
+        pointer = self._lib.btf__type_by_id(self._btf, number)
+        described = pointer.contents
+        if described.kind not in (_STRUCT, _UNION):
+            return None
+        first = ct.addressof(described) + ct.sizeof(_Type)
+        for member in (_Member * described.vlen).from_address(first):
+            # With bit-fields the upper byte of the offset is the width.
+            offset = int(member.offset) & 0xFFFFFF if described.has_bitfields else member.offset
+            name = self._lib.btf__name_by_offset(self._btf, member.name_off)
+            if name == field:
+                return int(offset)
+            inner = None if name else self._find(member.type, field)
+            if inner is not None:
+                return int(offset) + inner
+        return None
+
+
+def offsets(path: Path = VMLINUX) -> dict[str, int]:
+    """Return the offset in bytes of every field of `FIELDS`, by its `OFFSETOF_` constant.
+
+    Raises BtfError where the kernel has no type information or lacks a field.
+    """
+    if not path.exists():
+        raise BtfError(f"this kernel has no type information: {path} does not exist")
+    btf = _Btf(path)
+    try:
+        return {f"OFFSETOF_{s}_{f}": btf.offset(s, f) for s, f in FIELDS}
+    finally:
+        btf.close()

@@ -1,0 +1,181 @@
+"""Stage 1: compile, load and attach the kernel program, then become stage 2.
+
+The only module that imports `bcc`. It runs with privileges, for seconds, and talks to nobody.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
+
+from tcp_trace import resources
+from tcp_trace.config import Events, Hook
+from tcp_trace.kernel import btf, handover, headers
+
+if TYPE_CHECKING:
+    from tcp_trace.config import Settings
+
+# Bounds of the kernel's maps. An attempt has an entry until it is established or fails; with
+# EVENTS=all until its connection is closed. All are allocated at once: 90 bytes an attempt, 230 a
+# destination.
+_ATTEMPTS = 16_384
+_ATTEMPTS_ALL = 65_536
+_DESTINATIONS = 8_192
+WATCH_MAX = 4_096
+
+_EVENTS = {Events.FAILURES: "EVENTS_FAILURES", Events.ATTEMPTS: "EVENTS_ATTEMPTS"}
+_MAPS = ("attempts", "destinations", "watched", "tallies")
+
+
+class StartError(Exception):
+    """The service cannot start on this host; the text says why and what to do."""
+
+
+class _Layout(NamedTuple):
+    """Where the fields are, for the compiler, and the headers that go with it."""
+
+    cflags: list[str]
+    headers: headers.Headers
+    source: str
+
+
+def start(settings: Settings) -> NoReturn:
+    """Attach the hook that this kernel allows and become the unprivileged stage 2.
+
+    Raises StartError with the reason and the remedy.
+    """
+    account = handover.service_account(settings.service_user)
+    layout = _layout()
+    bpf = _compile(layout, _constants(settings, account))
+    hook, hook_fd, fallback = _attach(bpf, settings.hook)
+    facts: dict[str, str | bool | int] = {
+        "kernel": platform.release(),
+        "layout": layout.source,
+        "headers": layout.headers.release,
+        "headers_exact": layout.headers.exact,
+    }
+    if fallback:
+        facts["fallback"] = fallback
+    handover.execute(
+        handover.Handover(
+            hook=hook.value,
+            hook_fd=hook_fd,
+            rings=_open_rings(bpf, settings.perf_pages),
+            pages=settings.perf_pages,
+            maps={name: bpf[name].get_fd() for name in _MAPS},
+            facts=facts,
+        ),
+        account,
+    )
+
+
+def _layout() -> _Layout:
+    try:
+        offsets = btf.offsets()
+    except btf.BtfError as error:
+        return _layout_from_headers(error)
+    try:
+        found = headers.find()
+    except headers.HeadersMissing as error:
+        raise StartError(str(error)) from None
+    return _Layout([f"-D{name}={value}" for name, value in offsets.items()], found, "btf")
+
+
+def _layout_from_headers(error: btf.BtfError) -> _Layout:
+    try:
+        found = headers.find(exact_only=True)
+    except headers.HeadersMissing as missing:
+        raise StartError(f"{error}; {missing}") from None
+    return _Layout(["-DLAYOUT_FROM_HEADERS"], found, "headers")
+
+
+def _constants(settings: Settings, account: handover.Account) -> list[str]:
+    attempts = _ATTEMPTS_ALL if settings.events is Events.ALL else _ATTEMPTS
+    return [
+        f"-DEVENTS={_EVENTS.get(settings.events, 'EVENTS_ALL')}",
+        f"-DATTEMPTS_MAX={attempts}",
+        f"-DDESTINATIONS_MAX={_DESTINATIONS}",
+        f"-DWATCH_MAX={WATCH_MAX}",
+        # The exec keeps the PID, so stage 2 will have this one.
+        f"-DSELF_PID={os.getpid()}",
+        f"-DSELF_UID={account.uid}",
+    ]
+
+
+def _import_bcc() -> Any:  # noqa: ANN401 - bcc has no types
+    try:
+        import bcc  # noqa: PLC0415 - 70 MB that only this function's caller wants
+    except ImportError:
+        raise StartError(
+            f"{sys.executable} has no BCC; install the package python3-bpfcc "
+            "and use the distribution's /usr/bin/python3"
+        ) from None
+    return bcc
+
+
+def _compile(layout: _Layout, constants: list[str]) -> Any:  # noqa: ANN401 - bcc has no types
+    bcc = _import_bcc()
+    source = resources.directory("bpf")
+    with tempfile.TemporaryDirectory(prefix="tcp-trace-headers-") as directory:
+        os.environ["BCC_KERNEL_SOURCE"] = str(layout.headers.merge_into(Path(directory)))
+        try:
+            return bcc.BPF(
+                src_file=str(source / "tcp_trace.c"),
+                cflags=["-I", str(source), *layout.cflags, *constants],
+            )
+        except Exception as error:  # BCC raises nothing narrower
+            raise StartError(
+                f"the kernel program cannot be compiled or its maps not be made ({error}); "
+                "run 'tcp-trace check' and see the lines above"
+            ) from error
+
+
+def _attach(bpf: Any, wanted: Hook) -> tuple[Hook, int, str | None]:  # noqa: ANN401
+    """Return the hook in use, its descriptor, and why the kprobe was not taken where it was not."""
+    if wanted is Hook.TRACEPOINT:
+        return Hook.TRACEPOINT, _attach_tracepoint(bpf), None
+    try:
+        return Hook.KPROBE, _attach_kprobe(bpf), None
+    except StartError as error:
+        if wanted is Hook.KPROBE:
+            raise
+        return Hook.TRACEPOINT, _attach_tracepoint(bpf), str(error)
+
+
+def _attach_kprobe(bpf: Any) -> int:  # noqa: ANN401
+    name = b"kprobe_tcp_set_state"
+    try:
+        bpf.attach_kprobe(event=b"tcp_set_state", fn_name=name)
+    except Exception as error:  # BCC raises nothing narrower
+        raise StartError(f"the kprobe on tcp_set_state cannot be placed: {error}") from error
+    ((fd,),) = (fds.values() for fds in bpf.kprobe_fds.values())
+    return int(fd)
+
+
+def _attach_tracepoint(bpf: Any) -> int:  # noqa: ANN401
+    try:
+        bpf.attach_raw_tracepoint(
+            tp=b"inet_sock_set_state", fn_name=b"tracepoint_inet_sock_set_state"
+        )
+    except Exception as error:  # BCC raises nothing narrower
+        raise StartError(
+            f"the tracepoint sock:inet_sock_set_state cannot be used: {error}"
+        ) from error
+    (fd,) = bpf.raw_tracepoint_fds.values()
+    return int(fd)
+
+
+def _open_rings(bpf: Any, pages: int) -> tuple[int, ...]:  # noqa: ANN401
+    bcc = _import_bcc()
+    try:
+        bpf["transitions"].open_perf_buffer(lambda *_: None, page_cnt=pages)
+    except Exception as error:  # BCC raises nothing narrower
+        raise StartError(
+            f"PERF_PAGES={pages}: the perf rings cannot be opened ({error}); "
+            "use fewer pages or raise the memlock limit"
+        ) from error
+    return tuple(bcc.lib.perf_reader_fd(reader) for reader in bpf.perf_buffers.values())

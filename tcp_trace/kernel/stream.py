@@ -1,0 +1,205 @@
+"""From perf rings and maps to typed values: the edge at which bytes of the kernel are decoded.
+
+Uses `libbcc_bpf.so.0`, the part of BCC without LLVM, and no privilege. The shapes are those of
+bpf/transition.h.
+"""
+
+from __future__ import annotations
+
+import ctypes as ct
+import os
+import socket
+import struct
+import time
+from typing import TYPE_CHECKING, NamedTuple
+
+from tcp_trace.core.events import Counters, Destination, Process, Transition
+from tcp_trace.core.watch import Rule
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+# struct transition: skaddr start_ns timestamp_ns | maker: cgroup_id pid uid netns pad comm |
+# destination: daddr netns dport pad | saddr sk_err sk_err_soft retransmits lport oldstate newstate
+TRANSITION = struct.Struct("=QQQ Q4I16s 16sIHH 16siiIHBB")
+DESTINATION = struct.Struct("=16sIHH")
+_LATENCY_SLOTS = 28
+COUNTERS = struct.Struct(f"=5Q{_LATENCY_SLOTS}I")
+WATCH_KEY = struct.Struct("=I2s16s2x")
+TALLY = struct.Struct("=Q")
+
+_V4_MAPPED = b"\0" * 10 + b"\xff\xff"
+_PORT_BITS = 16
+
+_RAW_CALLBACK = ct.CFUNCTYPE(None, ct.c_void_p, ct.c_void_p, ct.c_int)
+_LOST_CALLBACK = ct.CFUNCTYPE(None, ct.c_void_p, ct.c_uint64)
+
+
+class Tallies(NamedTuple):
+    """What the kernel program counted since it was attached, in records.
+
+    `submitted` reached a ring, `lost` did not because it was full, `evicted` are attempts that
+    ended after their entry was gone, or that began before the service.
+    """
+
+    submitted: int
+    lost: int
+    evicted: int
+
+
+def _libbcc() -> ct.CDLL:
+    lib = ct.CDLL("libbcc_bpf.so.0", use_errno=True)
+    lib.perf_reader_new.restype = ct.c_void_p
+    lib.perf_reader_new.argtypes = [_RAW_CALLBACK, _LOST_CALLBACK, ct.c_void_p, ct.c_int]
+    for name in ("perf_reader_mmap", "perf_reader_free", "perf_reader_fd"):
+        getattr(lib, name).argtypes = [ct.c_void_p]
+    lib.perf_reader_set_fd.argtypes = [ct.c_void_p, ct.c_int]
+    lib.perf_reader_consume.argtypes = [ct.c_int, ct.c_void_p]
+    for name in ("bpf_lookup_elem", "bpf_delete_elem", "bpf_get_next_key", "bpf_update_elem"):
+        getattr(lib, name).argtypes = [ct.c_int, ct.c_char_p, ct.c_char_p, ct.c_uint64]
+    lib.bpf_lookup_elem.argtypes = lib.bpf_get_next_key.argtypes = [
+        ct.c_int,
+        ct.c_char_p,
+        ct.c_char_p,
+    ]
+    lib.bpf_delete_elem.argtypes = [ct.c_int, ct.c_char_p]
+    return lib
+
+
+_LIB = _libbcc()
+
+
+class Rings:
+    """The perf rings of all CPUs. `fds` become readable when there is something to read."""
+
+    def __init__(self, fds: Sequence[int], pages: int) -> None:
+        self.fds = tuple(fds)
+        self._records: list[bytes] = []
+        # ctypes frees a callback when nothing holds it any more.
+        self._callbacks = (_RAW_CALLBACK(self._keep), _LOST_CALLBACK(lambda *_: None))
+        readers = [self._open(fd, pages) for fd in fds]
+        self._readers = (ct.c_void_p * len(readers))(*readers)
+
+    def _open(self, fd: int, pages: int) -> int:
+        reader = _LIB.perf_reader_new(*self._callbacks, None, pages)
+        if not reader:
+            raise MemoryError("no memory for a perf reader")
+        _LIB.perf_reader_set_fd(reader, fd)
+        if _LIB.perf_reader_mmap(reader):
+            raise OSError(ct.get_errno(), f"cannot map a perf ring of {pages} pages")
+        return int(reader)
+
+    def _keep(self, _cookie: int, data: int, size: int) -> None:
+        self._records.append(ct.string_at(data, size))
+
+    def read(self) -> list[Transition]:
+        """Return what has arrived. The order across CPUs means nothing."""
+        _LIB.perf_reader_consume(len(self._readers), self._readers)
+        records, self._records = self._records, []
+        to_wall = time.time() - time.monotonic()
+        return [decode(record, to_wall) for record in records]
+
+
+def decode(record: bytes, to_wall: float) -> Transition:
+    """Decode one `struct transition`; `to_wall` leads from CLOCK_MONOTONIC to the epoch."""
+    (
+        skaddr, start_ns, timestamp_ns,
+        cgroup_id, pid, uid, netns, _, comm,
+        daddr, daddr_netns, dport, _,
+        saddr, errno, soft_errno, retransmits, lport, oldstate, newstate,
+    ) = TRANSITION.unpack_from(record)  # fmt: skip
+    return Transition(
+        skaddr,
+        start_ns,
+        timestamp_ns,
+        timestamp_ns * 1e-9 + to_wall,
+        oldstate,
+        newstate,
+        Destination(_address(daddr), dport, daddr_netns),
+        _address(saddr),
+        lport,
+        Process(pid, _text(comm), uid, cgroup_id, netns) if pid else None,
+        errno,
+        soft_errno,
+        retransmits,
+    )
+
+
+def _address(packed: bytes) -> str:
+    if packed.startswith(_V4_MAPPED):
+        return socket.inet_ntop(socket.AF_INET, packed[12:])
+    return socket.inet_ntop(socket.AF_INET6, packed)
+
+
+def _pack(address: str) -> bytes:
+    if ":" in address:
+        return socket.inet_pton(socket.AF_INET6, address)
+    return _V4_MAPPED + socket.inet_pton(socket.AF_INET, address)
+
+
+def _text(comm: bytes) -> str:
+    """Return a process's name for itself, of which nothing is to be believed."""
+    text = comm.partition(b"\0")[0].decode(errors="backslashreplace")
+    if text.isprintable():
+        return text
+    return "".join(
+        char if char.isprintable() else char.encode("unicode_escape").decode() for char in text
+    )
+
+
+class Maps:
+    """The kernel program's maps, by their descriptors."""
+
+    def __init__(self, fds: dict[str, int]) -> None:
+        self._fds = fds
+        self._watched: frozenset[Rule] = frozenset()
+
+    def counters(self, destination: Destination) -> Counters | None:
+        """Return what was counted for a destination, None where nothing is known of it."""
+        key = DESTINATION.pack(
+            _pack(destination.address), destination.netns, destination.port, 0
+        )
+        value = self._lookup("destinations", key, COUNTERS.size)
+        if value is None:
+            return None
+        first, slots = COUNTERS.unpack(value)[:5], COUNTERS.unpack(value)[5:]
+        return Counters(*first, latency_log2_us=slots)
+
+    def tallies(self) -> Tallies:
+        """Return what was submitted, lost and evicted so far."""
+        values = (self._lookup("tallies", struct.pack("=I", i), TALLY.size) for i in range(3))
+        return Tallies(*(TALLY.unpack(value or bytes(TALLY.size))[0] for value in values))
+
+    def watch(self, rules: Iterable[Rule]) -> None:
+        """Let the kernel watch what `rules` say, and nothing else.
+
+        What is new is added before what is old is removed, so that nothing that was and stays
+        watched is missed in between. An attempt in flight keeps the entry it began with.
+        Raises OSError, of which nothing is undone.
+        """
+        wanted = frozenset(rules)
+        for rule in wanted - self._watched:
+            if _LIB.bpf_update_elem(self._fds["watched"], _watch_key(rule), b"\1", 0):
+                raise OSError(ct.get_errno(), f"cannot watch {rule}: {_last_error()}")
+        for rule in self._watched - wanted:
+            _LIB.bpf_delete_elem(self._fds["watched"], _watch_key(rule))
+        self._watched = wanted
+
+    def _lookup(self, name: str, key: bytes, size: int) -> bytes | None:
+        value = ct.create_string_buffer(size)
+        if _LIB.bpf_lookup_elem(self._fds[name], key, value):
+            return None
+        return value.raw
+
+
+def _watch_key(rule: Rule) -> bytes:
+    network = rule.network
+    return WATCH_KEY.pack(
+        _PORT_BITS + network.prefixlen,
+        rule.port.to_bytes(2, "big"),
+        network.network_address.packed,
+    )
+
+
+def _last_error() -> str:
+    return os.strerror(ct.get_errno())

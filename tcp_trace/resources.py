@@ -1,0 +1,16 @@
+"""Where the files are that are not Python: `bpf/`, `systemd/`, `logrotate/`.
+
+They stand at the top level of the project and travel inside the package when it is installed.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+_PACKAGE = Path(__file__).resolve().parent
+
+
+def directory(name: str) -> Path:
+    """Return the directory `name`, installed or in a checkout."""
+    installed = _PACKAGE / name
+    return installed if installed.is_dir() else _PACKAGE.parent / name

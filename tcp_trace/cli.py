@@ -1,0 +1,204 @@
+"""The command line. Each command imports what it needs: stage 2 must start fast and stay small."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tcp_trace import __version__
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from tcp_trace.config import Settings
+
+ENV_FILE = Path("/etc/tcp-trace/tcp-trace.env")
+
+EX_CONFIG = 78
+"""sysexits.h: the configuration is wrong. systemd does not restart after it."""
+
+_DESCRIPTION = """\
+Watches every outbound TCP connect of this host from inside the kernel, and tells a
+team, in Slack, which ones failed, why, and who made them."""
+
+_EPILOG = """\
+examples:
+  tcp-trace check                    can this host run it? what to do where it cannot
+  tcp-trace test-alert               send one message to the configured webhook
+  DEST_IP=10.0.0.0/8 LOG_FORMAT=text tcp-trace run
+                                     watch from a terminal, as root; lines on stderr
+  systemctl enable --now tcp-trace   run it as a service
+  tcp-trace demo                     see it detect failures in a network of its own
+
+files:
+  /etc/tcp-trace/tcp-trace.env       configuration; every variable is explained there
+  /var/log/tcp-trace/tcp-trace.log   the service's log
+  /var/lib/tcp-trace                 messages that wait to be delivered
+
+exit codes:
+  0   as asked
+  1   it failed; the reason stands on stderr
+  2   the command line is not understood
+  78  the configuration is wrong; one line for each error stands on stderr"""
+
+_RUN_DESCRIPTION = """\
+Run the service. Started with privileges, it loads the kernel program and then goes on
+without any, as SERVICE_USER. SIGHUP reads the configuration again, SIGTERM ends it."""
+
+_ENV_FILE_HELP = f"configuration (default: {ENV_FILE} where it exists; the environment wins)"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line `argv` (default: the process's own) and return the exit code."""
+    given = sys.argv[1:] if argv is None else list(argv)
+    args = _parser(with_variables=not {"-h", "--help"}.isdisjoint(given)).parse_args(given)
+    command: Callable[[argparse.Namespace], int] = args.command
+    try:
+        return command(args)
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:  # whoever read the output has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+
+
+def _parser(*, with_variables: bool) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="tcp-trace",
+        description=_DESCRIPTION,
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"tcp-trace {__version__}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND", title="commands")
+
+    run = _command(commands, "run", "run the service", _run, _RUN_DESCRIPTION)
+    if with_variables:
+        from tcp_trace.variables import help_text  # noqa: PLC0415
+
+        run.epilog = help_text()
+    run.add_argument(
+        "--log-file", type=Path, metavar="F", help="log to this file (default: stderr)"
+    )
+    run.add_argument("--handover", type=int, help=argparse.SUPPRESS)
+
+    check = _command(
+        commands,
+        "check",
+        "tell whether this host can run it",
+        _check,
+        "Tell whether this host can run the service, and for all that is amiss what to do.\n"
+        "Sends no message. Exits with 1 where something would keep the service from working.",
+    )
+    check.add_argument("--json", action="store_true", help="write JSON for a program")
+
+    test_alert = _command(
+        commands,
+        "test-alert",
+        "send one message to the webhook",
+        _test_alert,
+        "Send one message to the configured webhook, and tell what came of it.",
+    )
+    for command in (run, check, test_alert):
+        command.add_argument("--env-file", type=Path, metavar="F", help=_ENV_FILE_HELP)
+    _command(
+        commands,
+        "demo",
+        "see it work, without a webhook",
+        _demo,
+        "Run the real service against connects that succeed, are refused and time out, in a\n"
+        "network namespace of its own, and show what it tells. Needs root.",
+    )
+    return parser
+
+
+def _command(
+    commands: argparse._SubParsersAction[argparse.ArgumentParser],
+    name: str,
+    summary: str,
+    function: Callable[[argparse.Namespace], int],
+    description: str,
+) -> argparse.ArgumentParser:
+    parser = commands.add_parser(
+        name,
+        help=summary,
+        description=description,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.set_defaults(command=function)
+    return parser
+
+
+def env_file_of(args: argparse.Namespace) -> Path | None:
+    """Return the env file to read: the one asked for, else the installed one if there is one."""
+    asked: Path | None = args.env_file
+    return asked or (ENV_FILE if ENV_FILE.exists() else None)
+
+
+def _load(args: argparse.Namespace) -> Settings | None:
+    """Return the settings; None where they are wrong, which stderr was told."""
+    from tcp_trace import config  # noqa: PLC0415
+
+    try:
+        return config.load(os.environ, env_file_of(args))
+    except config.ConfigError as error:
+        for sentence in error.errors:
+            _complain(sentence)
+        return None
+
+
+def _complain(sentence: str) -> None:
+    sys.stderr.write(f"tcp-trace: {sentence}\n")
+
+
+def _run(args: argparse.Namespace) -> int:
+    settings = _load(args)
+    if settings is None:
+        return EX_CONFIG
+    if args.handover is not None:
+        from tcp_trace.daemon import serve  # noqa: PLC0415
+
+        return serve(settings, args.handover, args.log_file, env_file_of(args))
+    from tcp_trace.kernel.program import StartError, start  # noqa: PLC0415
+
+    try:
+        start(settings)
+    except StartError as error:
+        _complain(str(error))
+        return 1
+
+
+def _check(args: argparse.Namespace) -> int:
+    from tcp_trace import check, findings  # noqa: PLC0415
+
+    found = check.run(os.environ, env_file_of(args))
+    if args.json:
+        text = findings.as_json(found)
+    else:
+        text = findings.as_table(found, colour=findings.wants_colour(sys.stdout))
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
+    return 1 if any(finding.level is findings.Level.FAIL for finding in found) else 0
+
+
+def _test_alert(args: argparse.Namespace) -> int:
+    settings = _load(args)
+    if settings is None:
+        return EX_CONFIG
+    from tcp_trace import testalert  # noqa: PLC0415
+
+    try:
+        sys.stdout.write(testalert.send(settings) + "\n")
+    except testalert.NotDelivered as error:
+        _complain(str(error))
+        return 1
+    return 0
+
+
+def _demo(_: argparse.Namespace) -> int:
+    from tcp_trace import demo  # noqa: PLC0415
+
+    return demo.main()

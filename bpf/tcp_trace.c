@@ -6,6 +6,12 @@
  * (SYN_SENT, or SYN_RECV of a simultaneous open). The process is taken at the beginning, which
  * runs in its context; the end mostly runs in softirq under somebody else's PID.
  *
+ * The kernel does not run a program that it is already running on the same CPU. When a softirq
+ * interrupts the handler and closes another socket, the hook is silent for that socket. So a
+ * second program, the net, looks at every transition after the hook did, and does what the hook
+ * would have done where the entry shows that it did not: an interrupt finds at most one of the
+ * two running.
+ *
  * Constants come from user space: OFFSETOF_* (layout.h), EVENTS, ATTEMPTS_MAX, DESTINATIONS_MAX,
  * WATCH_MAX, SELF_PID and SELF_UID.
  */
@@ -121,6 +127,14 @@ static __always_inline void count_established(struct destination *to, u64 start_
 	__sync_fetch_and_add(&c->latency_log2_us[slot], 1);
 }
 
+static __always_inline void count_failed(struct destination *to)
+{
+	struct counters *c = counters_of(to);
+
+	if (c)
+		__sync_fetch_and_add(&c->failed, 1);
+}
+
 /* SYN_SENT: runs in the context of the process that connects. */
 static __always_inline void begin(void *ctx, void *sk, struct transition *t)
 {
@@ -133,6 +147,7 @@ static __always_inline void begin(void *ctx, void *sk, struct transition *t)
 	if (a.maker.pid == SELF_PID || !read_watched(sk, &a.destination, &t->saddr))
 		return;
 	a.start_ns = t->timestamp_ns;
+	a.state = BPF_TCP_SYN_SENT;
 	a.maker.cgroup_id = bpf_get_current_cgroup_id();
 	a.maker.uid = bpf_get_current_uid_gid();
 	a.maker.netns = read_netns(sk);
@@ -150,54 +165,60 @@ static __always_inline void begin(void *ctx, void *sk, struct transition *t)
 	submit(ctx, sk, t);
 }
 
-/* An attempt of which there is no entry: evicted, begun before the service, or not watched. */
-static __always_inline bool adopt(void *sk, struct transition *t)
+/* Whether what is left is the handshake: only there an attempt succeeds or fails. */
+static __always_inline bool is_handshake(u8 state)
+{
+	return state == BPF_TCP_SYN_SENT || state == BPF_TCP_SYN_RECV;
+}
+
+/* A transition of a socket that has an entry. */
+static __always_inline void go_on(void *ctx, void *sk, struct transition *t, struct attempt *a)
+{
+	bool decided = is_handshake(t->oldstate) && t->newstate != BPF_TCP_SYN_RECV;
+	bool established = decided && t->newstate == BPF_TCP_ESTABLISHED;
+	union address daddr;
+	u64 key = (u64)sk;
+
+	a->state = t->newstate;
+	t->start_ns = a->start_ns;
+	t->maker = a->maker;
+	t->destination = a->destination;
+	if (EVENTS == EVENTS_ALL ? t->newstate == BPF_TCP_CLOSE : decided)
+		attempts.delete(&key);
+	if (established)
+		count_established(&t->destination, t->start_ns, t->timestamp_ns);
+	else if (decided)
+		count_failed(&t->destination);
+	if (EVENTS == EVENTS_ALL || (decided && (EVENTS == EVENTS_ATTEMPTS || !established))) {
+		read_addresses(sk, &daddr, &t->saddr);
+		submit(ctx, sk, t);
+	}
+}
+
+/* A failure without an entry: it was evicted, or the attempt began before the service. */
+static __always_inline void adopt(void *ctx, void *sk, struct transition *t)
 {
 	u32 uid = 0;
 
 	READ_FIELD(uid, sk, sock_sk_uid);
 	if (uid == SELF_UID || !read_watched(sk, &t->destination, &t->saddr))
-		return false;
+		return;
 	tally(TALLY_EVICTED);
-	return true;
+	count_failed(&t->destination);
+	submit(ctx, sk, t);
 }
 
-static __always_inline void end(void *ctx, void *sk, struct transition *t)
+/* The entry of a socket that was in oldstate; a contradiction means that it is out of date. */
+static __always_inline struct attempt *find(u64 key, u8 oldstate)
 {
-	bool handshake = t->oldstate == BPF_TCP_SYN_SENT || t->oldstate == BPF_TCP_SYN_RECV;
-	bool established = handshake && t->newstate == BPF_TCP_ESTABLISHED;
-	bool failed = handshake && !established && t->newstate != BPF_TCP_SYN_RECV;
-	u64 key = (u64)sk;
-	struct attempt *a;
-	struct counters *c;
+	struct attempt *a = attempts.lookup(&key);
 
-	/* A connect that succeeded, and every passive socket, is left alone from here on. */
-	if (EVENTS != EVENTS_ALL && !handshake)
-		return;
-	a = attempts.lookup(&key);
-	if (a) {
-		t->start_ns = a->start_ns;
-		t->maker = a->maker;
-		t->destination = a->destination;
-		if (established)
-			count_established(&t->destination, t->start_ns, t->timestamp_ns);
-		if (failed || t->newstate == BPF_TCP_CLOSE || (established && EVENTS != EVENTS_ALL))
-			attempts.delete(&key);
-		if (EVENTS == EVENTS_FAILURES ? failed
-					      : EVENTS == EVENTS_ALL || failed || established) {
-			read_addresses(sk, &(union address){}, &t->saddr);
-			submit(ctx, sk, t);
-		}
-	} else if (failed && t->oldstate == BPF_TCP_SYN_SENT && adopt(sk, t)) {
-		submit(ctx, sk, t);
-	} else {
-		return;
+	if (a && a->state != oldstate) {
+		tally(TALLY_MISSED);
+		attempts.delete(&key);
+		return NULL;
 	}
-	if (failed) {
-		c = counters_of(&t->destination);
-		if (c)
-			__sync_fetch_and_add(&c->failed, 1);
-	}
+	return a;
 }
 
 static __always_inline int handle(void *ctx, void *sk, u8 oldstate, u8 newstate, u16 lport)
@@ -209,10 +230,20 @@ static __always_inline int handle(void *ctx, void *sk, u8 oldstate, u8 newstate,
 		.newstate = newstate,
 	};
 
-	if (newstate == BPF_TCP_SYN_SENT)
+	struct attempt *a;
+
+	if (newstate == BPF_TCP_SYN_SENT) {
 		begin(ctx, sk, &t);
-	else
-		end(ctx, sk, &t);
+		return 0;
+	}
+	/* A connect that succeeded, and every passive socket, is left alone from here on. */
+	if (EVENTS != EVENTS_ALL && !is_handshake(oldstate))
+		return 0;
+	a = find((u64)sk, oldstate);
+	if (a)
+		go_on(ctx, sk, &t, a);
+	else if (oldstate == BPF_TCP_SYN_SENT && newstate == BPF_TCP_CLOSE)
+		adopt(ctx, sk, &t);
 	return 0;
 }
 
@@ -228,6 +259,14 @@ int kprobe_tcp_set_state(struct pt_regs *ctx)
 	return handle(ctx, sk, oldstate, PT_REGS_PARM2(ctx), lport);
 }
 
+static __always_inline u16 read_sport(void *sk)
+{
+	u16 sport = 0;
+
+	READ_FIELD(sport, sk, inet_sock_inet_sport);
+	return bpf_ntohs(sport);
+}
+
 /*
  * sock:inet_sock_set_state(const struct sock *sk, const int oldstate, const int newstate), raw:
  * it needs no tracefs and no copy of the event's fields. skc_num is already 0 when it tells of a
@@ -236,8 +275,26 @@ int kprobe_tcp_set_state(struct pt_regs *ctx)
 int tracepoint_inet_sock_set_state(struct bpf_raw_tracepoint_args *ctx)
 {
 	void *sk = (void *)ctx->args[0];
-	u16 sport = 0;
 
-	READ_FIELD(sport, sk, inet_sock_inet_sport);
-	return handle(ctx, sk, ctx->args[1], ctx->args[2], bpf_ntohs(sport));
+	return handle(ctx, sk, ctx->args[1], ctx->args[2], read_sport(sk));
+}
+
+/* The net behind either hook, on the same tracepoint, which comes after the kprobe. */
+int net_inet_sock_set_state(struct bpf_raw_tracepoint_args *ctx)
+{
+	struct transition t = {.oldstate = ctx->args[1], .newstate = ctx->args[2]};
+	u64 key = ctx->args[0];
+	struct attempt *a;
+
+	if (EVENTS != EVENTS_ALL && !is_handshake(t.oldstate))
+		return 0;
+	a = attempts.lookup(&key);
+	/* The entry shows the old state where the hook was not run, and only there. */
+	if (a && a->state == t.oldstate) {
+		t.timestamp_ns = bpf_ktime_get_ns();
+		t.lport = read_sport((void *)key);
+		tally(TALLY_NETTED);
+		go_on(ctx, (void *)key, &t, a);
+	}
+	return 0;
 }

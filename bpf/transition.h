@@ -32,9 +32,10 @@ struct maker {
 	char comm[16];
 };
 
-/* One per socket address, from SYN_SENT until the attempt ends. */
+/* One per socket address, from SYN_SENT until the attempt ends. state is the last one seen. */
 struct attempt {
 	u64 start_ns;
+	u64 state;
 	struct maker maker;
 	struct destination destination;
 };
@@ -78,6 +79,8 @@ enum tally {
 	TALLY_SUBMITTED,
 	TALLY_LOST,    /* the perf ring was full */
 	TALLY_EVICTED, /* an attempt ended and its entry was gone */
+	TALLY_NETTED,  /* the hook was not run, the net was */
+	TALLY_MISSED,  /* an entry's socket had changed state unseen */
 	TALLIES,
 };
 

@@ -33,11 +33,11 @@ class Handover:
     """What stage 2 needs of stage 1.
 
     `rings` are the descriptors of the perf rings of each CPU with `pages` pages, `maps` those of
-    the BPF maps by name, `hook_fd` keeps the program attached. `facts` are logged by stage 2.
+    the BPF maps by name, `hook_fds` keep the programs attached. `facts` are logged by stage 2.
     """
 
     hook: str
-    hook_fd: int
+    hook_fds: tuple[int, ...]
     rings: tuple[int, ...]
     pages: int
     maps: Mapping[str, int]
@@ -46,7 +46,7 @@ class Handover:
     @property
     def fds(self) -> tuple[int, ...]:
         """Every descriptor that must outlive the exec."""
-        return (self.hook_fd, *self.rings, *self.maps.values())
+        return (*self.hook_fds, *self.rings, *self.maps.values())
 
 
 def service_account(name: str) -> Account:
@@ -78,7 +78,7 @@ def receive(memfd: int) -> Handover:
     os.lseek(memfd, 0, os.SEEK_SET)
     with os.fdopen(memfd) as file:
         told = json.load(file)
-    handover = Handover(**{**told, "rings": tuple(told["rings"])})
+    handover = Handover(**{key: tuple(value) if isinstance(value, list) else value for key, value in told.items()})
     for fd in handover.fds:
         os.set_inheritable(fd, False)  # noqa: FBT003 - the signature is the standard library's
     return handover

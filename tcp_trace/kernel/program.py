@@ -27,8 +27,12 @@ _ATTEMPTS_ALL = 65_536
 _DESTINATIONS = 8_192
 WATCH_MAX = 4_096
 
+_TRACEPOINT = b"tracepoint_inet_sock_set_state"
+
 _EVENTS = {Events.FAILURES: "EVENTS_FAILURES", Events.ATTEMPTS: "EVENTS_ATTEMPTS"}
-_MAPS = ("attempts", "destinations", "watched", "tallies")
+# `transitions` is never read by its descriptor, but the kernel takes the rings out of it when the
+# descriptor through which they were put in is closed.
+_MAPS = ("destinations", "watched", "tallies", "transitions")
 
 
 class StartError(Exception):
@@ -52,6 +56,7 @@ def start(settings: Settings) -> NoReturn:
     layout = _layout()
     bpf = _compile(layout, _constants(settings, account))
     hook, hook_fd, fallback = _attach(bpf, settings.hook)
+    net_fd = _attach_tracepoint(bpf, b"net_inet_sock_set_state")
     facts: dict[str, str | bool | int] = {
         "kernel": platform.release(),
         "layout": layout.source,
@@ -63,7 +68,7 @@ def start(settings: Settings) -> NoReturn:
     handover.execute(
         handover.Handover(
             hook=hook.value,
-            hook_fd=hook_fd,
+            hook_fds=(hook_fd, net_fd),
             rings=_open_rings(bpf, settings.perf_pages),
             pages=settings.perf_pages,
             maps={name: bpf[name].get_fd() for name in _MAPS},
@@ -137,13 +142,13 @@ def _compile(layout: _Layout, constants: list[str]) -> Any:  # noqa: ANN401 - bc
 def _attach(bpf: Any, wanted: Hook) -> tuple[Hook, int, str | None]:  # noqa: ANN401
     """Return the hook in use, its descriptor, and why the kprobe was not taken where it was not."""
     if wanted is Hook.TRACEPOINT:
-        return Hook.TRACEPOINT, _attach_tracepoint(bpf), None
+        return Hook.TRACEPOINT, _attach_tracepoint(bpf, _TRACEPOINT), None
     try:
         return Hook.KPROBE, _attach_kprobe(bpf), None
     except StartError as error:
         if wanted is Hook.KPROBE:
             raise
-        return Hook.TRACEPOINT, _attach_tracepoint(bpf), str(error)
+        return Hook.TRACEPOINT, _attach_tracepoint(bpf, _TRACEPOINT), str(error)
 
 
 def _attach_kprobe(bpf: Any) -> int:  # noqa: ANN401
@@ -156,16 +161,16 @@ def _attach_kprobe(bpf: Any) -> int:  # noqa: ANN401
     return int(fd)
 
 
-def _attach_tracepoint(bpf: Any) -> int:  # noqa: ANN401
+def _attach_tracepoint(bpf: Any, name: bytes) -> int:  # noqa: ANN401
+    # Not BPF.attach_raw_tracepoint(): it allows one program per tracepoint, and there are two.
+    bcc = _import_bcc()
     try:
-        bpf.attach_raw_tracepoint(
-            tp=b"inet_sock_set_state", fn_name=b"tracepoint_inet_sock_set_state"
-        )
+        function = bpf.load_func(name, bcc.BPF.RAW_TRACEPOINT)
+        fd = bcc.lib.bpf_attach_raw_tracepoint(function.fd, b"inet_sock_set_state")
     except Exception as error:  # BCC raises nothing narrower
-        raise StartError(
-            f"the tracepoint sock:inet_sock_set_state cannot be used: {error}"
-        ) from error
-    (fd,) = bpf.raw_tracepoint_fds.values()
+        raise StartError(f"{name.decode()} cannot be loaded: {error}") from error
+    if fd < 0:
+        raise StartError("this kernel has no tracepoint sock:inet_sock_set_state (Linux 4.17)")
     return int(fd)
 
 

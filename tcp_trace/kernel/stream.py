@@ -39,12 +39,15 @@ class Tallies(NamedTuple):
     """What the kernel program counted since it was attached, in records.
 
     `submitted` reached a ring, `lost` did not because it was full, `evicted` are attempts that
-    ended after their entry was gone, or that began before the service.
+    ended after their entry was gone, or that began before the service. `netted` transitions were
+    seen by the net alone, `missed` ones by nobody, which a later one of that socket has shown.
     """
 
     submitted: int
     lost: int
     evicted: int
+    netted: int
+    missed: int
 
 
 def _libbcc() -> ct.CDLL:
@@ -167,7 +170,7 @@ class Maps:
 
     def tallies(self) -> Tallies:
         """Return what was submitted, lost and evicted so far."""
-        values = (self._lookup("tallies", struct.pack("=I", i), TALLY.size) for i in range(3))
+        values = (self._lookup("tallies", struct.pack("=I", i), TALLY.size) for i in range(len(Tallies._fields)))
         return Tallies(*(TALLY.unpack(value or bytes(TALLY.size))[0] for value in values))
 
     def watch(self, rules: Iterable[Rule]) -> None:

@@ -1,0 +1,47 @@
+"""What a channel is, and what can come of one send."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+class Sent(NamedTuple):
+    """The other side has the message."""
+
+
+class Retry(NamedTuple):
+    """Not this time: try again, `after` seconds from now where the other side named a time.
+
+    It may have arrived all the same (a timeout, a status 500): what is tried again can come twice.
+    """
+
+    after: float | None
+    reason: str
+
+
+class Rejected(NamedTuple):
+    """The other side will never take it.
+
+    With `dead` no message will be taken until a person acts, so the message is kept; without it
+    this message is at fault, and another one may pass.
+    """
+
+    reason: str
+    dead: bool
+
+
+Outcome = Sent | Retry | Rejected
+
+
+class Channel(Protocol):
+    """A way to people. `reason` in its outcomes is safe to log: it never holds the secret."""
+
+    @property
+    def deadline(self) -> float:
+        """Seconds within which `send` always returns."""
+
+    def send(self, payload: Mapping[str, object]) -> Outcome:
+        """Try once to deliver the payload, without raising for anything the network does."""

@@ -1,0 +1,288 @@
+"""The outbox: a notification is on disk before it is tried, and until it is sent.
+
+The pending notifications live in memory (`queue.py`, bounded) and are mirrored to SQLite
+(`store.py`); every change is committed before the method that made it returns. So a disk that
+fails costs durability only: the outbox goes on from memory, says `degraded`, tries the disk again
+every few seconds, and then writes all that is pending. What this can cost:
+
+    kill -9        nothing committed is lost; what was being sent comes twice
+    disk full      what was put since is lost if the process ends before the disk is back
+    spoilt file    it is moved aside, with what an earlier process had left in it
+    clock jump     messages of an earlier process may be taken for too old, or say a wrong delay
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import threading
+import time
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from tcp_trace.core.events import Moment
+from tcp_trace.core.notification import Notification
+from tcp_trace.delivery.queue import Dropped, Limits, Pending, Queue
+from tcp_trace.delivery.store import Row, Store, StoreError, move_aside
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+    from pathlib import Path
+
+log = logging.getLogger(__name__)
+
+RETRY_INTERVAL = 5.0
+"""Seconds between two tries of a disk that failed."""
+
+
+def present() -> Moment:
+    """Return this moment by the system's clocks."""
+    return Moment(time.monotonic(), time.time())
+
+
+class Outbox:
+    """Pending notifications, and the incidents' state, in one durable place.
+
+    `path` is the database's file, None for memory only. It is written by the poll loop and read
+    by the sender, under a lock that is never held for longer than one commit. No method raises
+    for what the disk does.
+    """
+
+    def __init__(
+        self,
+        path: Path | None,
+        limits: Limits | None = None,
+        clock: Callable[[], Moment] = present,
+    ) -> None:
+        self._path = path
+        self._clock = clock
+        self._queue = Queue(limits or Limits())
+        self._lock = threading.RLock()
+        self._drops: Counter[str] = Counter()
+        self._listener: Callable[[], None] | None = None
+        self._store: Store | None = None
+        self._loaded = False
+        self._retry_at = 0.0
+        self._degraded: str | None = None
+        self._old_state: dict[str, object] | None = None
+        self._new_state: str | None = None
+        self._tell(self._save())
+
+    @property
+    def degraded(self) -> str | None:
+        """Why what is pending is in memory only; None while it is on disk (or meant to be not)."""
+        return self._degraded
+
+    @property
+    def drops(self) -> dict[str, int]:
+        """How many notifications will never be sent, by reason."""
+        with self._lock:
+            return dict(self._drops)
+
+    @property
+    def pending(self) -> int:
+        """How many notifications wait to be sent, with the one being sent."""
+        with self._lock:
+            return len(self._queue)
+
+    @property
+    def pending_bytes(self) -> int:
+        """The size of their JSON."""
+        with self._lock:
+            return self._queue.size
+
+    def listen(self, listener: Callable[[], None] | None) -> None:
+        """Call `listener` whenever something was put."""
+        self._listener = listener
+
+    def put(self, notification: Notification) -> None:
+        """Commit one notification."""
+        self.commit([notification])
+
+    def save_state(self, state: Mapping[str, object]) -> None:
+        """Commit the incidents' state (JSON-able)."""
+        self.commit([], state)
+
+    def load_state(self) -> dict[str, object] | None:
+        """Return the state that an earlier process committed last; None where there is none."""
+        with self._lock:
+            state, self._old_state = self._old_state, None
+            return state
+
+    def commit(
+        self, notifications: Iterable[Notification], state: Mapping[str, object] | None = None
+    ) -> None:
+        """Commit notifications and the state that promised them in one transaction.
+
+        After kill -9 either both are there or neither: nothing is told twice or forgotten.
+        """
+        encoded = None if state is None else json.dumps(state, separators=(",", ":"))
+        dropped: list[Dropped] = []
+        with self._lock:
+            now = self._clock()
+            for notification in notifications:
+                dropped += self._queue.add(notification, now)
+            if encoded is not None:
+                self._new_state = encoded
+            dropped += self._save()
+        self._tell(dropped)
+        if self._listener is not None:
+            self._listener()
+
+    def take(self) -> Pending | None:
+        """Return what is to be sent next, or None; give it to one of the `mark` methods after."""
+        with self._lock:
+            row = self._queue.head()
+            if row is not None:
+                row.in_flight = True
+                row.attempts += 1
+            return row
+
+    def mark_sent(self, row: Pending) -> None:
+        """Forget a notification: the other side has it."""
+        with self._lock:
+            self._queue.remove(row)
+            dropped = self._save()
+        self._tell(dropped)
+
+    def mark_retry(self, row: Pending) -> None:
+        """Keep a notification for another try; meanwhile newer ones may merge with it."""
+        with self._lock:
+            self._queue.release(row)
+            dropped = self._save()
+        self._tell(dropped)
+
+    def mark_rejected(self, row: Pending, reason: str) -> None:
+        """Drop a notification, counted under `reason` (a short word)."""
+        with self._lock:
+            self._queue.remove(row)
+            dropped = [Dropped(row.notification, reason), *self._save()]
+        self._tell(dropped)
+
+    def tend(self) -> None:
+        """Do what is due without any notification: expire old ones, try a failed disk again."""
+        with self._lock:
+            dropped = self._queue.expire(self._clock())
+            dropped += self._save()
+        self._tell(dropped)
+
+    def close(self) -> None:
+        """Write what was not written yet and close the file; the outbox goes on in memory."""
+        with self._lock:
+            self._retry_at = 0.0
+            dropped = self._save()
+            self._path = None
+            self._close_store()
+        self._tell(dropped)
+
+    def _save(self) -> list[Dropped]:
+        """Bring the disk up to date; return what did not fit into memory on loading."""
+        if self._path is None:
+            self._queue.saved()
+            self._new_state = None
+            return []
+        changes = self._queue.changes()
+        if self._store and not any((changes.written, changes.deleted, self._new_state)):
+            return []
+        now = self._clock()
+        if self._degraded and now.mono < self._retry_at:
+            return []
+        try:
+            return self._write(self._path, now)
+        except StoreError as error:
+            self._fail(str(error), now)
+            if error.spoilt:
+                return self._start_over(self._path, now)
+            return []
+
+    def _write(self, path: Path, now: Moment) -> list[Dropped]:
+        """Write the changes; everything, where the file was not at hand before."""
+        dropped: list[Dropped] = []
+        store, all_of_it = self._store, self._store is None
+        if store is None:
+            self._store = store = Store(path)
+            dropped = self._load(store, now)
+        written, deleted = self._queue.changes()
+        rows = self._queue.rows() if all_of_it else written
+        store.save(map(_to_row, rows), deleted, self._new_state, all_of_it=all_of_it)
+        self._queue.saved()
+        self._new_state = None
+        if self._degraded:
+            log.info("the outbox is on disk again", extra={"pending": len(self._queue)})
+            self._degraded = None
+        return dropped
+
+    def _load(self, store: Store, now: Moment) -> list[Dropped]:
+        """Take in what an earlier process left, once: from then on memory knows better."""
+        if self._loaded:
+            return []
+        rows, state = store.load()
+        pending = [found for row in rows if (found := self._to_pending(row, now)) is not None]
+        dropped = self._queue.adopt(pending) + self._queue.expire(now)
+        self._old_state = state
+        self._loaded = True
+        return dropped
+
+    def _to_pending(self, row: Row, now: Moment) -> Pending | None:
+        """Return a row as it is kept in memory, None (counted) for what cannot be read."""
+        try:
+            notification = Notification.from_dict(json.loads(row.body))
+        except (ValueError, TypeError, AttributeError) as error:
+            self._drops["unreadable"] += 1
+            log.error(  # noqa: TRY400 - a traceback would show nothing but this line
+                "dropped a notification that cannot be read from the outbox",
+                extra={"reason": "unreadable", "error": str(error)},
+            )
+            return None
+        created, updated = (
+            Moment(now.mono - max(0.0, now.wall - wall), wall)
+            for wall in (row.created, row.updated)
+        )
+        return Pending(row.seq, notification, row.body, created, updated)
+
+    def _fail(self, reason: str, now: Moment) -> None:
+        """Go on from memory; the file is opened anew at the next try."""
+        self._close_store()
+        self._retry_at = now.mono + RETRY_INTERVAL
+        if self._degraded is None:
+            log.error(
+                "the outbox cannot be written: notifications are kept in memory until it can",
+                extra={"path": str(self._path), "reason": reason},
+            )
+        self._degraded = reason
+
+    def _start_over(self, path: Path, now: Moment) -> list[Dropped]:
+        """Move a spoilt file aside and write a new one."""
+        try:
+            aside = move_aside(path, now.wall)
+            log.error("a spoilt outbox was moved aside", extra={"path": str(aside)})
+            return self._write(path, now)
+        except StoreError as error:
+            self._fail(str(error), now)
+            return []
+
+    def _close_store(self) -> None:
+        store, self._store = self._store, None
+        if store is not None:
+            try:
+                store.close()
+            except StoreError as error:
+                log.warning("closing the outbox failed", extra={"reason": str(error)})
+
+    def _tell(self, dropped: list[Dropped]) -> None:
+        """Count and log, outside the lock, what will never be sent."""
+        for notification, reason in dropped:
+            with self._lock:
+                self._drops[reason] += 1
+            log.error(
+                "dropped a notification",
+                extra={
+                    "notification": notification.id,
+                    "incident": notification.incident,
+                    "reason": reason,
+                },
+            )
+
+
+def _to_row(row: Pending) -> Row:
+    return Row(row.seq, row.body, row.created.wall, row.updated.wall)

@@ -1,0 +1,260 @@
+"""The sender: one thread that brings what is pending to one webhook, and no faster than it likes.
+
+Nothing it does holds up the poll loop. It sends at most about one message a second, waits longer
+after each failure in a row, honours Retry-After, and leaves a dead webhook alone for a quarter of
+an hour, or until `revive` or `replace`.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from tcp_trace.delivery.channel import Rejected, Retry, Sent
+from tcp_trace.delivery.outbox import present
+from tcp_trace.delivery.pacing import Backoff, Bucket, Pacing
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tcp_trace.core.events import Moment
+    from tcp_trace.core.notification import Notification
+    from tcp_trace.delivery.channel import Channel
+    from tcp_trace.delivery.outbox import Outbox
+    from tcp_trace.delivery.queue import Pending
+
+    Payload = dict[str, Any]
+    Render = Callable[[Notification, float | None], Payload]
+
+log = logging.getLogger(__name__)
+
+_STUCK_MARGIN = 10.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Statistics:
+    """What a sender did since it started; `logged` are those without any destination.
+
+    `last_error` is safe to log; `dead` says that the webhook takes nothing until somebody acts.
+    """
+
+    sent: int = 0
+    retried: int = 0
+    rejected: int = 0
+    logged: int = 0
+    dead: bool = False
+    last_error: str | None = None
+
+
+class Sender:
+    """Sends what is in `outbox` by `channel`; with None, notifications are only logged.
+
+    `render(notification, delayed_by)` makes the payload; `delayed_by` is in seconds, None for a
+    message that is on time.
+    """
+
+    def __init__(
+        self,
+        outbox: Outbox,
+        channel: Channel | None,
+        render: Render,
+        *,
+        pacing: Pacing | None = None,
+        clock: Callable[[], Moment] = present,
+    ) -> None:
+        self._outbox = outbox
+        self._channel = channel
+        self._render = render
+        self._pacing = pacing or Pacing()
+        self._clock = clock
+        now = clock().mono
+        self._bucket = Bucket(self._pacing.rate, self._pacing.burst, now)
+        self._backoff = Backoff(self._pacing)
+        self._not_before = now
+        self._statistics = Statistics()
+        self._progress = now
+        self._era = 0
+        self._lock = threading.Lock()
+        self._wake = threading.Event()
+        self._stopping = threading.Event()
+        self._drain_until = 0.0
+        self._thread = threading.Thread(target=self._run, name="tcp-trace-sender", daemon=True)
+
+    @property
+    def progress(self) -> float:
+        """When the sender last came round its loop (seconds, CLOCK_MONOTONIC)."""
+        return self._progress
+
+    @property
+    def statistics(self) -> Statistics:
+        """What was done so far."""
+        return self._statistics
+
+    def is_stuck(self, now: float) -> bool:
+        """Whether the loop has stood for longer than any one send may take: for the watchdog."""
+        channel = self._channel
+        deadline = channel.deadline if channel else 0.0
+        return now - self._progress > self._pacing.idle + deadline + _STUCK_MARGIN
+
+    def start(self) -> None:
+        """Start the thread."""
+        self._outbox.listen(self._wake.set)
+        self._thread.start()
+
+    def stop(self, drain_seconds: float = 10.0) -> None:
+        """Try what is due for at most that long, and end the thread.
+
+        A send that takes longer is left behind; its notification stays in the outbox.
+        """
+        self._drain_until = self._clock().mono + drain_seconds
+        self._stopping.set()
+        self._wake.set()
+        if self._thread.is_alive():
+            self._thread.join(drain_seconds)
+
+    def revive(self) -> None:
+        """Try now, whatever the webhook said before."""
+        with self._lock:
+            self._era += 1
+            self._backoff.reset()
+            self._not_before = self._clock().mono
+            self._statistics = replace(self._statistics, dead=False)
+        self._wake.set()
+
+    def replace(self, channel: Channel | None) -> None:
+        """Send by another channel from now on, and try it at once."""
+        self._channel = channel
+        self.revive()
+
+    def step(self) -> float:
+        """Do the one thing that is due, if any; return the seconds until the next one may be.
+
+        The thread calls this in a loop. It waits for the network, never for time.
+        """
+        self._outbox.tend()
+        now = self._clock()
+        channel = self._channel
+        if channel is None:
+            self._log_pending()
+            return self._pacing.idle
+        wait = max(self._not_before - now.mono, self._bucket.wait(now.mono))
+        if wait > 0:
+            return wait if self._outbox.pending else self._pacing.idle
+        row = self._outbox.take()
+        if row is None:
+            return self._pacing.idle
+        self._send(row, channel, now)
+        return 0.0
+
+    def _run(self) -> None:
+        while True:
+            self._progress = self._clock().mono
+            self._wake.clear()
+            wait = self.step()
+            now = self._clock().mono
+            drained = not self._outbox.pending or now + wait > self._drain_until
+            if self._stopping.is_set() and drained:
+                return
+            self._wake.wait(min(wait, self._pacing.idle))
+
+    def _log_pending(self) -> None:
+        """Log what is pending: nowhere to send it is no reason to keep it for ever."""
+        while (row := self._outbox.take()) is not None:
+            payload = self._rendered(row, None)
+            if payload is not None:
+                log.warning("notification", extra=_extra(row) | {"text": payload.get("text")})
+                self._outbox.mark_sent(row)
+                self._count("logged")
+
+    def _rendered(self, row: Pending, delayed_by: float | None) -> Payload | None:
+        """Return the payload, or drop a notification that cannot be made into one.
+
+        It came from the disk, perhaps by another version: it must not end the thread, and again
+        after each restart.
+        """
+        try:
+            return self._render(row.notification, delayed_by)
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is told and counted
+            self._outbox.mark_rejected(row, "unrenderable")
+            self._count("rejected", last_error=f"unrenderable: {type(error).__name__}")
+            return None
+
+    def _send(self, row: Pending, channel: Channel, now: Moment) -> None:
+        delay = now.mono - row.created.mono
+        payload = self._rendered(row, delay if delay > self._pacing.delay_shown else None)
+        if payload is None:
+            return
+        era = self._era
+        self._bucket.take(now.mono)
+        outcome = channel.send(payload)
+        match outcome:
+            case Sent():
+                self._on_sent(row, delay)
+            case Retry():
+                self._on_retry(row, outcome, era)
+            case Rejected(dead=False):
+                self._on_rejected(row, outcome)
+            case Rejected():
+                self._on_dead(row, outcome, era)
+
+    def _on_sent(self, row: Pending, delay: float) -> None:
+        self._outbox.mark_sent(row)
+        log.info("notification sent", extra=_extra(row) | {"delay": round(delay, 3)})
+        if self._statistics.dead:
+            log.info("the webhook takes messages again")
+        self._backoff.reset()
+        self._count("sent", dead=False)
+
+    def _on_retry(self, row: Pending, outcome: Retry, era: int) -> None:
+        self._outbox.mark_retry(row)
+        pause = self._backoff.next(outcome.after)
+        log.warning(
+            "notification not sent yet",
+            extra=_extra(row) | {"reason": outcome.reason, "retry_in": round(pause, 1)},
+        )
+        self._count("retried", last_error=outcome.reason)
+        self._pause(pause, era)
+
+    def _on_rejected(self, row: Pending, outcome: Rejected) -> None:
+        self._outbox.mark_rejected(row, "rejected")
+        log.error("notification rejected", extra=_extra(row) | {"reason": outcome.reason})
+        self._backoff.reset()
+        self._count("rejected", last_error=outcome.reason, dead=False)
+
+    def _on_dead(self, row: Pending, outcome: Rejected, era: int) -> None:
+        self._outbox.mark_retry(row)
+        pause = self._pacing.dead_pause
+        extra = _extra(row) | {"reason": outcome.reason, "retry_in": pause}
+        if self._statistics.dead:
+            log.info("the webhook still takes no messages", extra=extra)
+        else:
+            log.error(
+                "the webhook takes no messages: correct SLACK_URL and reload the service",
+                extra=extra,
+            )
+        self._count("retried", last_error=outcome.reason, dead=era == self._era)
+        self._pause(pause, era)
+
+    def _pause(self, seconds: float, era: int) -> None:
+        """Send nothing for a while, unless the channel was revived or replaced meanwhile."""
+        with self._lock:
+            if era == self._era:
+                self._not_before = self._clock().mono + seconds
+
+    def _count(self, name: str, **changes: Any) -> None:  # noqa: ANN401 - fields of Statistics
+        with self._lock:
+            changes[name] = getattr(self._statistics, name) + 1
+            self._statistics = replace(self._statistics, **changes)
+
+
+def _extra(row: Pending) -> dict[str, object]:
+    """Return the fields of a log line about a notification."""
+    notification = row.notification
+    return {
+        "notification": notification.id,
+        "incident": notification.incident,
+        "kind": notification.kind.value,
+        "attempts": row.attempts,
+    }

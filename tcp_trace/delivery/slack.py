@@ -1,0 +1,75 @@
+"""Slack's incoming webhook, and those that take the same payload (Mattermost, Rocket.Chat)."""
+
+from __future__ import annotations
+
+import json
+import time
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Protocol
+
+from tcp_trace.delivery.answers import classify, error_word
+from tcp_trace.delivery.channel import Outcome, Rejected, Retry
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from tcp_trace.delivery.answers import Answer
+    from tcp_trace.delivery.transport import Post
+
+
+class Url(Protocol):
+    """The webhook's address, which is a secret."""
+
+    def reveal(self) -> str:
+        """Return the address itself."""
+
+
+class Slack:
+    """A channel to one webhook.
+
+    `url` is its address, `deadline` the seconds within which every send ends, `wall` returns the
+    seconds since the epoch. Raises ModuleNotFoundError where `requests` is not installed.
+    """
+
+    def __init__(
+        self, url: Url, *, deadline: float = 20.0, wall: Callable[[], float] = time.time
+    ) -> None:
+        if find_spec("requests") is None:
+            raise ModuleNotFoundError(
+                "SLACK_URL is set, but Python's requests is missing: apt install python3-requests"
+            )
+        self._url = url
+        self._wall = wall
+        self._deadline = deadline
+        self._post: Post | None = None
+
+    @property
+    def deadline(self) -> float:
+        """Seconds within which `send` always returns."""
+        return self._deadline
+
+    def send(self, payload: Mapping[str, object]) -> Outcome:
+        """Post the payload once and say what came of it; the reason never holds the address."""
+        from tcp_trace.delivery.transport import TransportError  # noqa: PLC0415 - 15 MB, see there
+
+        try:
+            answer = self._poster()(json.dumps(payload).encode())
+        except TransportError as error:
+            if error.unusable:
+                return Rejected(error.reason, dead=True)
+            return Retry(None, error.reason)
+        return classify(self._without_echo(answer), self._wall())
+
+    def _poster(self) -> Post:
+        if self._post is None:
+            from tcp_trace.delivery.transport import Post  # noqa: PLC0415 - 15 MB, see there
+
+            self._post = Post(self._url.reveal(), self._deadline)
+        return self._post
+
+    def _without_echo(self, answer: Answer) -> Answer:
+        """Return the answer without a word that is a part of the address: it would be logged."""
+        word = error_word(answer.body)
+        if word is not None and word in self._url.reveal():
+            return answer._replace(body=b"")
+        return answer

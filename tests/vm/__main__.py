@@ -8,13 +8,14 @@ import sys
 from pathlib import Path
 
 from tests.vm.image import DEFAULT_KERNEL, ImageError, ensure_image, recipes
-from tests.vm.machine import CHECKOUT, Machine, MachineError
+from tests.vm.machine import CHECKOUT, Machine
+from tests.vm.qemu import MachineError
 
 _REPOSITORY = Path(__file__).resolve().parents[2]
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run the command line; returns the exit status: that of the command for `run`, 1 for a failure."""
+    """Return the exit status: the command's own for `run`, 1 when there is no image or machine."""
     options = _parser().parse_args(argv)
     try:
         status: int = options.action(options)
@@ -34,10 +35,10 @@ def _parser() -> argparse.ArgumentParser:
     actions = parser.add_subparsers(required=True, metavar="ACTION")
     build = actions.add_parser("build", help="build the image unless the cache has it")
     build.set_defaults(action=_build)
-    run = actions.add_parser("run", help=f"boot, copy this checkout to {CHECKOUT}, run a command there")
+    run = actions.add_parser("run", help=f"boot, copy this checkout to {CHECKOUT}, run a command")
     run.add_argument("command", nargs=argparse.REMAINDER, metavar="-- COMMAND", help="what to run")
     run.set_defaults(action=_run)
-    shell = actions.add_parser("shell", help=f"the same with a login shell instead of a command")
+    shell = actions.add_parser("shell", help="the same with a login shell instead of a command")
     shell.set_defaults(action=_shell)
     for action in (build, run, shell):
         action.add_argument(

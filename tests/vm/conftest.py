@@ -1,16 +1,19 @@
-"""The virtual machine as a fixture: a test that asks for `vm` fails, and never skips, without one."""
+"""The virtual machine as a fixture: without one, a test that asks for `vm` fails; none skips."""
 
 from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.vm.image import DEFAULT_KERNEL, recipes
 from tests.vm.machine import Machine
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 _REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -31,13 +34,13 @@ def _default_kernel() -> str:
 
 @pytest.fixture(scope="session")
 def vm_kernel(pytestconfig: pytest.Config) -> str:
-    """The kernel series under test, such as "6.1"."""
+    """Return the kernel series under test, such as "6.1"."""
     return str(pytestconfig.getoption("--vm-kernel", default=_default_kernel()))
 
 
 @pytest.fixture(scope="session")
 def vm(vm_kernel: str, pytestconfig: pytest.Config) -> Iterator[Machine]:
-    """A booted machine with this checkout in /root/tcp-trace, shared by all tests of the session."""
+    """Boot one machine for all tests of the session, with this checkout in /root/tcp-trace."""
     capture = pytestconfig.pluginmanager.getplugin("capturemanager")
 
     def report(line: str) -> None:

@@ -1,8 +1,9 @@
 """Build the Debian root images that the virtual machines boot.
 
-An image is a directory in the cache: a kernel, an initial RAM disk, a root file system and the key that
-logs in as root. It is named after the sha256 of its recipe, so that a changed recipe makes a new image and
-an unchanged one is built once. Machines boot it with throw-away writes: nothing ever modifies it.
+An image is a directory in the cache: a kernel, an initial RAM disk, a root file system and the key
+that logs in as root. It is named after the sha256 of its recipe, so that a changed recipe makes a
+new image and an unchanged one is built once. Machines boot it with throw-away writes: nothing ever
+modifies it.
 """
 
 from __future__ import annotations
@@ -53,7 +54,7 @@ _PACKAGES = (
     "python3-pytest", "python3-hypothesis", "nftables", "bpftool", "iputils-ping",
 )  # fmt: skip
 
-# Timers with Persistent= fire at the first boot of an image, and each costs seconds under emulation.
+# Timers with Persistent= fire at the first boot of an image; under emulation each costs seconds.
 _MASKED_UNITS = (
     "apt-daily.timer",
     "apt-daily-upgrade.timer",
@@ -83,7 +84,7 @@ _FILES = {
     "etc/machine-id": "7c9e6679f0c44b3b9b2f6a5d1f0e2c11\n",
     # Nobody answers on the outside: name look-ups must fail at once and not after ten seconds.
     "etc/resolv.conf": "nameserver 127.0.0.1\noptions timeout:1 attempts:1\n",
-    # Without PAM there is no login session, whose user manager takes seconds to start under emulation.
+    # Without PAM no login session, whose user manager takes seconds to start under emulation.
     "etc/ssh/sshd_config.d/tcp-trace.conf": (
         "UsePAM no\n"
         "PermitRootLogin prohibit-password\n"
@@ -140,7 +141,7 @@ class Recipe:
 
     @property
     def name(self) -> str:
-        """The image's name in the cache: the kernel and the first 12 digits of the recipe's sha256."""
+        """The name in the cache: the kernel and the first 12 digits of the recipe's sha256."""
         text = json.dumps(dataclasses.asdict(self), sort_keys=True)
         return f"{self.kernel}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
 
@@ -186,15 +187,13 @@ def _sources(suite: str) -> tuple[str, ...]:
     )
 
 
-def _recipe(
-    kernel: str, suite: str, kernel_suite: str = "", extra_sources: tuple[str, ...] = ()
-) -> Recipe:
-    pin = f"/{kernel_suite}" if kernel_suite else ""
+def _recipe(kernel: str, suite: str, *, abi: str = "", kernel_suite: str = "") -> Recipe:
+    flavour = f"{abi}-cloud-amd64" if abi else "cloud-amd64"
     return Recipe(
         kernel=kernel,
         suite=suite,
-        sources=_sources(suite) + extra_sources,
-        packages=(f"linux-image-cloud-amd64{pin}", f"linux-headers-cloud-amd64{pin}", *_PACKAGES),
+        sources=_sources(suite) + (_sources(kernel_suite) if kernel_suite else ()),
+        packages=(f"linux-image-{flavour}", f"linux-headers-{flavour}", *_PACKAGES),
         early_files=_EARLY_FILES,
         files=_FILES,
         masked_units=_MASKED_UNITS,
@@ -207,13 +206,14 @@ def recipes() -> dict[str, Recipe]:
     return {
         "6.1": _recipe("6.1", "bookworm"),
         "6.12": _recipe("6.12", "trixie"),
-        # Bullseye has no BCC that matches the others: only its kernel, under bookworm's user space.
-        "5.10": _recipe("5.10", "bookworm", "bullseye-security", _sources("bullseye")),
+        # Only bullseye's kernel, under bookworm's user space: the same BCC and Python as on 6.1.
+        # Its last kernel by name: the package that depends on the latest is gone from mirrors.
+        "5.10": _recipe("5.10", "bookworm", abi="5.10.0-46", kernel_suite="bullseye"),
     }
 
 
 def cache_dir() -> Path:
-    """Where images and downloaded packages are kept: $TCP_TRACE_VM_CACHE, else below ~/.cache."""
+    """Return where images and packages are kept: $TCP_TRACE_VM_CACHE, else in ~/.cache."""
     chosen = os.environ.get("TCP_TRACE_VM_CACHE")
     return Path(chosen) if chosen else Path.home() / ".cache" / "tcp-trace" / "vm"
 
@@ -221,8 +221,8 @@ def cache_dir() -> Path:
 def ensure_image(kernel: str = DEFAULT_KERNEL, report: Report = print) -> Image:
     """Return the image for a kernel series such as "6.1", building it if the cache has none.
 
-    A first build takes one to three minutes and downloads about 200 MB. Concurrent callers wait for one
-    build. Raises ImageError when the series is unknown or the build fails.
+    A first build takes one to three minutes and downloads about 200 MB. Concurrent callers wait for
+    one build. Raises ImageError when the series is unknown or the build fails.
     """
     known = recipes()
     if kernel not in known:
@@ -313,9 +313,9 @@ def _bootstrap(recipe: Recipe, root: Path, work: Path, cache: Path, log: Path) -
 
 
 def _host_proxies() -> list[str]:
-    """This machine's proxy settings for apt: mmdebstrap takes over the environment's only."""
+    """Return the proxies of apt's configuration: mmdebstrap heeds only the environment's."""
     dump = subprocess.run(["apt-config", "dump"], capture_output=True, text=True, check=False)
-    return re.findall(r'^Acquire::https?::Proxy\S* "[^"]*";$', dump.stdout, re.M | re.I)
+    return re.findall(r'(?im)^Acquire::https?::Proxy\S* "[^"]*";$', dump.stdout)
 
 
 def _run_logged(command: Sequence[str], log: Path, timeout_s: float) -> None:
@@ -359,7 +359,7 @@ def _configure(recipe: Recipe, root: Path, out: Image) -> None:
     _link(units / "default.target", "/lib/systemd/system/multi-user.target")
     _install_keys(root, out)
     shutil.rmtree(root / "var/cache/apt/archives", ignore_errors=True)
-    # Tells systemd that /etc and /var are as new as /usr: it need not rebuild its databases at boot.
+    # Tells systemd that /etc and /var are as new as /usr: no databases to rebuild at boot.
     for part in ("etc", "var"):
         (root / part / ".updated").touch()
 
@@ -371,7 +371,7 @@ def _link(path: Path, target: str) -> None:
 
 
 def _install_keys(root: Path, out: Image) -> None:
-    keygen = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", HOST_KEY_ALIAS, "-f", str(out.key)]
+    keygen = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "tests", "-f", str(out.key)]
     subprocess.run(keygen, check=True, stdin=subprocess.DEVNULL)
     ssh = root / "root/.ssh"
     ssh.mkdir(mode=0o700, exist_ok=True)
@@ -381,13 +381,15 @@ def _install_keys(root: Path, out: Image) -> None:
 
 
 def _take_kernel(root: Path, out: Image) -> None:
-    releases = sorted(path.name for path in (root / "lib/modules").iterdir())
+    releases = sorted(path.name for path in (root / "usr/lib/modules").iterdir())
     if len(releases) != 1 or not releases[0].startswith(f"{out.kernel}."):
         message = f"expected one kernel {out.kernel} in the image, found: {', '.join(releases)}"
         raise ImageError(message)
-    # An absolute link: it must be looked up below the root, not on this machine.
-    headers = os.readlink(root / "lib/modules" / releases[0] / "build")
-    if not (root / headers.lstrip("/")).is_dir():
+    modules = root / "usr/lib/modules" / releases[0]
+    headers = (modules / "build").readlink()
+    # An absolute link must be looked up below the root, not on this machine.
+    base = root if headers.is_absolute() else modules
+    if not (base / str(headers).lstrip("/")).is_dir():
         message = f"kernel {releases[0]} came without its headers {headers}"
         raise ImageError(message)
     shutil.copyfile(root / "boot" / f"vmlinuz-{releases[0]}", out.vmlinuz)
@@ -397,7 +399,8 @@ def _take_kernel(root: Path, out: Image) -> None:
 def _make_file_system(root: Path, target: Path, log: Path) -> None:
     """Make an ext4 of the tree with 1.5 GB to spare; the file itself is sparse.
 
-    No journal and no checksums: the writes of a machine are thrown away, and both cost time under emulation.
+    No journal and no checksums: a machine's writes are thrown away, and both cost time under
+    emulation.
     """
     used = subprocess.run(
         ["du", "-sx", "--block-size=1", str(root)], check=True, capture_output=True, text=True

@@ -4,8 +4,8 @@
         machine.put_checkout(Path("."))
         print(machine.run("uname -r").stdout)
 
-Every wait is bounded, and a guest whose kernel dies ends the wait at once, with the kernel's last words in
-the exception. QEMU and ssh die with the thread that started them, even if it is killed.
+Every wait is bounded, and a guest whose kernel dies ends the wait at once, with the kernel's last
+words in the exception. QEMU and ssh die with the thread that started them, even if it is killed.
 """
 
 from __future__ import annotations
@@ -18,10 +18,8 @@ import subprocess
 import tarfile
 import tempfile
 import time
-from collections.abc import Iterable, Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from tests.vm.image import (
     DEFAULT_KERNEL,
@@ -33,6 +31,10 @@ from tests.vm.image import (
     ensure_image,
 )
 from tests.vm.qemu import Accel, MachineError, Qemu, accels, remember_kvm_failed
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from types import TracebackType
 
 CHECKOUT = "/root/tcp-trace"
 """Where the tests find the project inside the machine."""
@@ -77,8 +79,8 @@ class CommandError(MachineError):
 class Machine:
     """A virtual machine with one of the images; writes to its disk are thrown away at the end.
 
-    `report` gets a line for each step. Start it from a thread that outlives it: the kernel kills QEMU
-    when that thread ends.
+    `report` gets a line for each step. Start it from a thread that outlives it: the kernel kills
+    QEMU when that thread ends.
     """
 
     def __init__(
@@ -117,8 +119,8 @@ class Machine:
     def start(self) -> None:
         """Build the image if need be, boot it, and return when ssh answers and systemd has settled.
 
-        Tries KVM where it may work, for 12 s, and remembers for this boot of the host when it does not.
-        Raises ImageError or MachineError.
+        Tries KVM where it may work, for 12 s; if that fails, emulates, and tries no more until the
+        host boots again. Raises ImageError or MachineError.
         """
         _require_tools("qemu-system-x86_64", "setpriv", "ssh", "tar", "git")
         image = ensure_image(self.kernel, self._report)
@@ -184,7 +186,7 @@ class Machine:
         self._report(f"[vm {self.kernel}] booted in {self.boot_seconds:.1f} s ({accel})")
 
     def _connect(self, image: Image) -> None:
-        """Open the connection that all commands share: a handshake of its own takes each a second."""
+        """Open the connection that all commands share: a handshake for each would take a second."""
         config = _SSH_CONFIG.format(
             port=self._qemu.port,
             key=image.key,
@@ -219,9 +221,9 @@ class Machine:
     ) -> subprocess.CompletedProcess[str]:
         """Run a bash line, or a command with its arguments, as root; return its status and output.
 
-        After `timeout` seconds ends the command and its process group and raises CommandError; so does
-        a status other than 0 unless `check` is off. Raises MachineError when the machine is gone.
-        What stays behind in the background must not hold stdout or stderr: the call waits for those.
+        After `timeout` seconds ends the command and its process group and raises CommandError; so
+        does a status other than 0 unless `check` is off. Raises MachineError when the machine is
+        gone. What stays in the background must not hold stdout or stderr: the call waits for those.
         """
         done = self._ssh(command, timeout, (input or "").encode())
         text = _decoded(command, done)
@@ -258,19 +260,19 @@ class Machine:
             time.sleep(interval)
 
     def put(self, local: Path, remote: str, *, timeout: float = 120.0) -> None:
-        """Copy a file, or a directory with all in it, to the absolute path `remote`, as root's own."""
+        """Copy a file or a whole directory to the absolute path `remote`, as root's own."""
         self._unpack([(local, Path(remote).name)], str(Path(remote).parent), timeout)
 
     def put_checkout(
         self, repository: Path, remote: str = CHECKOUT, *, timeout: float = 120.0
     ) -> None:
-        """Replace `remote` by a working tree: what git tracks, and new files that it does not ignore."""
+        """Replace `remote` by a working tree: what git tracks, and new files it does not ignore."""
         present = [(repository / name, name) for name in _checkout_files(repository)]
         self.run(["rm", "-rf", remote])
         self._unpack(present, remote, timeout)
 
     def get(self, remote: str, local: Path, *, timeout: float = 120.0) -> None:
-        """Copy a file, or a directory with all in it, from the absolute path `remote` to `local`."""
+        """Copy a file or a whole directory from the absolute path `remote` to the new `local`."""
         source = Path(remote)
         done = self._ssh(["tar", "-c", "-C", str(source.parent), "--", source.name], timeout)
         if done.returncode != 0:
@@ -297,7 +299,7 @@ class Machine:
     def _ssh(
         self, command: str | Sequence[str], timeout: float, data: bytes = b""
     ) -> subprocess.CompletedProcess[bytes]:
-        """Run with a time limit on either side; the guest's is the one that ends the command itself."""
+        """Run with a time limit on either side; the guest's is the one that ends the command."""
         line = command if isinstance(command, str) else shlex.join(command)
         limited = f"timeout --kill-after=5 {timeout:.1f} bash -c {shlex.quote(line)}"
         started = time.monotonic()
@@ -335,8 +337,9 @@ class Machine:
         return done.returncode == 0
 
     def _ssh_command(self, *flags: str, command: str | None = None) -> list[str]:
-        config = self._qemu.directory / "ssh_config"
-        return ["ssh", "-F", str(config), *flags, "machine", *([] if command is None else [command])]
+        config = str(self._qemu.directory / "ssh_config")
+        words = [] if command is None else [command]
+        return ["ssh", "-F", config, *flags, "machine", *words]
 
 
 def _decoded(

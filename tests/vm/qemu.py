@@ -34,14 +34,14 @@ _KERNEL_DIED = re.compile(
 
 
 class MachineError(RuntimeError):
-    """The machine did not boot, died, or could not be reached; the message ends with its console."""
+    """The machine did not boot, died, or does not answer; the message ends with its console."""
 
 
 class Qemu:
     """A running guest; `stop` ends it. The kernel kills it when the thread that made it ends."""
 
     def __init__(self, image: Image, accel: Accel, *, cpus: int, memory_mib: int) -> None:
-        """Start it, with ssh forwarded from the loopback address's `port`; the guest boots from now on."""
+        """Start it: the guest boots from now on; its ssh is at `port` of the loopback address."""
         self.accel = accel
         self.kernel = image.kernel
         self.port = _free_port()
@@ -109,7 +109,7 @@ class Qemu:
         shutil.rmtree(self.directory, ignore_errors=True)
 
     def error(self, what: str) -> MachineError:
-        """Make the exception that shows the console: from where the kernel died on, else its end."""
+        """Make the exception; it shows the console from where the kernel died, else its end."""
         console = self.console()
         died = _KERNEL_DIED.search(console)
         if died:
@@ -123,7 +123,7 @@ class Qemu:
 
 
 def accels() -> list[Accel]:
-    """What to try, in this order: KVM unless it cannot work or has failed on this boot of the host."""
+    """List what to try, in order: KVM, unless it cannot work or failed since the host booted."""
     usable = os.access("/dev/kvm", os.R_OK | os.W_OK)
     return ["kvm", "tcg"] if usable and not _kvm_failed_mark().exists() else ["tcg"]
 

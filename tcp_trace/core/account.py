@@ -1,0 +1,123 @@
+"""What happened and how much of it was told: the part that incidents and storms share."""
+
+from __future__ import annotations
+
+from base64 import b32encode
+from hashlib import blake2s
+from math import inf
+from typing import TYPE_CHECKING, Any
+
+from tcp_trace.core.notification import Kind, Notification, Severity
+
+if TYPE_CHECKING:
+    from tcp_trace.core.events import Destination, Failure, Moment
+    from tcp_trace.core.policy import Policy
+    from tcp_trace.core.tally import Tally
+
+
+def incident_id(*parts: object) -> str:
+    """Return a short name: the same for the same parts, another for others, without chance."""
+    digest = blake2s(repr(parts).encode(), digest_size=5).digest()
+    return b32encode(digest).decode().lower()
+
+
+class Account:
+    """The failures of one incident, and when people should hear of them.
+
+    `untold` failures are in no message yet. `worth` says that something happened that is worth
+    a message of its own before the next reminder. `wake` is when to look again, in seconds of
+    CLOCK_MONOTONIC, minus infinity once nobody needs to.
+    """
+
+    __slots__ = (
+        "gap", "growth", "incident", "patience", "policy", "sequence", "severity",
+        "tally", "told", "told_mono", "told_wall", "wake", "worth",
+    )  # fmt: skip
+
+    def __init__(self, policy: Policy, tally: Tally, incident: str, patience: int) -> None:
+        self.policy = policy
+        self.tally = tally
+        self.incident = incident
+        self.patience = patience
+        self.sequence = 0
+        self.told = 0
+        self.told_mono = tally.first_mono
+        self.told_wall = tally.first_wall
+        self.worth = False
+        self.growth = 0
+        self.gap = policy.interval
+        self.severity = Severity.WARNING
+        self.wake = inf
+
+    @property
+    def untold(self) -> int:
+        """How many failures are in no message yet."""
+        return self.tally.total - self.told
+
+    def add(self, failure: Failure) -> bool:
+        """Count a failure; return whether `wake` may have to be earlier because of it."""
+        is_new = self.tally.add(failure)
+        if not self.worth and (is_new or self.sequence == 1 or self.tally.total >= self.growth):
+            self.worth = True
+            return True
+        return self.tally.total == self.told + 1
+
+    def tell_at(self) -> float:
+        """Return when the next message is due if nothing else happens; infinity for never."""
+        if self.worth:
+            return self.told_mono + self.gap
+        if self.untold:
+            return self.told_mono + max(self.gap, self.policy.repeat)
+        return inf
+
+    def resolve_at(self) -> float:
+        """Return from when on this could be called recovered."""
+        return self.tally.last_mono + self.policy.resolve_after * self.patience
+
+    def quiet_at(self) -> float:
+        """Return from when on this is called quiet if there was no success either."""
+        return max(self.resolve_at(), self.tally.last_mono + self.policy.quiet_after)
+
+    def tell(
+        self,
+        kind: Kind,
+        now: Moment,
+        destination: Destination | None,
+        established: int | None,
+        **digest: Any,  # noqa: ANN401 - the fields that only a storm has
+    ) -> Notification:
+        """Return the message about everything untold, and remember that it was told."""
+        self.sequence += 1
+        notification = Notification(
+            id=f"{self.incident}-{self.sequence}",
+            incident=self.incident,
+            kind=kind,
+            severity=self.severity,
+            opening=kind is Kind.OPENED,
+            destination=destination,
+            failures=self.untold,
+            at=now.wall,
+            since=self.told_wall,
+            established=established,
+            **self.tally.counts(),
+            **digest,
+        )
+        self.told = self.tally.total
+        self.told_mono, self.told_wall = now.mono, now.wall
+        self.growth = self.told * self.policy.growth
+        self.worth = False
+        return notification
+
+    def judge(self, established: int | None) -> None:
+        """Raise the severity if the share of failing attempts calls for it; it never falls.
+
+        `established` is how many connects succeeded meanwhile, None where not known.
+        """
+        total, policy = self.tally.total, self.policy
+        if established is None or total < policy.critical_from:
+            return
+        if total < policy.critical_ratio * (total + established):
+            return
+        if self.severity is not Severity.CRITICAL:
+            self.severity = Severity.CRITICAL
+            self.worth = self.worth or (self.sequence > 0 and self.untold > 0)

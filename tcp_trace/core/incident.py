@@ -1,0 +1,102 @@
+"""One destination that fails: what succeeded there meanwhile, and whether it is over."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tcp_trace.core.account import Account, incident_id
+from tcp_trace.core.notification import Kind, Notification
+from tcp_trace.core.tally import Tally
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from tcp_trace.core.events import Counters, Destination, Failure, Moment
+    from tcp_trace.core.policy import Policy
+
+
+def connected_since(seen: Counters | None, mono: float) -> bool:
+    """Return whether a connect was established after a failure at `mono`.
+
+    Both are times of the same kernel clock, so a success from before the failure cannot pass for
+    one after it. The microsecond is for `mono`, a float: it holds a year's uptime to some ns.
+    """
+    return seen is not None and seen.last_established_ns > mono * 1e9 + 1000
+
+
+class Incident(Account):
+    """An open incident of one destination.
+
+    `base` is what the kernel had counted at the opening, for the share of failing attempts. It
+    is None where that is not known: no counters then, or the service was restarted since.
+    """
+
+    __slots__ = ("asked", "base", "destination")
+
+    def __init__(
+        self, policy: Policy, tally: Tally, incident: str, patience: int, destination: Destination
+    ) -> None:
+        super().__init__(policy, tally, incident, patience)
+        self.destination = destination
+        self.base: Counters | None = None
+        self.asked = False
+
+    @classmethod
+    def begin(
+        cls, policy: Policy, failures: Sequence[Failure], serial: int, patience: int
+    ) -> Incident:
+        """Return the incident that these failures of one destination open."""
+        first = failures[0]
+        tally = Tally(first.mono, first.wall)
+        name = incident_id(first.destination, first.wall, serial)
+        incident = cls(policy, tally, name, patience, first.destination)
+        for failure in failures:
+            tally.add(failure)
+        return incident
+
+    def open(self, now: Moment, seen: Counters | None, *, asked: bool) -> Notification:
+        """Return the first message; `asked` says whether `seen` is the kernel's answer."""
+        self.base, self.asked = seen, asked
+        began = self.tally.first_mono
+        alone = seen is not None and not connected_since(seen, began)
+        self.judge(0 if alone else None)
+        return self.tell(Kind.OPENED, now, self.destination, 0 if alone else None)
+
+    def review(self, now: Moment, seen: Counters | None) -> Notification | None:
+        """Return the message that is due, if any, given what the kernel counted until now."""
+        if self.asked:
+            established = self._established(seen)
+            self.judge(established)
+        else:
+            self.base, self.asked, established = seen, True, None
+        kind = self._kind(now, seen)
+        if kind is None:
+            return None
+        return self.tell(kind, now, self.destination, established)
+
+    def next_look(self, now: Moment) -> float:
+        """Return when `review` is useful again, in seconds of CLOCK_MONOTONIC."""
+        if not self.asked:
+            return now.mono
+        resolve_at = self.resolve_at()
+        if resolve_at <= now.mono:
+            resolve_at = min(now.mono + self.policy.recheck, max(now.mono, self.quiet_at()))
+        return min(self.tell_at(), resolve_at)
+
+    def _kind(self, now: Moment, seen: Counters | None) -> Kind | None:
+        if now.mono >= self.resolve_at():
+            if connected_since(seen, self.tally.last_mono):
+                return Kind.RESOLVED
+            if now.mono >= self.quiet_at():
+                return Kind.QUIET
+        if now.mono >= self.tell_at():
+            return Kind.UPDATED if self.worth else Kind.REMINDED
+        return None
+
+    def _established(self, seen: Counters | None) -> int | None:
+        base = self.base
+        if base is None or seen is None:
+            return None
+        if any(now < then for now, then in zip(seen[:3], base[:3], strict=True)):
+            return None  # another entry of the same destination: the one of the opening is gone
+        return seen.established - base.established

@@ -1,0 +1,245 @@
+"""Failures become incidents, and incidents become few, calm, complete messages.
+
+    what happens                                        what people hear
+    --------------------------------------------------  -------------------------------------------
+    a destination fails (the `after`th time within      opened, at once
+    `window`)
+    it fails again                                      updated, `interval` after the opening: one
+                                                        message with the count
+    and again, with news: a reason or a program not     updated, `interval` after the last message
+    seen before, ten times the failures, now critical   at the earliest
+    and again, without news                             reminded, `repeat` after the last message
+    no failure for `resolve_after`, and a connect was   resolved, with all that was not told yet
+    established after the last failure
+    no failure and no such connect for `quiet_after`    quiet: nobody connects there any more
+    it fails within `flap_window` after its end         opened, at once; but the next resolved
+                                                        waits twice as long, up to `max_patience`
+    many destinations open within seconds               opened, after `storm_gather`: one digest,
+    (`storm_...`) or keep opening (`flood_...`)         which takes over those told just before
+    the storm goes on, with news or new destinations    updated, after `interval`, then twice that,
+                                                        and so on up to `repeat`
+    fewer than make a storm still fail, and none        resolved or quiet, naming those; one that
+    joined for `resolve_after`                          fails on opens an incident of its own
+
+Every failure is counted by exactly one message (`Notification.failures`), except those that never
+reached `after` in `window`, which are counted in `below_threshold`. What is remembered is bounded
+by `Policy.max_incidents`; failures of further destinations are counted in the digest.
+
+Everything is pure: the present is passed in.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from heapq import heappop, heappush
+from math import inf
+from typing import TYPE_CHECKING, Any
+
+from tcp_trace.core import snapshot
+from tcp_trace.core.incident import Incident
+from tcp_trace.core.notification import Kind, Notification, Severity, merge
+from tcp_trace.core.policy import Policy
+from tcp_trace.core.storm import Member, Storm
+from tcp_trace.core.threshold import Patience, Threshold
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from tcp_trace.core.events import Destination, Failure, Moment
+    from tcp_trace.core.storm import Lookup
+
+__all__ = ["Incidents", "Kind", "Notification", "Policy", "Severity", "merge"]
+
+
+class Incidents:
+    """All open incidents of a host. Not thread-safe: it belongs to the poll loop."""
+
+    def __init__(self, policy: Policy) -> None:
+        self.policy = policy
+        self._open: dict[Destination, Incident | Member] = {}
+        self._storm: Storm | None = None
+        self._threshold = Threshold(policy)
+        self._patience = Patience(policy)
+        # Who opened when, as far as it matters for calling it a storm.
+        remembered = max(policy.storm_destinations, policy.flood_destinations)
+        self._openings: deque[tuple[float, Incident]] = deque(maxlen=remembered)
+        # A heap of (when to look, a number to settle ties, at what); an entry whose time is not
+        # its account's `wake` any more is void.
+        self._agenda: list[tuple[float, int, Incident | Storm]] = []
+        self._planned = 0
+        self._serial = 0
+
+    @property
+    def failing_destinations(self) -> int:
+        """How many destinations are in an open incident or storm."""
+        return len(self._open)
+
+    @property
+    def below_threshold(self) -> int:
+        """How many failures opened nothing because they were too few within `Policy.window`."""
+        return self._threshold.below
+
+    def failed(
+        self, failure: Failure, now: Moment, counters: Lookup | None = None
+    ) -> list[Notification]:
+        """Take in a failure; return what is to be told at once.
+
+        `counters` is asked at most once, and only when a message is due: it lets the opening know
+        whether anything succeeds. Constant time.
+        """
+        account = self._open.get(failure.destination)
+        if account is None:
+            return self._begin(failure, now, counters)
+        if account.add(failure):
+            self._plan(account.storm if isinstance(account, Member) else account, now)
+        return []
+
+    def tick(self, now: Moment, counters: Lookup) -> list[Notification]:
+        """Return what is due by now; `counters` says what the kernel counted, None if it cannot.
+
+        It is asked only for destinations that are due to be looked at, and the ten to be named
+        of a storm.
+        """
+        due = []
+        while self.next_deadline() is not None and self._agenda[0][0] <= now.mono:
+            account = heappop(self._agenda)[2]
+            account.wake = inf
+            due.append(account)
+        self._threshold.forget(now)
+        told = (self._review(account, now, counters) for account in due)
+        return [notification for notification in told if notification is not None]
+
+    def next_deadline(self) -> float | None:
+        """Return when `tick` is useful next, in seconds of CLOCK_MONOTONIC; None for never."""
+        agenda = self._agenda
+        while agenda and agenda[0][0] != agenda[0][2].wake:
+            heappop(agenda)
+        return agenda[0][0] if agenda else None
+
+    def dump(self, now: Moment) -> dict[str, Any]:
+        """Return all that must survive a restart, for `json.dumps` and `load`.
+
+        Save it together with the notifications that were returned before, or after them: what
+        this says was told is not told again.
+        """
+        single = [i for i in self._open.values() if isinstance(i, Incident)]
+        return {
+            **snapshot.header(now),
+            "serial": self._serial,
+            "incidents": [snapshot.dump_incident(incident) for incident in single],
+            "storm": snapshot.dump_storm(self._storm) if self._storm else None,
+            "ended": self._patience.dump(),
+        }
+
+    @classmethod
+    def load(cls, state: dict[str, Any], policy: Policy, now: Moment) -> Incidents:
+        """Return the incidents that `dump` wrote, at the present clock.
+
+        Raises ValueError for anything that `dump` did not write.
+        """
+        incidents = cls(policy)
+        try:
+            incidents._restore(state, now)
+        except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+            raise ValueError(f"the saved incidents cannot be read: {error!r}") from error
+        return incidents
+
+    def _restore(self, state: dict[str, Any], now: Moment) -> None:
+        shift = snapshot.shift(state, now)
+        self._serial = int(state["serial"])
+        self._patience.load(state["ended"], shift)
+        for saved in state["incidents"]:
+            incident = snapshot.load_incident(saved, self.policy, shift)
+            self._open[incident.destination] = incident
+            self._plan(incident, now)
+        if state["storm"] is not None:
+            self._storm = snapshot.load_storm(state["storm"], self.policy, shift)
+            self._open.update({m.destination: m for m in self._storm.members})
+            self._plan(self._storm, now)
+
+    def _begin(self, failure: Failure, now: Moment, counters: Lookup | None) -> list[Notification]:
+        failures = self._threshold.reached(failure)
+        if not failures:
+            return []
+        if self._storm is None:
+            self._watch_for_storm(now)
+        if self._storm is not None:
+            self._join(self._storm, failures, now)
+            return []
+        return [self._open_incident(failures, now, counters)]
+
+    def _open_incident(
+        self, failures: Sequence[Failure], now: Moment, counters: Lookup | None
+    ) -> Notification:
+        destination = failures[0].destination
+        self._serial += 1
+        patience = self._patience.begin(destination, now)
+        incident = Incident.begin(self.policy, failures, self._serial, patience)
+        self._open[destination] = incident
+        self._openings.append((now.mono, incident))
+        seen = counters(destination) if counters else None
+        notification = incident.open(now, seen, asked=counters is not None)
+        self._plan(incident, now)
+        return notification
+
+    def _watch_for_storm(self, now: Moment) -> None:
+        """Begin a storm if the opening that is about to happen makes one."""
+        policy = self.policy
+        if self._opened_since(now.mono - policy.storm_window) + 1 >= policy.storm_destinations:
+            self._begin_storm(now, now.mono - policy.storm_window)
+        elif (
+            self._opened_since(now.mono - policy.interval) + 1 >= policy.flood_destinations
+            or len(self._open) >= policy.max_incidents
+        ):
+            self._begin_storm(now, now.mono - policy.interval)
+
+    def _opened_since(self, mono: float) -> int:
+        return sum(opened >= mono for opened, _ in self._openings)
+
+    def _begin_storm(self, now: Moment, since: float) -> None:
+        self._serial += 1
+        storm = Storm.begin(self.policy, now, self._serial, self._patience.begin(None, now))
+        for opened, incident in self._openings:
+            if opened >= since and self._open.get(incident.destination) is incident:
+                incident.wake = -inf
+                self._open[incident.destination] = storm.absorb(incident)
+        self._openings.clear()
+        self._storm = storm
+
+    def _join(self, storm: Storm, failures: Sequence[Failure], now: Moment) -> None:
+        if len(self._open) >= self.policy.max_incidents:
+            storm.add_untracked(failures, now)
+        else:
+            self._open[failures[0].destination] = storm.join(failures, now)
+        self._plan(storm, now)
+
+    def _review(
+        self, account: Incident | Storm, now: Moment, counters: Lookup
+    ) -> Notification | None:
+        if isinstance(account, Incident):
+            notification = account.review(now, counters(account.destination))
+        else:
+            notification = account.review(now, counters)
+        if notification is not None and notification.kind.is_last:
+            self._close(account, now)
+        else:
+            self._plan(account, now)
+        return notification
+
+    def _close(self, account: Incident | Storm, now: Moment) -> None:
+        if isinstance(account, Storm):
+            self._storm = None
+            for member in account.members:
+                del self._open[member.destination]
+            self._patience.end(None, now, account.patience)
+        else:
+            del self._open[account.destination]
+            self._patience.end(account.destination, now, account.patience)
+
+    def _plan(self, account: Incident | Storm, now: Moment) -> None:
+        """Put `account` on the agenda, unless it is there for an earlier time."""
+        when = account.next_look(now)
+        if when < account.wake:
+            account.wake = when
+            self._planned += 1
+            heappush(self._agenda, (when, self._planned, account))

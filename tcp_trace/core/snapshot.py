@@ -1,0 +1,140 @@
+"""Open incidents as JSON-able values, so that they survive a restart.
+
+CLOCK_MONOTONIC begins anew with every boot, so its times are written as they are, beside the
+present of both clocks. Loading adds one `shift` to all of them: what lay between two times stays
+exact, and the time the service was away is what the wall clock says, never less than nothing.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from tcp_trace.core.events import Destination, Moment, Process
+from tcp_trace.core.incident import Incident
+from tcp_trace.core.notification import Severity
+from tcp_trace.core.reasons import Reason
+from tcp_trace.core.storm import Member, Storm
+from tcp_trace.core.tally import Cause, Program, Tally
+
+if TYPE_CHECKING:
+    from tcp_trace.core.account import Account
+    from tcp_trace.core.policy import Policy
+
+VERSION = 1
+
+
+def header(now: Moment) -> dict[str, Any]:
+    """Return the beginning of a saved state: its version and the present."""
+    return {"version": VERSION, "mono": now.mono, "wall": now.wall}
+
+
+def shift(state: dict[str, Any], now: Moment) -> float:
+    """Return the seconds to add to a saved time of CLOCK_MONOTONIC; ValueError for a version."""
+    if state["version"] != VERSION:
+        raise ValueError(f"version {state['version']} is not {VERSION}")
+    away = max(0.0, now.wall - float(state["wall"]))
+    return now.mono - away - float(state["mono"])
+
+
+def dump_incident(incident: Incident) -> dict[str, Any]:
+    """Return an incident for JSON. The kernel's counters die with the service: they stay out."""
+    return _dump_account(incident) | {"destination": list(incident.destination)}
+
+
+def load_incident(saved: dict[str, Any], policy: Policy, shift: float) -> Incident:
+    """Return the incident that `dump_incident` wrote."""
+    tally = _load_tally(saved["tally"], shift)
+    destination = Destination(*saved["destination"])
+    incident = Incident(policy, tally, saved["incident"], saved["patience"], destination)
+    _load_account(incident, saved, shift)
+    incident.asked = True
+    return incident
+
+
+def dump_storm(storm: Storm) -> dict[str, Any]:
+    """Return a storm for JSON."""
+    return _dump_account(storm) | {
+        "absorbed": list(storm.absorbed),
+        "untracked": storm.untracked,
+        "joined_mono": storm.joined_mono,
+        "raged_mono": storm.raged_mono,
+        "members": [[*m.destination, m.failures, m.joined, m.last_mono] for m in storm.members],
+    }
+
+
+def load_storm(saved: dict[str, Any], policy: Policy, shift: float) -> Storm:
+    """Return the storm that `dump_storm` wrote."""
+    tally = _load_tally(saved["tally"], shift)
+    storm = Storm(policy, tally, saved["incident"], saved["patience"])
+    _load_account(storm, saved, shift)
+    storm.absorbed = list(saved["absorbed"])
+    storm.untracked = int(saved["untracked"])
+    storm.joined_mono = saved["joined_mono"] + shift
+    storm.raged_mono = saved["raged_mono"] + shift
+    for *destination, failures, joined, last_mono in saved["members"]:
+        member = Member(storm, Destination(*destination), joined + shift, last_mono + shift)
+        member.failures = int(failures)
+        storm.members.append(member)
+    return storm
+
+
+def _dump_account(account: Account) -> dict[str, Any]:
+    return {
+        "incident": account.incident,
+        "patience": account.patience,
+        "sequence": account.sequence,
+        "told": account.told,
+        "told_mono": account.told_mono,
+        "told_wall": account.told_wall,
+        "worth": account.worth,
+        "growth": account.growth,
+        "gap": account.gap,
+        "severity": account.severity.value,
+        "tally": _dump_tally(account.tally),
+    }
+
+
+def _load_account(account: Account, saved: dict[str, Any], shift: float) -> None:
+    account.sequence = int(saved["sequence"])
+    account.told = int(saved["told"])
+    account.told_mono = saved["told_mono"] + shift
+    account.told_wall = float(saved["told_wall"])
+    account.worth = bool(saved["worth"])
+    account.growth = int(saved["growth"])
+    account.gap = float(saved["gap"])
+    account.severity = Severity(saved["severity"])
+
+
+def _dump_tally(tally: Tally) -> dict[str, Any]:
+    return {
+        "total": tally.total,
+        "first_wall": tally.first_wall,
+        "last_wall": tally.last_wall,
+        "first_mono": tally.first_mono,
+        "last_mono": tally.last_mono,
+        "crowded": tally.crowded,
+        "reasons": [
+            [reason.value, cause.failures, cause.errno, cause.elapsed, cause.syns]
+            for reason, cause in tally.reasons.items()
+        ],
+        "programs": [
+            [p.comm, p.pid, p.uid, p.cgroup_id, p.several, p.failures]
+            for p in tally.programs.values()
+        ],
+    }
+
+
+def _load_tally(saved: dict[str, Any], shift: float) -> Tally:
+    tally = Tally(saved["first_mono"] + shift, float(saved["first_wall"]))
+    tally.total = int(saved["total"])
+    tally.last_wall = float(saved["last_wall"])
+    tally.last_mono = saved["last_mono"] + shift
+    tally.crowded = bool(saved["crowded"])
+    for reason, *counts in saved["reasons"]:
+        cause = tally.reasons[Reason(reason)] = Cause()
+        cause.failures, cause.errno, cause.elapsed, cause.syns = counts
+    for comm, pid, uid, cgroup_id, several, failures in saved["programs"]:
+        program = Program(Process(pid, comm, uid, cgroup_id, 0))
+        program.several, program.failures = several, failures
+        tally.programs[comm, uid, cgroup_id] = program
+    return tally

@@ -1,0 +1,187 @@
+"""Many destinations that fail together: counted one by one, told as one."""
+
+from __future__ import annotations
+
+from heapq import nlargest
+from math import inf
+from typing import TYPE_CHECKING
+
+from tcp_trace.core.account import Account, incident_id
+from tcp_trace.core.incident import Incident, connected_since
+from tcp_trace.core.notification import Condition, DestinationCount, Kind, Notification, Severity
+from tcp_trace.core.tally import Tally
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from tcp_trace.core.events import Counters, Destination, Failure, Moment
+    from tcp_trace.core.policy import Policy
+
+    Lookup = Callable[[Destination], Counters | None]
+
+TOLD_DESTINATIONS = 10
+
+
+class Member:
+    """One destination of a storm; times are seconds of CLOCK_MONOTONIC."""
+
+    __slots__ = ("destination", "failures", "joined", "last_mono", "storm")
+
+    def __init__(
+        self, storm: Storm, destination: Destination, joined: float, last_mono: float
+    ) -> None:
+        self.storm = storm
+        self.destination = destination
+        self.failures = 0
+        self.joined = joined
+        self.last_mono = last_mono
+
+    def add(self, failure: Failure) -> bool:
+        """Count a failure; return whether the storm's `wake` may have to be earlier."""
+        self.failures += 1
+        self.last_mono = max(self.last_mono, failure.mono)
+        return self.storm.add(failure)
+
+
+class Storm(Account):
+    """An open storm.
+
+    It rages while destinations join (the last one at `joined_mono`) or as many as make a storm
+    are failing; `raged_mono` is when it was last seen to. `untracked` failures went to
+    destinations that found no place.
+    """
+
+    __slots__ = ("absorbed", "joined_mono", "members", "raged_mono", "untracked")
+
+    def __init__(self, policy: Policy, tally: Tally, incident: str, patience: int) -> None:
+        super().__init__(policy, tally, incident, patience)
+        self.members: list[Member] = []
+        self.absorbed: list[str] = []
+        self.untracked = 0
+        self.joined_mono = self.raged_mono = tally.first_mono
+
+    @classmethod
+    def begin(cls, policy: Policy, now: Moment, serial: int, patience: int) -> Storm:
+        """Return a storm without failures."""
+        name = incident_id("storm", now.wall, serial)
+        return cls(policy, Tally(now.mono, now.wall), name, patience)
+
+    def absorb(self, incident: Incident) -> Member:
+        """Speak for `incident` from here on; what was told of it is not told again."""
+        self.tally.absorb(incident.tally)
+        self.told += incident.told
+        self.told_wall = min(self.told_wall, incident.told_wall)
+        if incident.severity is Severity.CRITICAL:
+            self.severity = Severity.CRITICAL
+        self.absorbed.append(incident.incident)
+        tally = incident.tally
+        member = Member(self, incident.destination, tally.first_mono, tally.last_mono)
+        member.failures = tally.total
+        self.members.append(member)
+        return member
+
+    def join(self, failures: Sequence[Failure], now: Moment) -> Member:
+        """Take in a destination that began to fail."""
+        self.joined_mono = now.mono
+        self.worth = True
+        member = Member(self, failures[0].destination, now.mono, failures[0].mono)
+        self.members.append(member)
+        for failure in failures:
+            member.add(failure)
+        return member
+
+    def add_untracked(self, failures: Sequence[Failure], now: Moment) -> None:
+        """Count failures of a destination that finds no place."""
+        self.joined_mono = now.mono
+        self.untracked += len(failures)
+        for failure in failures:
+            self.add(failure)
+
+    def tell_at(self) -> float:
+        """Return when the next digest is due; the first one waits to see how large this is."""
+        if self.sequence == 0:
+            return self.told_mono + self.policy.storm_gather
+        return super().tell_at()
+
+    def review(self, now: Moment, lookup: Lookup) -> Notification | None:
+        """Return the digest that is due, if any."""
+        if self.sequence == 0:
+            return self._tell(Kind.OPENED, now, lookup) if now.mono >= self.tell_at() else None
+        kind = self._ending(now, lookup)
+        if kind is not None:
+            return self._tell(kind, now, lookup)
+        if now.mono < self.tell_at():
+            return None
+        # A storm that goes on is told ever more rarely: some hosts live in one.
+        notification = self._tell(Kind.UPDATED if self.worth else Kind.REMINDED, now, lookup)
+        self.gap = min(2 * self.gap, max(self.policy.interval, self.policy.repeat))
+        return notification
+
+    def next_look(self, now: Moment) -> float:
+        """Return when `review` is useful again, in seconds of CLOCK_MONOTONIC."""
+        if self.sequence == 0:
+            return self.tell_at()
+        return min(self.tell_at(), now.mono + self.policy.recheck)
+
+    def _ending(self, now: Moment, lookup: Lookup) -> Kind | None:
+        failing_since = self._failing_since(now)
+        failing = sum(member.last_mono > failing_since for member in self.members)
+        if failing >= self.policy.storm_destinations or self.joined_mono > failing_since:
+            self.raged_mono = now.mono
+            return None
+        if any(t.condition is Condition.CONNECTS for t in self._top(now, lookup, ending=True)):
+            return Kind.RESOLVED
+        return Kind.QUIET if now.mono >= self.raged_mono + self.policy.quiet_after else None
+
+    def _failing_since(self, now: Moment) -> float:
+        """Return the time since when a destination must have failed to count as failing."""
+        return now.mono - self.policy.resolve_after * self.patience
+
+    def _tell(self, kind: Kind, now: Moment, lookup: Lookup) -> Notification:
+        top = self._top(now, lookup, ending=kind.is_last)
+        absorbed = tuple(self.absorbed)
+        self.absorbed.clear()
+        self._judge_storm(top, lookup)
+        return self.tell(
+            kind,
+            now,
+            None,
+            None,
+            destinations=len(self.members),
+            top=top,
+            untracked=self.untracked,
+            absorbed=absorbed,
+        )
+
+    def _judge_storm(self, top: tuple[DestinationCount, ...], lookup: Lookup) -> None:
+        seen = [lookup(count.destination) for count in top]
+        known = [counters for counters in seen if counters is not None]
+        if known and not any(connected_since(c, self.tally.first_mono) for c in known):
+            self.judge(0)
+
+    def _top(self, now: Moment, lookup: Lookup, *, ending: bool) -> tuple[DestinationCount, ...]:
+        """Return the destinations to name: new ones first, at the end those that still fail."""
+        failing_since = self._failing_since(now)
+        told_mono = self.told_mono if self.sequence else -inf
+        since = failing_since if ending else told_mono
+        top = nlargest(
+            TOLD_DESTINATIONS,
+            self.members,
+            key=lambda m: ((m.last_mono if ending else m.joined) > since, m.failures),
+        )
+        return tuple(
+            DestinationCount(
+                m.destination,
+                m.failures,
+                _condition(m, failing_since, lookup) if ending else None,
+            )
+            for m in top
+        )
+
+
+def _condition(member: Member, failing_since: float, lookup: Lookup) -> Condition:
+    if member.last_mono > failing_since:
+        return Condition.FAILING
+    if connected_since(lookup(member.destination), member.last_mono):
+        return Condition.CONNECTS
+    return Condition.QUIET

@@ -1,0 +1,98 @@
+"""Before an incident and after it: how many failures open one, how long the end of one waits."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING, Any
+
+from tcp_trace.core.events import Destination
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from tcp_trace.core.events import Failure, Moment
+    from tcp_trace.core.policy import Policy
+
+REMEMBERED_ENDS = 1000
+
+
+class Threshold:
+    """Failures of destinations that did not fail often enough to open an incident.
+
+    `below` counts those that never will: they are older than `Policy.window`.
+    """
+
+    def __init__(self, policy: Policy) -> None:
+        self.policy = policy
+        self.below = 0
+        # The destination that failed last is last.
+        self._waiting: dict[Destination, deque[Failure]] = {}
+
+    @property
+    def waiting(self) -> int:
+        """How many failures may still open an incident."""
+        return sum(len(recent) for recent in self._waiting.values())
+
+    def reached(self, failure: Failure) -> Sequence[Failure]:
+        """Return the failures that open an incident together with this one, or none."""
+        if self.policy.after == 1:
+            return (failure,)
+        recent = self._waiting.pop(failure.destination, None) or deque()
+        recent.append(failure)
+        while recent[0].mono < failure.mono - self.policy.window:
+            recent.popleft()
+            self.below += 1
+        if len(recent) >= self.policy.after:
+            return recent
+        self._waiting[failure.destination] = recent
+        if len(self._waiting) > self.policy.max_incidents:
+            self._drop_oldest()
+        return ()
+
+    def forget(self, now: Moment) -> None:
+        """Free the memory of destinations whose last failure is too old to matter."""
+        while self._waiting:
+            recent = next(iter(self._waiting.values()))
+            if recent[-1].mono >= now.mono - self.policy.window:
+                return
+            self._drop_oldest()
+
+    def _drop_oldest(self) -> None:
+        oldest = next(iter(self._waiting))
+        self.below += len(self._waiting.pop(oldest))
+
+
+class Patience:
+    """How many times `Policy.resolve_after` a destination (None: a storm) must be well.
+
+    A destination that fails again soon after it was called recovered is believed later the next
+    time. So one that fails now and then, for ever, becomes one incident that stays open instead
+    of two messages every few minutes.
+    """
+
+    def __init__(self, policy: Policy) -> None:
+        self.policy = policy
+        self._ended: dict[Destination | None, tuple[float, int]] = {}
+
+    def begin(self, key: Destination | None, now: Moment) -> int:
+        """Return the patience for an incident that begins now."""
+        ended, patience = self._ended.pop(key, (now.mono, 0))
+        if patience == 0 or now.mono - ended > self.policy.flap_window:
+            return 1
+        return min(2 * patience, self.policy.max_patience)
+
+    def end(self, key: Destination | None, now: Moment, patience: int) -> None:
+        """Remember that an incident ended now."""
+        self._ended[key] = (now.mono, patience)
+        if len(self._ended) > REMEMBERED_ENDS:
+            del self._ended[next(iter(self._ended))]
+
+    def dump(self) -> list[Any]:
+        """Return what is remembered, for JSON."""
+        return [[key, mono, patience] for key, (mono, patience) in self._ended.items()]
+
+    def load(self, saved: list[Any], shift: float) -> None:
+        """Remember what `dump` returned; `shift` is added to its times."""
+        for key, mono, patience in saved:
+            destination = None if key is None else Destination(*key)
+            self._ended[destination] = (mono + shift, int(patience))

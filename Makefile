@@ -1,0 +1,126 @@
+# Everything here works on a fresh Debian or Ubuntu; `make` alone tells what there is.
+
+PREFIX ?= /usr/local
+DESTDIR ?=
+# bcc comes from the distribution, for the distribution's own Python.
+PYTHON := /usr/bin/python3
+KERNELS ?= 5.10 6.1 6.12
+
+VENV := .venv
+PYTEST := $(PYTHON) -B -m pytest -p no:cacheprovider
+
+LIB := $(DESTDIR)$(PREFIX)/lib/tcp-trace
+PACKAGE := $(LIB)/tcp_trace
+LAUNCHER := $(DESTDIR)$(PREFIX)/bin/tcp-trace
+# systemd looks below /usr/lib and /usr/local/lib by itself, which leaves /etc to the administrator;
+# units of any other prefix are found in /etc only.
+ifneq ($(filter /usr /usr/local,$(PREFIX)),)
+UNITS := $(DESTDIR)$(PREFIX)/lib/systemd/system
+else
+UNITS := $(DESTDIR)/etc/systemd/system
+endif
+SYSUSERS := $(DESTDIR)/usr/lib/sysusers.d/tcp-trace.conf
+LOGROTATE := $(DESTDIR)/etc/logrotate.d/tcp-trace
+CONFIG := $(DESTDIR)/etc/tcp-trace
+# Talk to systemd only where files go to their final place and systemd runs.
+SYSTEMD := [ -z "$(DESTDIR)" ] && [ -d /run/systemd/system ]
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test test-fast test-kernels lint format bench docs install uninstall purge
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
+
+setup: $(VENV)/.stamp ## Install packages (as root; else print how) and the tools for developers
+	@tools/packages test
+
+$(VENV)/.stamp: Makefile
+	@tools/packages test
+	$(PYTHON) -m venv --system-site-packages $(VENV)
+	$(VENV)/bin/pip install --quiet --disable-pip-version-check --no-warn-conflicts \
+		ruff==0.17.5 mypy==2.4.1 types-requests==2.33.0.20261030
+	@touch $@
+
+demo: ## See it work: real failures, a local webhook, nothing installed but packages
+	@tools/packages demo
+	@$(PYTHON) -m tcp_trace demo
+
+test: test-fast ## Run every test: on this host, then in a virtual machine
+	$(PYTEST) tests/vm
+
+test-fast: ## Run the tests that need no virtual machine
+	@tools/packages test
+	$(PYTEST) tests/unit tests/property tests/kernel
+
+test-kernels: ## Run the virtual machine's tests on each kernel of KERNELS
+	@tools/packages test
+	@set -e; for kernel in $(KERNELS); do \
+		echo "== kernel $$kernel"; $(PYTEST) tests/vm --vm-kernel=$$kernel; done
+
+lint: $(VENV)/.stamp ## Check style, types, shell and C
+	$(VENV)/bin/ruff check
+	$(VENV)/bin/ruff format --check
+	$(VENV)/bin/mypy
+	shellcheck .ci/run tools/* $$(git ls-files '*.sh')
+	clang-format --dry-run -Werror bpf/*.c bpf/*.h
+
+format: $(VENV)/.stamp ## Format Python and C
+	$(VENV)/bin/ruff check --fix-only
+	$(VENV)/bin/ruff format
+	clang-format -i bpf/*.c bpf/*.h
+
+bench: ## Measure the cost beside that of others, and write benchmarks/RESULTS.md
+	@tools/packages test
+	$(PYTHON) -m benchmarks
+
+docs: ## Write the files that come from the table of variables
+	$(PYTHON) -c 'from tcp_trace.variables import example_file as e; print(e(), end="")' \
+		> systemd/tcp-trace.env.example
+
+install: ## Install below PREFIX (/usr/local), with unit, user and logrotate; keeps configuration
+	rm -rf "$(LIB)"
+	install -d "$(LIB)" "$(dir $(LAUNCHER))" "$(UNITS)" "$(dir $(SYSUSERS))" \
+		"$(dir $(LOGROTATE))"
+	install -d -m 0755 "$(CONFIG)"
+	cp -R tcp_trace "$(PACKAGE)"
+	cp -R bpf systemd logrotate "$(PACKAGE)/"
+	find "$(LIB)" -name __pycache__ -prune -exec rm -rf {} +
+	chmod -R u=rwX,go=rX "$(LIB)"
+	$(PYTHON) -m compileall -q $(if $(DESTDIR),-s "$(DESTDIR)") "$(PACKAGE)"
+	printf '%s\n' '#!$(PYTHON) -I' 'import sys' 'sys.path.insert(0, "$(PREFIX)/lib/tcp-trace")' \
+		'from tcp_trace.cli import main' 'raise SystemExit(main())' > "$(LAUNCHER)"
+	chmod 0755 "$(LAUNCHER)"
+	sed 's|/usr/local/bin/|$(PREFIX)/bin/|' systemd/tcp-trace.service > "$(UNITS)/tcp-trace.service"
+	chmod 0644 "$(UNITS)/tcp-trace.service"
+	install -m 0644 systemd/tcp-trace.sysusers.conf "$(SYSUSERS)"
+	@if [ -e "$(LOGROTATE)" ] && ! cmp -s logrotate/tcp-trace "$(LOGROTATE)"; then \
+		echo "kept: $(LOGROTATE), which was changed here"; \
+	else install -m 0644 logrotate/tcp-trace "$(LOGROTATE)"; fi
+	@if [ -z "$(DESTDIR)" ] && command -v systemd-sysusers >/dev/null; then \
+		systemd-sysusers "$(SYSUSERS)"; fi
+	@if [ -e "$(CONFIG)/tcp-trace.env" ]; then echo "kept: $(CONFIG)/tcp-trace.env"; else \
+		install -m 0640 systemd/tcp-trace.env.example "$(CONFIG)/tcp-trace.env"; \
+		if [ -z "$(DESTDIR)" ] && getent group tcp-trace >/dev/null; then \
+			chgrp tcp-trace "$(CONFIG)/tcp-trace.env"; fi; fi
+	@if $(SYSTEMD); then systemctl daemon-reload; fi
+	@echo
+	@echo "Next:"
+	@echo "  1. set SLACK_URL in /etc/tcp-trace/tcp-trace.env"
+	@echo "  2. $(PREFIX)/bin/tcp-trace check && $(PREFIX)/bin/tcp-trace test-alert"
+	@echo "  3. systemctl enable --now tcp-trace      (after an upgrade: systemctl restart tcp-trace)"
+
+uninstall: ## Remove what install put there; keeps configuration, logs and state
+	@if $(SYSTEMD) && [ -e "$(UNITS)/tcp-trace.service" ]; then \
+		systemctl disable --now tcp-trace; fi
+	rm -rf "$(LIB)"
+	rm -f "$(LAUNCHER)" "$(UNITS)/tcp-trace.service" "$(SYSUSERS)"
+	@if [ -e "$(LOGROTATE)" ]; then \
+		if cmp -s logrotate/tcp-trace "$(LOGROTATE)"; then rm -f "$(LOGROTATE)"; \
+		else echo "kept: $(LOGROTATE), which was changed here"; fi; fi
+	@if $(SYSTEMD); then systemctl daemon-reload; fi
+	@echo "Kept: $(CONFIG), $(DESTDIR)/var/log/tcp-trace, $(DESTDIR)/var/lib/tcp-trace and the user"
+	@echo "tcp-trace. 'make purge' removes the three directories, too."
+
+purge: uninstall ## Uninstall, and remove configuration, logs and state, too
+	rm -rf "$(CONFIG)" "$(DESTDIR)/var/log/tcp-trace" "$(DESTDIR)/var/lib/tcp-trace"
+	rm -f "$(LOGROTATE)"

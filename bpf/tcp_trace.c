@@ -86,7 +86,7 @@ static __always_inline bool read_watched(void *sk, struct destination *to, union
 	to->dport = bpf_ntohs(dport);
 	key.daddr = to->daddr;
 	if (!watched.lookup(&key)) { /* on any port? */
-		__builtin_memcpy(key.dport, &dport, sizeof(dport));
+		key.dport = bpf_htonl(to->dport);
 		if (!watched.lookup(&key))
 			return false;
 	}

@@ -70,9 +70,8 @@ struct counters {
 /* Key of the filter, longest prefix first: a port (0 for any), then an address. */
 struct watch_key {
 	u32 prefixlen; /* bits that count of what follows */
-	u8 dport[2];   /* network order */
+	u32 dport;     /* network order */
 	union address daddr;
-	u8 pad[2];
 };
 
 enum tally {

@@ -25,11 +25,11 @@ TRANSITION = struct.Struct("=QQQ Q4I16s 16sIHH 16siiIHBB")
 DESTINATION = struct.Struct("=16sIHH")
 _LATENCY_SLOTS = 28
 COUNTERS = struct.Struct(f"=5Q{_LATENCY_SLOTS}I")
-WATCH_KEY = struct.Struct("=I2s16s2x")
+WATCH_KEY = struct.Struct("=I4s16s")
 TALLY = struct.Struct("=Q")
 
 _V4_MAPPED = b"\0" * 10 + b"\xff\xff"
-_PORT_BITS = 16
+_PORT_BITS = 32
 
 _RAW_CALLBACK = ct.CFUNCTYPE(None, ct.c_void_p, ct.c_void_p, ct.c_int)
 _LOST_CALLBACK = ct.CFUNCTYPE(None, ct.c_void_p, ct.c_uint64)
@@ -199,7 +199,7 @@ def _watch_key(rule: Rule) -> bytes:
     network = rule.network
     return WATCH_KEY.pack(
         _PORT_BITS + network.prefixlen,
-        rule.port.to_bytes(2, "big"),
+        rule.port.to_bytes(4, "big"),
         network.network_address.packed,
     )
 

@@ -1,0 +1,309 @@
+"""Stage 2: wires a datum's way from the perf rings to the log, the incidents and the outbox.
+
+Runs without privileges and never imports `bcc`. One loop reads the rings; the sender has a thread
+of its own, so that no webhook ever holds up the rings.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import select
+import signal
+import socket
+import sys
+import time
+from dataclasses import fields, replace
+from typing import TYPE_CHECKING
+
+from systemd import daemon as systemd
+
+from tcp_trace import __version__, config, lines, logs
+from tcp_trace.core.events import Failure
+from tcp_trace.core.incidents import Incidents, Policy
+from tcp_trace.core.render import slack_payload
+from tcp_trace.core.tracker import Tracker
+from tcp_trace.delivery.outbox import Outbox, present
+from tcp_trace.delivery.sender import Sender
+from tcp_trace.delivery.slack import Slack
+from tcp_trace.kernel import handover
+from tcp_trace.kernel.stream import Maps, Rings, Tallies
+from tcp_trace.values import Events
+from tcp_trace.variables import VARIABLES
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from tcp_trace.config import Settings
+    from tcp_trace.core.events import Moment, Transition
+    from tcp_trace.core.notification import Notification
+
+log = logging.getLogger(__name__)
+
+DRAIN_SECONDS = 10.0
+"""How long SIGTERM waits for pending messages. The unit's TimeoutStopSec is longer."""
+
+# After a batch the rings are left alone for this long: under load a wake-up then serves many
+# records, and the first alert is still told well within a second.
+_PAUSE = 0.05
+# How often the kernel's tallies are compared and the incidents saved.
+_HOUSEKEEPING = 15.0
+# How long after an incident could be over it is said at the latest.
+_RECHECK = 30.0
+
+
+def serve(settings: Settings, memfd: int, log_file: Path | None, env_file: Path | None) -> int:
+    """Run until SIGTERM or SIGINT and return the exit code. `memfd` is stage 1's hand-over."""
+    received = handover.receive(memfd)
+    logs.setup(settings, log_file, sys.stderr)
+    for warning in settings.warnings:
+        log.warning("%s", warning)
+    try:
+        service = Service(settings, received, lambda: config.load(os.environ, env_file), log_file)
+    except OSError as error:
+        log.critical("cannot start: %s", error.strerror)
+        return 1
+    return service.run()
+
+
+class Signals:
+    """SIGTERM, SIGINT and SIGHUP as flags and a descriptor that becomes readable with them."""
+
+    def __init__(self) -> None:
+        self.stop = False
+        self.reload = False
+        self._reader, writer = socket.socketpair()
+        self._reader.setblocking(False)
+        writer.setblocking(False)
+        self._writer = writer
+        signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            signal.signal(number, self._note)
+
+    @property
+    def fd(self) -> int:
+        """Readable when a signal came."""
+        return self._reader.fileno()
+
+    def clear(self) -> None:
+        """Make `fd` unreadable again."""
+        try:
+            self._reader.recv(64)
+        except BlockingIOError:
+            return
+
+    def _note(self, number: int, _frame: object) -> None:
+        if number == signal.SIGHUP:
+            self.reload = True
+        else:
+            self.stop = True
+
+
+class Service:
+    """Everything that runs, in one loop. `reload` reads the configuration anew."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        received: handover.Handover,
+        reload: Callable[[], Settings],
+        log_file: Path | None,
+    ) -> None:
+        self._settings = settings
+        self._received = received
+        self._reload = reload
+        self._log_file = log_file
+        self._maps = Maps(received.maps)
+        self._rings = Rings(received.rings, received.pages)
+        self._tracker = Tracker()
+        self._outbox = Outbox(settings.state_dir / "outbox.db")
+        self._incidents = self._restore()
+        self._sender = Sender(self._outbox, _channel(settings), self._render)
+        self._signals = Signals()
+        self._tallies = Tallies(0, 0, 0, 0, 0)
+        self._unsaved = False
+        self._next_housekeeping = 0.0
+        self._watchdog = _watchdog_interval()
+
+    def run(self) -> int:
+        """Run until a signal ends it; return the exit code."""
+        poller = select.epoll()
+        for fd in (*self._rings.fds, self._signals.fd):
+            poller.register(fd, select.EPOLLIN)
+        self._maps.watch(self._settings.dest_ip)
+        self._sender.start()
+        self._tell_started()
+        systemd.notify("READY=1")
+        while not self._signals.stop:
+            ready = poller.poll(self._timeout(present()))
+            self._turn()
+            if ready:
+                time.sleep(_PAUSE)
+        return self._stop()
+
+    def _turn(self) -> None:
+        """Do all that is due: read the rings, tell of incidents, answer signals and watchdog."""
+        transitions = self._rings.read()
+        now = present()
+        notifications = self._take_in(transitions, now)
+        deadline = self._incidents.next_deadline()
+        if deadline is not None and deadline <= now.mono:
+            notifications += self._incidents.tick(now, self._maps.counters)
+        if notifications:
+            self._commit(notifications, now)
+        if self._signals.reload:
+            self._signals.reload = False
+            self._on_reload()
+        self._signals.clear()
+        if now.mono >= self._next_housekeeping:
+            self._keep_house(now)
+        if self._watchdog and not self._sender.is_stuck(now.mono):
+            systemd.notify("WATCHDOG=1")
+
+    def _take_in(self, transitions: list[Transition], now: Moment) -> list[Notification]:
+        notifications: list[Notification] = []
+        every_transition = self._settings.events is Events.ALL
+        for transition in transitions:
+            if every_transition:
+                lines.write_transition(transition)
+            outcome = self._tracker.judge(transition)
+            if outcome is None:
+                continue
+            if isinstance(outcome, Failure):
+                lines.write_outcome(outcome)
+                notifications += self._on_failure(outcome, now)
+            elif not every_transition:
+                lines.write_outcome(outcome)
+        return notifications
+
+    def _on_failure(self, failure: Failure, now: Moment) -> list[Notification]:
+        self._unsaved = True
+        return self._incidents.failed(failure, now, self._maps.counters)
+
+    def _commit(self, notifications: list[Notification], now: Moment) -> None:
+        """Let what was promised be on disk together with the state that promised it."""
+        self._outbox.commit(notifications, self._incidents.dump(now))
+        self._unsaved = False
+
+    def _keep_house(self, now: Moment) -> None:
+        self._next_housekeeping = now.mono + _HOUSEKEEPING
+        tallies = self._maps.tallies()
+        if tallies.lost > self._tallies.lost:
+            log.error(
+                "records were lost: the perf rings were full; raise PERF_PAGES",
+                extra={"lost": tallies.lost - self._tallies.lost, "lost_total": tallies.lost},
+            )
+        self._tallies = tallies
+        if self._unsaved:
+            self._commit([], now)
+
+    def _timeout(self, now: Moment) -> float:
+        """Return the seconds until something is due although nothing happens."""
+        due = self._next_housekeeping
+        deadline = self._incidents.next_deadline()
+        if deadline is not None:
+            due = min(due, deadline)
+        return max(0.0, min(due - now.mono, self._watchdog or _HOUSEKEEPING))
+
+    def _on_reload(self) -> None:
+        systemd.notify("RELOADING=1")
+        try:
+            self._apply(self._reload())
+        except config.ConfigError as error:
+            for sentence in error.errors:
+                log.error("not reloaded: %s", sentence)  # noqa: TRY400 - the sentence says it all
+        except OSError as error:
+            log.error("not reloaded: %s", error.strerror)  # noqa: TRY400 - the same
+        systemd.notify("READY=1")
+
+    def _apply(self, settings: Settings) -> None:
+        """Put a changed configuration to use, as far as a running service can."""
+        logs.setup(settings, self._log_file, sys.stderr)
+        self._maps.watch(settings.dest_ip)
+        for warning in settings.warnings:
+            log.warning("%s", warning)
+        for name in _changed_at_start(self._settings, settings):
+            log.warning("%s is changed: it takes effect at the next restart", name)
+        self._settings = _keep_at_start(self._settings, settings)
+        now = present()
+        self._incidents = Incidents.load(self._incidents.dump(now), _policy(settings), now)
+        self._sender.replace(_channel(settings))
+        log.info("reloaded", extra={"watching": _describe(settings)})
+
+    def _restore(self) -> Incidents:
+        """Take up the incidents that an earlier process left open."""
+        policy = _policy(self._settings)
+        state = self._outbox.load_state()
+        if state is None:
+            return Incidents(policy)
+        try:
+            return Incidents.load(state, policy, present())
+        except ValueError as error:
+            log.error("open incidents are forgotten: %s", error)  # noqa: TRY400 - says it all
+            return Incidents(policy)
+
+    def _render(self, notification: Notification, delayed_by: float | None) -> dict[str, object]:
+        return slack_payload(notification, self._settings.host_name, delayed_by=delayed_by)
+
+    def _tell_started(self) -> None:
+        facts = dict(self._received.facts)
+        log.info(
+            "watching",
+            extra={
+                "version": __version__,
+                "hook": self._received.hook,
+                "events": self._settings.events.value,
+                "watching": _describe(self._settings),
+                "webhook": self._settings.slack_url is not None,
+                **facts,
+            },
+        )
+
+    def _stop(self) -> int:
+        systemd.notify("STOPPING=1")
+        now = present()
+        notifications = self._take_in(self._rings.read(), now)
+        self._commit(notifications, now)
+        self._sender.stop(DRAIN_SECONDS)
+        self._outbox.close()
+        log.info("stopped", extra=self._maps.tallies()._asdict())
+        return 0
+
+
+def _channel(settings: Settings) -> Slack | None:
+    return Slack(settings.slack_url) if settings.slack_url else None
+
+
+def _policy(settings: Settings) -> Policy:
+    return Policy(
+        after=settings.alert_after.failures,
+        window=settings.alert_after.window,
+        interval=settings.alert_interval,
+        repeat=settings.alert_repeat,
+        resolve_after=settings.resolve_after,
+        recheck=min(_RECHECK, settings.resolve_after),
+    )
+
+
+def _describe(settings: Settings) -> str:
+    return ",".join(str(rule) for rule in settings.dest_ip)
+
+
+def _at_start() -> set[str]:
+    names = {item.name.lower() for item in VARIABLES if item.at_start}
+    return names & {item.name for item in fields(config.Settings)}
+
+
+def _changed_at_start(old: Settings, new: Settings) -> list[str]:
+    return sorted(n.upper() for n in _at_start() if getattr(old, n) != getattr(new, n))
+
+
+def _keep_at_start(old: Settings, new: Settings) -> Settings:
+    return replace(new, **{name: getattr(old, name) for name in _at_start()})
+
+
+def _watchdog_interval() -> float | None:
+    """Return the seconds between two answers to systemd's watchdog, None where it has none."""
+    microseconds = os.environ.get("WATCHDOG_USEC", "")
+    return int(microseconds) / 2e6 if microseconds.isdigit() else None

@@ -41,7 +41,7 @@ class Channel(Protocol):
 
     @property
     def deadline(self) -> float:
-        """Seconds within which `send` always returns."""
+        """Seconds after which `send` gives up, and returns soon."""
 
     def send(self, payload: Mapping[str, object]) -> Outcome:
         """Try once to deliver the payload, without raising for anything the network does."""

@@ -89,8 +89,10 @@ class Queue:
 
     def add(self, notification: Notification, now: Moment) -> list[Dropped]:
         """Put a notification last; return what its coming pushed out."""
-        self._last_seq += 1
         body = _encode(notification)
+        if len(body) > self._limits.size:  # it would push out all others, and then go itself
+            return [Dropped(notification, "bytes")]
+        self._last_seq += 1
         row = Pending(self._last_seq, notification, body, created=now, updated=now)
         self._insert(row)
         rows = self._incidents[notification.incident]
@@ -105,6 +107,7 @@ class Queue:
         self._rows.clear()
         self._incidents.clear()
         self._size = 0
+        self.saved()  # what was noted by its old number; every row is noted anew
         for row in own:
             row.seq += shift
         for row in [*loaded, *own]:

@@ -27,7 +27,7 @@ class Url(Protocol):
 class Slack:
     """A channel to one webhook.
 
-    `url` is its address, `deadline` the seconds within which every send ends, `wall` returns the
+    `url` is its address, `deadline` the seconds after which a send is cut off, `wall` returns the
     seconds since the epoch. Raises ModuleNotFoundError where `requests` is not installed.
     """
 
@@ -45,7 +45,7 @@ class Slack:
 
     @property
     def deadline(self) -> float:
-        """Seconds within which `send` always returns."""
+        """Seconds after which a send is cut off (and returns half a second later at most)."""
         return self._deadline
 
     def send(self, payload: Mapping[str, object]) -> Outcome:

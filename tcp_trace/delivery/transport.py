@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 MAX_BODY = 1024
 """Bytes of an answer that are read: no webhook says more that matters."""
 
+GRACE = 0.5
+"""Seconds after the deadline that a thread just cut off has to end, before it is left behind."""
+
 _TIMEOUTS = (5.0, 10.0)
 _HEADERS = {
     "Content-Type": "application/json; charset=utf-8",
@@ -150,12 +153,13 @@ class _Attempt:
         return self._thread.is_alive()
 
     def result(self, deadline: float) -> Answer:
-        """Run the POST: its answer, or `TransportError`, within `deadline` seconds."""
+        """Run the POST: its answer, or `TransportError`, after `deadline` + GRACE at the latest."""
         self._thread.start()
         self._thread.join(deadline)
         result = self._result
         if result is None:
             self._cut.cut()
+            self._thread.join(GRACE)
             raise TransportError(f"no complete answer within {deadline:g} s")
         if isinstance(result, TransportError):
             raise result
@@ -171,7 +175,7 @@ class _Attempt:
 
 
 class Post:
-    """Posts JSON to one address, each time within `deadline` seconds."""
+    """Posts JSON to one address; each time is over after `deadline` + GRACE seconds."""
 
     def __init__(self, url: str, deadline: float) -> None:
         self._url = url

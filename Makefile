@@ -85,8 +85,8 @@ install: ## Install below PREFIX (/usr/local), with unit, user and logrotate; ke
 	cp -R tcp_trace "$(PACKAGE)"
 	cp -R bpf systemd logrotate "$(PACKAGE)/"
 	find "$(LIB)" -name __pycache__ -prune -exec rm -rf {} +
-	chmod -R u=rwX,go=rX "$(LIB)"
 	$(PYTHON) -m compileall -q $(if $(DESTDIR),-s "$(DESTDIR)") "$(PACKAGE)"
+	chmod -R u=rwX,go=rX "$(LIB)"
 	printf '%s\n' '#!$(PYTHON) -I' 'import sys' 'sys.path.insert(0, "$(PREFIX)/lib/tcp-trace")' \
 		'from tcp_trace.cli import main' 'raise SystemExit(main())' > "$(LAUNCHER)"
 	chmod 0755 "$(LAUNCHER)"

@@ -74,7 +74,7 @@ def _layout() -> Iterator[Finding]:
     try:
         found = headers.find(exact_only=not has_btf)
     except headers.HeadersMissing as error:
-        why, _, fix = str(error).rpartition(": ")
+        why, _, fix = str(error).partition(": ")
         yield Finding("headers", Level.FAIL, why, fix)
     else:
         note = "" if found.exact else "; not this kernel's, which does no harm"

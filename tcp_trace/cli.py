@@ -199,6 +199,6 @@ def _test_alert(args: argparse.Namespace) -> int:
 
 
 def _demo(_: argparse.Namespace) -> int:
-    from tcp_trace import demo  # noqa: PLC0415
+    from tcp_trace.demo import main as demo  # noqa: PLC0415
 
-    return demo.main()
+    return demo()

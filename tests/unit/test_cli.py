@@ -1,0 +1,170 @@
+"""The command line as its users see it: what it writes where, and its exit codes."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import threading
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tcp_trace import __version__, cli
+from tcp_trace.variables import VARIABLES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ROOT = Path(__file__).parents[2]
+
+
+def run(*args: str, **environ: str) -> subprocess.CompletedProcess[str]:
+    """Run the command line in a process of its own, with a bare environment."""
+    return subprocess.run(
+        [sys.executable, "-m", "tcp_trace", *args],
+        cwd=ROOT,
+        env={"PATH": os.environ["PATH"], **environ},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+
+
+@contextmanager
+def webhook(status: int, body: bytes) -> Iterator[tuple[str, list[dict[str, Any]]]]:
+    """Serve a webhook that answers like this; yield its URL and what it was sent."""
+    got: list[dict[str, Any]] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            got.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            """Say nothing."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_address[1]}/services/sesame", got
+        server.shutdown()
+
+
+def test_version() -> None:
+    """--version tells the version on stdout."""
+    done = run("--version")
+    assert (done.returncode, done.stdout) == (0, f"tcp-trace {__version__}\n")
+
+
+@pytest.mark.parametrize("args", [(), ("fly",), ("run", "--fast")])
+def test_misunderstood_command_line(args: tuple[str, ...]) -> None:
+    """What is not understood exits with 2 and shows the usage."""
+    done = run(*args)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "usage: tcp-trace" in done.stderr
+
+
+def test_help_is_worth_reading() -> None:
+    """The help has the commands, examples, files and exit codes; run's has every variable."""
+    text = run("--help").stdout
+    for word in ("run", "check", "test-alert", "demo", "examples:", "files:", "exit codes:", "78"):
+        assert word in text
+    text = run("run", "--help").stdout
+    assert all(f"  {item.name}\n" in text for item in VARIABLES)
+    assert "--handover" not in text
+
+
+def test_wrong_configuration_exits_78(tmp_path: Path) -> None:
+    """Each error is a line on stderr, and systemd learns from 78 not to try again."""
+    path = tmp_path / "env"
+    path.write_text("PERF_PAGES=3\nPERF_PAGE=4\n")
+    for command in ("run", "test-alert"):
+        done = run(command, "--env-file", str(path), HOOK="x")
+        assert done.returncode == cli.EX_CONFIG == 78
+        assert [line.split(":")[0] for line in done.stderr.splitlines()] == ["tcp-trace"] * 3
+
+
+def test_missing_env_file_exits_78(tmp_path: Path) -> None:
+    """An env file that was asked for must be there."""
+    assert run("run", "--env-file", f"{tmp_path}/absent").returncode == 78
+
+
+def test_alert_delivered() -> None:
+    """test-alert posts one message that names the host, escaped, and says so."""
+    with webhook(200, b"ok") as (url, got):
+        done = run("test-alert", "--env-file", "/dev/null", SLACK_URL=url, HOST_NAME="db<!here>&1")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("delivered")
+    (message,) = got
+    assert "tcp_trace on db&lt;!here&gt;&amp;1:" in message["text"]
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "told"),
+    [
+        (404, b"no_service", "make a new webhook"),
+        (400, b"invalid_payload", "the other side refuses"),
+        (500, b"", "is there a way"),
+    ],
+)
+def test_alert_not_delivered(status: int, body: bytes, told: str) -> None:
+    """What came of it is told with a fix, without the webhook, and the exit code is 1."""
+    with webhook(status, body) as (url, _):
+        done = run("test-alert", "--env-file", "/dev/null", SLACK_URL=url)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert f"status {status}" in done.stderr
+    assert told in done.stderr
+    assert "sesame" not in done.stderr
+
+
+def test_alert_without_webhook() -> None:
+    """Without a webhook test-alert says what to set."""
+    done = run("test-alert", "--env-file", "/dev/null")
+    assert done.returncode == 1
+    assert "SLACK_URL" in done.stderr
+
+
+def test_check_fails_with_the_configuration() -> None:
+    """The check shows a wrong configuration as a finding and exits with 1; --json is JSON."""
+    done = run("check", "--json", "--env-file", "/dev/null", PERF_PAGES="3")
+    assert done.returncode == 1
+    told = json.loads(done.stdout)
+    assert told["ok"] is False
+    (finding,) = (item for item in told["checks"] if item["name"] == "configuration")
+    assert finding["level"] == "fail"
+    assert finding["detail"].startswith("PERF_PAGES=3: ")
+    assert finding["fix"] == "correct it in /dev/null"
+
+
+def test_reader_that_leaves_early() -> None:
+    """Piping into head makes no traceback."""
+    done = subprocess.run(
+        ["sh", "-c", f"{sys.executable} -m tcp_trace check --env-file /dev/null | true"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert done.stderr == ""
+
+
+def test_commands_import_only_what_they_need() -> None:
+    """The way to stage 2 loads neither bcc nor requests, which cost seconds and megabytes."""
+    code = (
+        "import sys; from tcp_trace import cli, config; cli._parser(with_variables=False)"
+        ".parse_args(['run', '--handover', '9']); config.load({}, None);"
+        "print(*{'bcc', 'requests', 'ssl', 'json', 'ctypes'} & set(sys.modules))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.split() == []

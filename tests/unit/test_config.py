@@ -1,0 +1,309 @@
+"""Configuration: where it comes from, and what is said of a wrong one."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import socket
+from pathlib import Path
+
+import pytest
+from dotenv import dotenv_values
+
+from tcp_trace import config, values, variables
+from tcp_trace.config import ConfigError, Events, Hook, LogFormat, Secret, Settings, Threshold
+
+URL = "https://hooks.slack.com/services/T0AAAAAAA/B0BBBBBBB/cccccccccccccccccccccccc"
+OTHER_URL = "https://hooks.slack.com/services/T0AAAAAAA/B0BBBBBBB/dddddddddddddddddddddddd"
+EXAMPLE = Path(__file__).parents[2] / "systemd/tcp-trace.env.example"
+
+
+@pytest.fixture
+def env_file(tmp_path: Path) -> Path:
+    """Return an empty env file that only its owner and group can read."""
+    path = tmp_path / "tcp-trace.env"
+    path.touch(0o640)
+    return path
+
+
+def load(path: Path | None = None, **environ: str) -> Settings:
+    """Return the settings of an env file and an environment."""
+    return config.load(environ, path)
+
+
+def errors(path: Path | None = None, **environ: str) -> list[str]:
+    """Return what is said of a wrong configuration."""
+    with pytest.raises(ConfigError) as caught:
+        config.load(environ, path)
+    return caught.value.errors
+
+
+def test_defaults() -> None:
+    """Without any configuration the service watches everything and only logs."""
+    settings = load()
+    assert settings.slack_url is None
+    assert [str(rule) for rule in settings.dest_ip] == ["[::]/0"]
+    assert (settings.events, settings.hook) == (Events.FAILURES, Hook.AUTO)
+    assert (settings.alert_interval, settings.alert_repeat, settings.resolve_after) == (
+        300.0,
+        14400.0,
+        120.0,
+    )
+    assert settings.alert_after == Threshold(1, 60.0)
+    assert settings.log_format is LogFormat.JSON
+    assert settings.state_dir == Path("/var/lib/tcp-trace")
+    assert settings.host_name == socket.gethostname()
+    assert settings.warnings == ()
+
+
+def test_environment_wins_over_the_file(env_file: Path) -> None:
+    """A variable of the process environment wins; one that only the file sets is taken from it."""
+    env_file.write_text("PERF_PAGES=64\nALERT_INTERVAL=7m\n")
+    settings = load(env_file, PERF_PAGES="256")
+    assert (settings.perf_pages, settings.alert_interval) == (256, 420.0)
+
+
+def test_empty_value_is_none(env_file: Path) -> None:
+    """An empty variable of the environment does not hide the file's, nor an empty one a default."""
+    env_file.write_text("PERF_PAGES=64\nHOST_NAME=\n")
+    settings = load(env_file, PERF_PAGES="")
+    assert (settings.perf_pages, settings.host_name) == (64, socket.gethostname())
+
+
+def test_state_directory_of_systemd_is_a_default() -> None:
+    """The StateDirectory= of systemd is used, unless STATE_DIR says otherwise."""
+    assert load(STATE_DIRECTORY="/a:/b").state_dir == Path("/a")
+    assert load(STATE_DIRECTORY="/a", STATE_DIR="/c").state_dir == Path("/c")
+
+
+def test_every_error_at_once(env_file: Path) -> None:
+    """All that is wrong is told in one go, each with variable, value and what to write."""
+    env_file.write_text(
+        "SLACK_ULR=x\nALERT_INTERVAL=5x\nwhat is this\nHOOK=usdt\nDEST_IP=10.0.0.1/8\n"
+    )
+    assert errors(env_file, PERF_PAGES="100") == [
+        f"{env_file}, line 1: SLACK_ULR is unknown; did you mean SLACK_URL?",
+        f"{env_file}, line 3: not understood; write NAME=value",
+        "DEST_IP=10.0.0.1/8: '10.0.0.1/8': has host bits set; did you mean 10.0.0.0/8?",
+        "ALERT_INTERVAL=5x: not a duration; write it like 30s, 5m or 4h",
+        "HOOK=usdt: not one of the choices; write one of auto, kprobe, tracepoint",
+        "PERF_PAGES=100: not a power of two from 8 to 4096; write for example 128",
+    ]
+
+
+def test_name_without_value_is_an_error(env_file: Path) -> None:
+    """A bare name in the file is not silently the default."""
+    env_file.write_text("EVENTS\n")
+    assert errors(env_file) == [f"{env_file}, line 1: not understood; write NAME=value"]
+
+
+def test_unreadable_file_is_an_error(tmp_path: Path) -> None:
+    """A file that was asked for and is not there, or is no text, is told with its path."""
+    (told,) = errors(tmp_path / "absent")
+    assert told == f"{tmp_path}/absent: cannot be read (No such file or directory); see --env-file"
+    (tmp_path / "binary").write_bytes(b"A=\xff\xfe")
+    assert errors(tmp_path / "binary") == [f"{tmp_path}/binary: is not text in UTF-8"]
+
+
+def test_file_is_read_as_python_dotenv_reads_it(env_file: Path) -> None:
+    """Quotes, comments, export and a byte order mark mean what python-dotenv says."""
+    env_file.write_text(
+        "\ufeff# comment\nexport HOST_NAME='db 1' # note\nLOG_LEVEL=\"debug\"\n"
+        "DEST_IP=10.0.0.0/8 # ours\nSTATE_DIR=/x/${HOME}\n",
+        encoding="utf-8",
+    )
+    with env_file.open(encoding="utf-8-sig") as stream:
+        expected = dotenv_values(stream=stream, interpolate=False)
+    settings = load(env_file)
+    assert settings.host_name == expected["HOST_NAME"] == "db 1"
+    assert settings.log_level.value == expected["LOG_LEVEL"]
+    assert str(settings.dest_ip[0]) == expected["DEST_IP"]
+    assert str(settings.state_dir) == expected["STATE_DIR"] == "/x/${HOME}"
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("30s", 30), ("5m", 300), ("4H", 14400), ("2d", 172800), ("1.5m", 90),
+                          ("45", 45), ("2000ms", 2)]
+)  # fmt: skip
+def test_duration(text: str, seconds: float) -> None:
+    """A duration is a number of seconds or has a unit."""
+    assert values.duration(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["5x", "", "-5s", "1e3", "inf", "nan", "5 m", "m", "٣s"])
+def test_no_duration(text: str) -> None:
+    """Whatever Python would take for a number but people would not is refused."""
+    with pytest.raises(ValueError, match="not a duration"):
+        values.duration(text)
+
+
+@pytest.mark.parametrize("text", ["0", "999ms", "366d", "9" * 400])
+def test_duration_out_of_range(text: str) -> None:
+    """A duration that would flood people or never end is refused."""
+    with pytest.raises(ValueError, match="out of range"):
+        values.duration(text)
+
+
+def test_threshold() -> None:
+    """A threshold is a number of failures, with a window or within a minute."""
+    assert values.threshold("3/2m") == Threshold(3, 120.0)
+    assert values.threshold("5") == Threshold(5, 60.0)
+    for text in ("0", "-1", "x/60s", "3/", "3/x", "1.5"):
+        with pytest.raises(ValueError, match="not a"):
+            values.threshold(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        URL,
+        "https://chat.example.com:8443/hooks/abc",
+        "http://127.0.0.1:8000/x",
+        "http://[::1]:8000/x",
+        "http://localhost/x",
+    ],
+)
+def test_webhook(text: str) -> None:
+    """HTTPS is taken everywhere, HTTP on loopback."""
+    assert values.webhook(text).reveal() == text
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("hooks.slack.com/services/T0/B0/sesame", "not a URL"),
+        ("https:///services/T0/B0/sesame", "not a URL"),
+        ("https://[::1/sesame", "not a URL"),
+        ("https://hooks.slack.com:port/sesame", "not a URL"),
+        ("https://hooks.slack.com/ sesame", "not a URL"),
+        ("https://hooks.slack.com/\x1bsesame", "not a URL"),
+        ("ftp://hooks.slack.com/sesame", "not a URL"),
+        ("http://hooks.slack.com/sesame", "clear text"),
+        ("http://127.0.0.1.example.com/sesame", "clear text"),
+        ("https://hooks.slack.com/sesame/...", "still the example"),
+    ],
+)
+def test_wrong_webhook_is_refused_and_not_shown(text: str, why: str) -> None:
+    """The error names the variable and what to write, and no part of the secret."""
+    (told,) = errors(SLACK_URL=text)
+    assert told.startswith("SLACK_URL: ")
+    assert why in told
+    assert "sesame" not in told
+
+
+def test_pasted_secret_as_a_name_is_not_shown(env_file: Path) -> None:
+    """A webhook pasted where a name belongs stays out of the error."""
+    env_file.write_text(f"{URL}=1\n{URL}\n")
+    assert "cccc" not in "".join(errors(env_file))
+
+
+def test_webhook_from_file(tmp_path: Path) -> None:
+    """SLACK_URL_FILE names a file with the webhook; its newline does not matter."""
+    path = tmp_path / "slack_url"
+    path.touch(0o600)
+    path.write_text(URL + "\n")
+    settings = load(SLACK_URL_FILE=str(path))
+    assert settings.slack_url == Secret(URL)
+    assert settings.warnings == ()
+
+
+def test_webhook_from_credential(tmp_path: Path) -> None:
+    """A systemd credential called slack_url is found; without one, none is missed."""
+    assert load(CREDENTIALS_DIRECTORY=str(tmp_path)).slack_url is None
+    (tmp_path / "slack_url").write_text(URL)
+    assert load(CREDENTIALS_DIRECTORY=str(tmp_path)).slack_url == Secret(URL)
+
+
+def test_precedence_of_webhooks(tmp_path: Path, env_file: Path) -> None:
+    """Environment, env file, SLACK_URL_FILE, credential: the first wins, and two are told of."""
+    path = tmp_path / "slack_url"
+    path.touch(0o600)
+    path.write_text(OTHER_URL)
+    env_file.write_text(f"SLACK_URL={URL}\n")
+    settings = load(env_file, SLACK_URL_FILE=str(path), CREDENTIALS_DIRECTORY=str(tmp_path))
+    assert settings.slack_url == Secret(URL)
+    (told,) = settings.warnings
+    assert told.startswith("the webhook is set by SLACK_URL and by SLACK_URL_FILE and by the cred")
+    assert told.endswith("; SLACK_URL is used")
+    assert load(env_file, SLACK_URL=OTHER_URL).slack_url == Secret(OTHER_URL)
+
+
+def test_unusable_webhook_file(tmp_path: Path) -> None:
+    """A named file that is absent or empty is an error: the operator meant to be told."""
+    assert errors(SLACK_URL_FILE=f"{tmp_path}/x") == [
+        f"SLACK_URL_FILE={tmp_path}/x: cannot be read (No such file or directory)"
+    ]
+    (tmp_path / "x").touch(0o600)
+    assert errors(SLACK_URL_FILE=f"{tmp_path}/x") == [
+        f"SLACK_URL_FILE={tmp_path}/x: is empty; put the webhook's URL into it"
+    ]
+
+
+def test_public_secret_is_told_of(env_file: Path) -> None:
+    """A file that holds the webhook and that everybody can read makes a warning."""
+    env_file.write_text(f"SLACK_URL={URL}\n")
+    assert load(env_file).warnings == ()
+    env_file.chmod(0o644)
+    (told,) = load(env_file).warnings
+    assert told == (f"{env_file} holds the webhook and every user can read it: chmod o= {env_file}")
+
+
+def test_secret_shows_itself_to_nobody() -> None:
+    """However a secret or the settings are formatted or copied, the secret stays out of it."""
+    settings = load(SLACK_URL=URL)
+    shown = f"{settings} {settings!r} {settings.slack_url} {settings.slack_url!r:>20}"
+    shown += "%s %r" % (settings.slack_url, settings.slack_url)  # noqa: UP031
+    shown += str(dataclasses.asdict(settings)) + str(copy.deepcopy(settings))
+    assert "cccc" not in shown
+    assert "<secret>" in shown
+    assert settings.slack_url == Secret(URL) != Secret(OTHER_URL)
+
+
+def test_control_characters_of_a_value_are_escaped() -> None:
+    """A value with a newline cannot make up a second error line."""
+    (told,) = errors(HOST_NAME="a\nb")
+    assert "\n" not in told
+
+
+def test_example_file_is_the_codes_own() -> None:
+    """`systemd/tcp-trace.env.example` is what the table of variables makes; see `make docs`."""
+    assert EXAMPLE.read_text() == variables.example_file()
+
+
+def test_example_file_changes_nothing(env_file: Path) -> None:
+    """The example can be installed as it is: everything in it is a comment."""
+    env_file.write_text(variables.example_file())
+    assert load(env_file) == load()
+
+
+def test_examples_are_valid(env_file: Path) -> None:
+    """Every example but the webhook's works once its comment sign is taken away."""
+    (env_file.parent / "slack_url").touch(0o600)
+    (env_file.parent / "slack_url").write_text(URL)
+    lines = [
+        line[1:]
+        for line in variables.example_file().splitlines()
+        if line.startswith("#") and line[1:2].isupper() and not line.startswith("#SLACK")
+    ]
+    env_file.write_text("\n".join(lines))
+    assert len(lines) == len(variables.VARIABLES) - 2
+    settings = load(env_file)
+    assert [str(rule) for rule in settings.dest_ip] == [
+        "10.0.0.0/8",
+        "172.217.161.228:443",
+        "[2001:db8::]/32",
+        "[2001:db8::1]:443",
+    ]
+
+
+def test_every_variable_has_its_field() -> None:
+    """The table and the settings tell of the same things."""
+    names = {item.name.lower() for item in variables.VARIABLES} - {"slack_url_file"}
+    assert names == {item.name for item in dataclasses.fields(Settings)} - {"warnings"}
+
+
+def test_documents_name_every_variable() -> None:
+    """Help and README table tell of every variable with its default."""
+    for item in variables.VARIABLES:
+        assert f"  {item.name}\n" in variables.help_text()
+        assert f"| `{item.name}` | " in variables.markdown_table()

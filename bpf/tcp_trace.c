@@ -118,9 +118,8 @@ static __always_inline void count_established(struct destination *to, u64 start_
 
 	if (!c)
 		return;
-	slot = bpf_log2l((now - start_ns) / 1000 | 1) - 1;
-	if (slot >= LATENCY_SLOTS)
-		slot = LATENCY_SLOTS - 1;
+	/* The mask is for the verifier: kernel 6.1's loses track of a bound set by comparison. */
+	slot = (bpf_log2l((now - start_ns) / 1000 | 1) - 1) & (LATENCY_SLOTS - 1);
 	c->last_established_ns = now;
 	__sync_fetch_and_add(&c->established, 1);
 	__sync_fetch_and_add(&c->latency_sum_ns, now - start_ns);

@@ -56,7 +56,7 @@ struct transition {
 	u8 newstate;
 };
 
-#define LATENCY_SLOTS 28 /* the last holds 2^27 us = 134 s, more than any SYN timeout */
+#define LATENCY_SLOTS 32 /* a power of two; 2^31 us is more than any SYN timeout */
 
 struct counters {
 	u64 attempts;

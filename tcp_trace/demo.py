@@ -21,6 +21,8 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from tcp_trace import resources
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
@@ -237,8 +239,9 @@ def _service(url: str, seen: _Seen) -> Iterator[None]:
             }
             started = time.monotonic()
             process = subprocess.Popen(
-                [sys.executable, *_this_program(), "run", "--env-file", os.devnull],
+                [sys.executable, "-m", "tcp_trace", "run", "--env-file", os.devnull],
                 env=env,
+                cwd=_readable_copy(directory),
                 stderr=subprocess.PIPE,
                 text=True,
             )
@@ -254,10 +257,15 @@ def _service(url: str, seen: _Seen) -> Iterator[None]:
                 reader.join(_WAIT_SECONDS)
 
 
-def _this_program() -> list[str]:
-    """Return how to start this program again: as a file where it is one, else as a module."""
-    path = Path(sys.argv[0])
-    return [str(path)] if path.suffix != ".py" else ["-m", "tcp_trace"]
+def _readable_copy(directory: Path) -> Path:
+    """Copy the program to where the unprivileged stage can read it: a checkout may be in /root."""
+    copy = directory / "program"
+    for name in ("bpf", "tcp_trace"):
+        source = resources.directory(name)
+        shutil.copytree(source, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for path in (copy, *copy.rglob("*")):
+        path.chmod(0o755 if path.is_dir() else 0o644)
+    return copy
 
 
 @contextlib.contextmanager

@@ -11,6 +11,8 @@ _PACKAGE = Path(__file__).resolve().parent
 
 
 def directory(name: str) -> Path:
-    """Return the directory `name`, installed or in a checkout."""
+    """Return the directory `name`, installed or in a checkout; `tcp_trace` is the package."""
+    if name == _PACKAGE.name:
+        return _PACKAGE
     installed = _PACKAGE / name
     return installed if installed.is_dir() else _PACKAGE.parent / name

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
 FLAG = "--handover"
 
@@ -61,6 +62,17 @@ def service_account(name: str) -> Account:
     except KeyError:
         entry = pwd.getpwnam("nobody")
     return Account(entry.pw_name, entry.pw_uid)
+
+
+def unreadable(account: Account, program: Path) -> Path | None:
+    """Return the directory on the way to `program` that the account may not enter, if any.
+
+    Only what everybody may do is asked: a program in root's home is not for a service.
+    """
+    if account.uid == os.geteuid():
+        return None
+    closed = [path for path in program.parents if not path.stat().st_mode & 0o001]
+    return closed[-1] if closed else None
 
 
 def execute(handover: Handover, account: Account) -> NoReturn:

@@ -53,6 +53,12 @@ def start(settings: Settings) -> NoReturn:
     Raises StartError with the reason and the remedy.
     """
     account = handover.service_account(settings.service_user)
+    closed = handover.unreadable(account, resources.directory("tcp_trace"))
+    if closed is not None:
+        raise StartError(
+            f"the service goes on as user {account.name}, who may not enter {closed}: "
+            "install it with 'make install', or put the checkout elsewhere"
+        )
     layout = _layout()
     bpf = _compile(layout, _constants(settings, account))
     hook, hook_fd, fallback = _attach(bpf, settings.hook)

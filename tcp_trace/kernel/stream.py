@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 # destination: daddr netns dport pad | saddr sk_err sk_err_soft retransmits lport oldstate newstate
 TRANSITION = struct.Struct("=QQQ Q4I16s 16sIHH 16siiIHBB")
 DESTINATION = struct.Struct("=16sIHH")
-_LATENCY_SLOTS = 28
+_LATENCY_SLOTS = 32
 COUNTERS = struct.Struct(f"=5Q{_LATENCY_SLOTS}I")
 WATCH_KEY = struct.Struct("=I4s16s")
 TALLY = struct.Struct("=Q")

@@ -40,7 +40,7 @@ def vm_kernel(pytestconfig: pytest.Config) -> str:
 
 @pytest.fixture(scope="session")
 def vm(vm_kernel: str, pytestconfig: pytest.Config) -> Iterator[Machine]:
-    """Boot one machine for all tests of the session, with this checkout in /root/tcp-trace."""
+    """Boot one machine for all tests of the session, with this checkout in /opt/tcp-trace."""
     capture = pytestconfig.pluginmanager.getplugin("capturemanager")
 
     def report(line: str) -> None:

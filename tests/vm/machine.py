@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from types import TracebackType
 
-CHECKOUT = "/root/tcp-trace"
+CHECKOUT = "/opt/tcp-trace"
 """Where the tests find the project inside the machine."""
 
 _BOOT_TIMEOUT_S: dict[Accel, float] = {

@@ -152,6 +152,7 @@ class Incidents:
             incident = snapshot.load_incident(saved, self.policy, shift)
             self._open[incident.destination] = incident
             self._plan(incident, now)
+            self._openings.append((incident.tally.first_mono, incident))
         if state["storm"] is not None:
             self._storm = snapshot.load_storm(state["storm"], self.policy, shift)
             self._open.update({m.destination: m for m in self._storm.members})
@@ -188,10 +189,10 @@ class Incidents:
         if self._opened_since(now.mono - policy.storm_window) + 1 >= policy.storm_destinations:
             self._begin_storm(now, now.mono - policy.storm_window)
         elif (
-            self._opened_since(now.mono - policy.interval) + 1 >= policy.flood_destinations
+            self._opened_since(now.mono - policy.quiet_after) + 1 >= policy.flood_destinations
             or len(self._open) >= policy.max_incidents
         ):
-            self._begin_storm(now, now.mono - policy.interval)
+            self._begin_storm(now, now.mono - policy.quiet_after)
 
     def _opened_since(self, mono: float) -> int:
         return sum(opened >= mono for opened, _ in self._openings)

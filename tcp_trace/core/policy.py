@@ -41,7 +41,7 @@ class Policy:
     storm_window: float = 10.0
     """... within this time ..."""
     flood_destinations: int = 15
-    """... or so many, however slowly, within `interval`."""
+    """... or so many, however slowly, within `quiet_after`."""
     storm_gather: float = 5.0
     """The first digest waits this long, so that it can say how large the storm is."""
     max_incidents: int = 10_000

@@ -72,7 +72,7 @@ def load_storm(saved: dict[str, Any], policy: Policy, shift: float) -> Storm:
     storm.joined_mono = saved["joined_mono"] + shift
     storm.raged_mono = saved["raged_mono"] + shift
     for *destination, failures, joined, last_mono in saved["members"]:
-        member = Member(storm, Destination(*destination), joined + shift, last_mono + shift)
+        member = Member(storm, Destination(*destination), int(joined), last_mono + shift)
         member.failures = int(failures)
         storm.members.append(member)
     return storm

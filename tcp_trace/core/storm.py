@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from heapq import nlargest
-from math import inf
 from typing import TYPE_CHECKING
 
 from tcp_trace.core.account import Account, incident_id
@@ -23,12 +22,16 @@ TOLD_DESTINATIONS = 10
 
 
 class Member:
-    """One destination of a storm; times are seconds of CLOCK_MONOTONIC."""
+    """One destination of a storm.
+
+    `joined` is how many digests were told before it, `last_mono` its last failure in seconds of
+    CLOCK_MONOTONIC.
+    """
 
     __slots__ = ("destination", "failures", "joined", "last_mono", "storm")
 
     def __init__(
-        self, storm: Storm, destination: Destination, joined: float, last_mono: float
+        self, storm: Storm, destination: Destination, joined: int, last_mono: float
     ) -> None:
         self.storm = storm
         self.destination = destination
@@ -75,7 +78,7 @@ class Storm(Account):
             self.severity = Severity.CRITICAL
         self.absorbed.append(incident.incident)
         tally = incident.tally
-        member = Member(self, incident.destination, tally.first_mono, tally.last_mono)
+        member = Member(self, incident.destination, self.sequence, tally.last_mono)
         member.failures = tally.total
         self.members.append(member)
         return member
@@ -84,7 +87,7 @@ class Storm(Account):
         """Take in a destination that began to fail."""
         self.joined_mono = now.mono
         self.worth = True
-        member = Member(self, failures[0].destination, now.mono, failures[0].mono)
+        member = Member(self, failures[0].destination, self.sequence, failures[0].mono)
         self.members.append(member)
         for failure in failures:
             member.add(failure)
@@ -162,13 +165,12 @@ class Storm(Account):
     def _top(self, now: Moment, lookup: Lookup, *, ending: bool) -> tuple[DestinationCount, ...]:
         """Return the destinations to name: new ones first, at the end those that still fail."""
         failing_since = self._failing_since(now)
-        told_mono = self.told_mono if self.sequence else -inf
-        since = failing_since if ending else told_mono
-        top = nlargest(
-            TOLD_DESTINATIONS,
-            self.members,
-            key=lambda m: ((m.last_mono if ending else m.joined) > since, m.failures),
-        )
+
+        def rank(member: Member) -> tuple[bool, int]:
+            is_new = member.joined == self.sequence
+            return (member.last_mono > failing_since if ending else is_new), member.failures
+
+        top = nlargest(TOLD_DESTINATIONS, self.members, key=rank)
         return tuple(
             DestinationCount(
                 m.destination,

@@ -1,0 +1,174 @@
+"""What a notification says, in words; how it looks is up to a `Style`."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, NamedTuple
+
+from tcp_trace.core.notification import Condition, Kind, Notification
+from tcp_trace.core.reasons import Reason, errno_name
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tcp_trace.core.notification import DestinationCount, ProcessCount, ReasonCount
+
+_LAST_REPRESENTABLE = 253_402_300_799  # the end of the year 9999
+_SYMBOLS = {
+    Kind.OPENED: "\N{LARGE RED CIRCLE}",
+    Kind.UPDATED: "\N{LARGE ORANGE CIRCLE}",
+    Kind.REMINDED: "\N{ALARM CLOCK}",
+    Kind.RESOLVED: "\N{WHITE HEAVY CHECK MARK}",
+    Kind.QUIET: "\N{SLEEPING SYMBOL}",
+}
+_CONDITIONS = {
+    Condition.FAILING: "still fails",
+    Condition.CONNECTS: "connects again",
+    Condition.QUIET: "no connect seen since",
+}
+
+
+class Style(NamedTuple):
+    """How a kind of text shows a name that others chose, and a time (seconds since the epoch)."""
+
+    name: Callable[[str], str]
+    time: Callable[[float], str]
+
+
+def utc(wall: float) -> str:
+    """Return `2026-01-01 12:00:00 UTC`; a clock beyond all calendars is told as unknown."""
+    if not 0 <= wall <= _LAST_REPRESENTABLE:
+        return "unknown time"
+    return f"{datetime.fromtimestamp(wall, UTC):%Y-%m-%d %H:%M:%S} UTC"
+
+
+def span(seconds: float) -> str:
+    """Return a duration as people say it: `3 s`, `12 min`, `3 h 5 min`, `2 d 4 h`."""
+    whole = int(seconds)
+    if whole < 1:
+        return "under 1 s"
+    if whole < 120:
+        return f"{whole} s"
+    minutes = whole // 60
+    if minutes < 60:
+        return f"{minutes} min"
+    if minutes < 48 * 60:
+        return _two(minutes // 60, "h", minutes % 60, "min")
+    return _two(minutes // 1440, "d", minutes % 1440 // 60, "h")
+
+
+def failures(count: int) -> str:
+    """Return `1 failure`, `2,000 failures`."""
+    return "1 failure" if count == 1 else f"{count:,} failures"
+
+
+def title(n: Notification, subject: str) -> str:
+    """Return the one line that says it all; `subject` is the destination as it is shown."""
+    symbol = _SYMBOLS[n.kind]
+    if n.is_digest:
+        subject = f"{'over ' if n.untracked else ''}{n.destinations:,} destinations"
+    if n.kind is Kind.RESOLVED:
+        failed = "failed, and " if n.opening else ""
+        what = f"connects to {subject} {failed}work again"
+        return f"{symbol} RECOVERED: {f'the storm over {subject} is over' if n.is_digest else what}"
+    if n.kind is Kind.QUIET:
+        return f"{symbol} QUIET: connects to {subject} failed, and no more are seen"
+    still = "" if n.kind is Kind.OPENED else "still "
+    return f"{symbol} {n.severity.value.upper()}: connects to {subject} {still}fail"
+
+
+def cause(n: Notification) -> str:
+    """Return why: one reason with its details, or all of them with their counts."""
+    if len(n.reasons) == 1:
+        reason = n.reasons[0]
+        return _reason(reason) + (_details(reason) if n.total == 1 else "")
+    return ", ".join(f"{_reason(reason)} ({reason.failures:,})" for reason in n.reasons)
+
+
+def check_first(n: Notification) -> str | None:
+    """Return what to look at first, where this is the first that people hear and not over."""
+    if not n.opening or n.kind.is_last or not n.reasons:
+        return None
+    return n.reasons[0].reason.check_first
+
+
+def count(n: Notification) -> str:
+    """Return how many failures, and how many of them are told here for the first time."""
+    if n.failures == n.total:
+        return f"{n.total:,}"
+    if n.failures == 0:
+        return f"{n.total:,}, all told before"
+    if n.kind.is_last:
+        return f"{n.total:,}, of which {n.failures:,} not told before"
+    return f"{n.failures:,} more, {n.total:,} in all"
+
+
+def share(n: Notification) -> str | None:
+    """Return the share of failing attempts where it is known and says something."""
+    if n.ratio is None or n.established is None or n.total + n.established < 2:
+        return None
+    attempts = n.total + n.established
+    percent = f"{100 * n.ratio:.0f}%" if n.ratio >= 0.01 else "under 1%"
+    return f"{percent} ({n.total:,} of {attempts:,})"
+
+
+def process(p: ProcessCount, n: Notification, style: Style) -> str:
+    """Return one program: its name, process, user, and count where others failed, too."""
+    several = ", the latest of several" if p.several else ""
+    times = "" if p.failures == n.total else f": {failures(p.failures)}"
+    return f"{style.name(p.comm)} (pid {p.pid}{several}; user id {p.uid}){times}"
+
+
+def processes(n: Notification, style: Style) -> list[str]:
+    """Return a line per program, and one for all others."""
+    lines = [process(p, n, style) for p in n.processes]
+    if n.unlisted:
+        others = "other or unknown" if n.processes else "unknown"
+        lines.append(f"{others}: {failures(n.unlisted)}")
+    return lines
+
+
+def destinations(n: Notification, style: Style) -> list[str]:
+    """Return a line per destination of a digest, and those for the rest."""
+    lines = [_destination(count, style) for count in n.top]
+    rest = n.destinations - len(n.top)
+    if rest > 0:
+        lines.append(f"and {rest:,} more")
+    if n.untracked:
+        lines.append(f"and {failures(n.untracked)} of destinations beyond what is remembered")
+    if n.absorbed:
+        told = "the incident" if len(n.absorbed) == 1 else f"the {len(n.absorbed)} incidents"
+        lines.append(f"This goes on for {told} told just before.")
+    if n.kind.is_last and any(c.condition is Condition.FAILING for c in n.top):
+        lines.append("What fails on is told as an incident of its own.")
+    return lines
+
+
+def late(delayed_by: float | None) -> str | None:
+    """Return that the message comes late, and how late (seconds)."""
+    return None if delayed_by is None else f"delivered {span(max(0.0, delayed_by))} late"
+
+
+def _two(big: int, unit: str, small: int, small_unit: str) -> str:
+    return f"{big} {unit} {small} {small_unit}" if small else f"{big} {unit}"
+
+
+def _reason(count: ReasonCount) -> str:
+    named = f" ({errno_name(count.errno)})" if count.reason is Reason.OTHER else ""
+    return count.reason.summary + named
+
+
+def _details(count: ReasonCount) -> str:
+    details = []
+    if count.elapsed is not None:
+        # Milliseconds tell a rejecting firewall on the way from a host that answers itself.
+        after = f"{count.elapsed * 1000:.3g} ms" if count.elapsed < 1 else f"{count.elapsed:.1f} s"
+        details.append(f"after {after}")
+    if count.syns > 1:
+        details.append(f"{count.syns} SYNs")
+    return f" ({', '.join(details)})" if details else ""
+
+
+def _destination(count: DestinationCount, style: Style) -> str:
+    condition = f", {_CONDITIONS[count.condition]}" if count.condition else ""
+    return f"{style.name(str(count.destination))}: {failures(count.failures)}{condition}"

@@ -1,0 +1,212 @@
+"""Incidents under random histories: whatever happens, the counts add up and people stay calm."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+
+from tcp_trace.core.incidents import Incidents, Kind, Notification, merge
+from tcp_trace.core.reasons import Reason
+from tests.unit.core.incident_world import PSQL, World, destination
+
+if TYPE_CHECKING:
+    from tcp_trace.core.events import Destination, Process
+
+PLACES = st.integers(0, 30)
+PROGRAMS = st.sampled_from([None, PSQL, PSQL._replace(pid=2), PSQL._replace(comm="gunicorn")])
+
+
+class History(RuleBasedStateMachine):
+    """Failures, successes, waiting, restarts, clock jumps and evictions in any order."""
+
+    policy: dict[str, float] = {}  # noqa: RUF012 - hypothesis makes the instances
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.world = World(**self.policy)
+        self.began = self.world.mono
+        self.restarts = 0
+        self.forgotten = 0
+
+    @rule(
+        place=PLACES,
+        times=st.sampled_from([1, 1, 2, 30]),
+        reason=st.sampled_from(list(Reason)),
+        program=PROGRAMS,
+    )
+    def fail(self, place: int, times: int, reason: Reason, program: Process | None) -> None:
+        """Let connects to a destination fail."""
+        self.world.fail(destination(place), times, reason, program)
+
+    @rule(first=PLACES, number=st.integers(2, 31))
+    def fail_many(self, first: int, number: int) -> None:
+        """Pull a cable: one connect to each of many destinations fails."""
+        for place in range(first, min(31, first + number)):
+            self.world.fail(destination(place))
+
+    @rule(place=PLACES)
+    def succeed(self, place: int) -> None:
+        """Let a connect succeed."""
+        self.world.mono += 0.01
+        self.world.succeed(destination(place))
+
+    @rule(seconds=st.sampled_from([0.5, 10, 61, 130, 310, 1300, 15_000]))
+    def wait(self, seconds: float) -> None:
+        """Let time pass, with every deadline met."""
+        self.world.wait(seconds)
+
+    @rule(seconds=st.sampled_from([10, 310, 15_000]))
+    def sleep(self, seconds: float) -> None:
+        """Let time pass without a tick, as on a stopped host, and then tick."""
+        self.world.mono += seconds
+        self.world.tick()
+
+    @rule(away=st.sampled_from([0, 1, 400, 5000]), jump=st.sampled_from([0, 0, -4000, 4000]))
+    def restart(self, away: float, jump: float) -> None:
+        """Restart the service; the kernel counts anew."""
+        world = self.world
+        self.forgotten += world.incidents._threshold.waiting + world.incidents.below_threshold
+        saved = json.dumps(world.incidents.dump(world.now))
+        world.mono += away
+        world.wall_offset += jump
+        world.kernel.clear()
+        world.incidents = Incidents.load(json.loads(saved), world.policy, world.now)
+        self.restarts += 1
+
+    @rule()
+    def evict(self) -> None:
+        """Let the kernel forget its counters."""
+        self.world.kernel.clear()
+
+    @rule(jump=st.sampled_from([-100_000, -1, 100_000]))
+    def set_clock(self, jump: float) -> None:
+        """Set the wall clock."""
+        self.world.wall_offset += jump
+
+    @invariant()
+    def told_never_exceeds_fed(self) -> None:
+        """No failure is told twice."""
+        assert self.world.told_failures <= self.world.fed
+
+    @invariant()
+    def messages_are_sound(self) -> None:
+        """Every message adds up in itself."""
+        for n in self.world.told[-40:]:
+            assert sum(reason.failures for reason in n.reasons) == n.total
+            assert sum(p.failures for p in n.processes) + n.unlisted == n.total
+            assert 0 <= n.failures <= n.total
+            assert n.duration >= 0
+            assert n.last >= n.first
+            assert n.ratio is None or 0 < n.ratio <= 1
+
+    def teardown(self) -> None:
+        """In the end everything is told, nothing twice, and not too much of it."""
+        world = self.world
+        world.wait(40_000)
+        world.tick()
+        counted = world.incidents.below_threshold + self.forgotten
+        assert world.told_failures + counted == world.fed
+        assert world.incidents.failing_destinations == 0
+        assert len({n.id for n in world.told}) == len(world.told)
+        assert_alternating(world.told)
+        assert_calm(world)
+
+
+def assert_alternating(told: list[Notification]) -> None:
+    """Fail if a destination is opened twice without a close between, or told of when closed."""
+    open_now: dict[str, Destination | None] = {}
+    for n in told:
+        if n.kind is Kind.OPENED:
+            for absorbed in n.absorbed:
+                assert absorbed in open_now
+                del open_now[absorbed]
+            assert n.destination not in open_now.values()
+            open_now[n.incident] = n.destination
+        assert n.incident in open_now
+        if n.kind.is_last:
+            del open_now[n.incident]
+    assert not open_now
+
+
+def assert_calm(world: World) -> None:
+    """Fail if an open incident speaks twice within `interval`, or too many open at once.
+
+    Of the time between two messages the larger of both clocks counts: where the wall clock was
+    set forward during a restart, the service rightly believes that it was away for so long.
+    """
+    latest: dict[str, Notification] = {}
+    mono = world.told_mono
+    for n in world.told:
+        if n.kind in (Kind.UPDATED, Kind.REMINDED):
+            before = latest[n.incident]
+            gap = max(n.at - before.at, mono[n.id] - mono[before.id])
+            assert gap >= world.policy.interval - 1e-3
+        latest[n.incident] = n
+    openings = [mono[n.id] for n in world.told if n.kind is Kind.OPENED and not n.is_digest]
+    for number, opened in enumerate(openings):
+        burst = [m for m in openings[number:] if m - opened < world.policy.storm_window]
+        assert len(burst) < world.policy.storm_destinations
+
+
+class EagerHistory(History):
+    """Told at the first failure."""
+
+
+class ThresholdHistory(History):
+    """Told at the third failure in a minute, with a table too small for all destinations."""
+
+    policy = {"after": 3, "max_incidents": 12}  # noqa: RUF012
+
+
+TestEager = EagerHistory.TestCase
+TestThreshold = ThresholdHistory.TestCase
+TestEager.settings = TestThreshold.settings = settings(
+    max_examples=150, stateful_step_count=40, deadline=None
+)
+
+
+@given(st.data())
+@settings(max_examples=200, deadline=None)
+def test_merging_preserves_counts(data: st.DataObject) -> None:
+    """However the pending messages of an incident are merged, the failures told stay the same."""
+    world = World()
+    for _ in range(data.draw(st.integers(1, 6))):
+        world.fail(times=data.draw(st.integers(1, 20)), reason=data.draw(st.sampled_from(Reason)))
+        world.wait(data.draw(st.sampled_from([1, 310])))
+    world.succeed()
+    world.wait(5000)
+    pending = list(world.told)
+    while len(pending) > 1:
+        at = data.draw(st.integers(0, len(pending) - 2))
+        merged = merge(pending[at], pending[at + 1])
+        if merged is None:
+            assert pending[at].incident != pending[at + 1].incident
+            break
+        pending[at : at + 2] = [merged]
+    assert sum(n.failures for n in pending) == world.fed
+    if len(pending) == 1:
+        assert pending[0] == replace(
+            world.told[-1],
+            id=world.told[0].id,
+            opening=True,
+            failures=world.fed,
+            since=world.told[0].since,
+        )
+
+
+@given(st.lists(st.floats(0, 400), max_size=80), st.integers(1, 4))
+@settings(max_examples=100, deadline=None)
+def test_one_destination_speaks_at_most_once_in_an_interval(gaps: list[float], after: int) -> None:
+    """However failures of one destination come, its open incident speaks once per `interval`."""
+    world = World(after=after)
+    for gap in gaps:
+        world.fail()
+        world.wait(gap)
+    for older, newer in zip(world.told, world.told[1:], strict=False):
+        if newer.kind in (Kind.UPDATED, Kind.REMINDED):
+            assert newer.at - older.at >= world.policy.interval - 1e-3

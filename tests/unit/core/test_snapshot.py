@@ -1,0 +1,126 @@
+"""Open incidents survive a restart of the service, and of the host."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from tcp_trace.core.incidents import Incidents, Kind
+from tests.unit.core.incident_world import World, destination
+
+
+def restart(world: World, *, away: float = 10, boot: bool = False, wall_jump: float = 0) -> None:
+    """Restart the service after `away` seconds; with `boot`, the monotonic clock begins anew."""
+    saved = json.dumps(world.incidents.dump(world.now))
+    world.mono += away
+    world.wall_offset += wall_jump
+    if boot:
+        world.wall_offset += world.mono - 20
+        world.mono = 20.0
+    world.kernel.clear()
+    world.incidents = Incidents.load(json.loads(saved), world.policy, world.now)
+
+
+@pytest.mark.parametrize("boot", [False, True])
+def test_an_open_incident_is_neither_told_twice_nor_forgotten(*, boot: bool) -> None:
+    """After a restart, further failures are folded and the end is told, under the same name."""
+    world = World()
+    (opened,) = world.fail()
+    world.mono += 50
+    world.fail()
+    restart(world, boot=boot)
+    assert world.fail() == []
+    (updated,) = world.wait(241)
+    assert (updated.kind, updated.failures) == (Kind.UPDATED, 2)
+    world.succeed()
+    (resolved,) = world.wait(120)
+    assert resolved.kind is Kind.RESOLVED
+    assert resolved.incident == updated.incident == opened.incident
+    assert len({n.id for n in world.told}) == 3
+    assert resolved.duration == pytest.approx(60)
+    assert resolved.ratio is None
+
+
+@pytest.mark.parametrize("boot", [False, True])
+def test_a_storm_survives(*, boot: bool) -> None:
+    """A storm that was not told yet is told after the restart, with all its destinations."""
+    world = World()
+    for number in range(23):
+        world.fail(destination(number), times=2)
+    restart(world, away=1, boot=boot)
+    (digest,) = world.wait(10)
+    assert (digest.kind, digest.destinations) == (Kind.OPENED, 23)
+    assert len(digest.absorbed) == 4
+    world.fail(destination(7))
+    assert world.told_failures == 46
+    world.wait(7200)
+    assert world.told_failures == world.fed == 47
+
+
+def test_what_ended_meanwhile_is_told() -> None:
+    """An incident whose quiet time passed while the service was away is closed at once."""
+    world = World()
+    world.fail()
+    restart(world, away=5000)
+    assert [n.kind for n in world.wait(0)] == [Kind.QUIET]
+
+
+@pytest.mark.parametrize("jump", [-1e6, -10.0])
+def test_a_wall_clock_that_went_back_takes_no_time_away(jump: float) -> None:
+    """With the clock set back during the restart, no duration is negative and nothing is early."""
+    world = World()
+    world.fail()
+    world.mono += 30
+    world.fail()
+    restart(world, wall_jump=jump)
+    world.fail()
+    told = world.wait(3000)
+    assert told[-1].kind is Kind.QUIET
+    for notification in told:
+        assert notification.duration >= 30
+        assert notification.last >= notification.first
+
+
+def test_patience_survives() -> None:
+    """A destination that flapped before the restart is still believed later after it."""
+    world = World()
+    world.fail()
+    world.mono += 1
+    world.succeed()
+    world.wait(130)
+    restart(world)
+    world.fail()
+    world.mono += 1
+    world.succeed()
+    assert world.wait(200) == []
+    assert [n.kind for n in world.wait(50)] == [Kind.RESOLVED]
+
+
+def test_a_new_incident_after_a_restart_has_a_new_name() -> None:
+    """Even with a clock that repeats itself, no two incidents share a name."""
+    world = World()
+    (first,) = world.fail()
+    world.wait(3000)
+    saved = world.incidents.dump(world.now)
+    world.mono, world.wall_offset = 1000.0, world.wall_offset
+    world.incidents = Incidents.load(saved, world.policy, world.now)
+    (second,) = world.fail()
+    assert first.first == second.first
+    assert first.incident != second.incident
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        {},
+        {"version": 2},
+        {"version": 1, "mono": 0, "wall": "x"},
+        {"version": 1, "mono": 0, "wall": 0, "serial": 1, "ended": [], "incidents": [{}]},
+        {"version": 1, "mono": 0, "wall": 0, "serial": 1, "ended": [3], "incidents": []},
+    ],
+)
+def test_what_was_not_dumped_is_refused(broken: dict[str, object]) -> None:
+    """A state that is damaged or of another version raises ValueError, and nothing else."""
+    with pytest.raises(ValueError, match="the saved incidents cannot be read"):
+        Incidents.load(broken, World().policy, World().now)

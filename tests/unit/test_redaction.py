@@ -32,12 +32,17 @@ def test_every_form_is_redacted(text: str) -> None:
     assert "<secret>" in redacted
 
 
-@pytest.mark.parametrize("url", ['https://a.example/hook/é"x', "https://a.example/h?key=sesame"])
-def test_other_webhooks_are_redacted(url: str) -> None:
-    """A path that JSON escapes, and a secret in the query, are found as well."""
-    redact = redaction(Secret(url))
-    assert redact(json.dumps(url)) == '"<secret>"'
-    assert "sesame" not in redact("GET /h?key=sesame")
+def test_path_that_json_escapes_is_redacted() -> None:
+    """A webhook with quotes or letters beyond ASCII is found in JSON, too."""
+    url = 'https://a.example/hook/\u00e9"x'
+    assert redaction(Secret(url))(json.dumps(url)) == '"<secret>"'
+
+
+def test_secret_in_the_query_is_redacted() -> None:
+    """A webhook whose secret is in its query is one as well."""
+    redact = redaction(Secret("https://a.example/h?key=sesame"))
+    assert redact("GET /h?key=sesame") == "GET <secret>"
+    assert redact("key=sesame") == "<secret>"
 
 
 def test_password_is_redacted() -> None:

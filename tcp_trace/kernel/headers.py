@@ -43,9 +43,12 @@ def find(release: str | None = None, *, exact_only: bool = False) -> Headers:
     Raises HeadersMissing where there are none, or none that are exact and `exact_only` is set.
     """
     wanted = release or platform.release()
-    exact = _trees(MODULES / wanted / "build")
-    if exact:
-        return Headers(wanted, exact=True, trees=exact)
+    # The unit's ProtectKernelModules hides /lib/modules; what Debian links from there is below
+    # /usr/src under the release's name.
+    for candidate in (MODULES / wanted / "build", SOURCES / f"linux-headers-{wanted}"):
+        exact = _trees(candidate)
+        if exact:
+            return Headers(wanted, exact=True, trees=exact)
     if not exact_only:
         for candidate in _installed():
             trees = _trees(candidate)
@@ -69,7 +72,8 @@ def _version(path: Path) -> tuple[int, ...]:
 def _trees(build: Path) -> tuple[Path, ...]:
     """Return `build`, with Debian's common tree where it has one; nothing where it is no tree."""
     arch = _arch()
-    if not (build / "include/generated/autoconf.h").is_file():
+    # Not is_file(), which raises where a directory on the way may not be entered.
+    if not os.access(build / "include/generated/autoconf.h", os.R_OK):
         return ()
     if (build / "include/linux/kconfig.h").is_file():
         return (build.resolve(),)

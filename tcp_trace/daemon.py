@@ -47,6 +47,8 @@ DRAIN_SECONDS = 10.0
 # After a batch the rings are left alone for this long: under load a wake-up then serves many
 # records, and the first alert is still told well within a second.
 _PAUSE = 0.05
+# How many records are handled between two looks at the rings.
+_BATCH = 256
 # How often the kernel's tallies are compared and the incidents saved.
 _HOUSEKEEPING = 15.0
 # How long after an incident could be over it is said at the latest.
@@ -136,15 +138,15 @@ class Service:
         self._tell_started()
         systemd.notify("READY=1")
         while not self._signals.stop:
-            ready = poller.poll(self._timeout(present()))
+            ready = poller.poll(0 if self._rings.backlog else self._timeout(present()))
             self._turn()
-            if ready:
+            if ready and not self._rings.backlog:
                 time.sleep(_PAUSE)
         return self._stop()
 
     def _turn(self) -> None:
         """Do all that is due: read the rings, tell of incidents, answer signals and watchdog."""
-        transitions = self._rings.read()
+        transitions = self._rings.read(_BATCH)
         now = present()
         notifications = self._take_in(transitions, now)
         deadline = self._incidents.next_deadline()
@@ -263,8 +265,11 @@ class Service:
     def _stop(self) -> int:
         systemd.notify("STOPPING=1")
         now = present()
-        notifications = self._take_in(self._rings.read(), now)
+        notifications: list[Notification] = []
+        while transitions := self._rings.read(_BATCH):
+            notifications += self._take_in(transitions, now)
         self._commit(notifications, now)
+        self._keep_house(now)
         self._sender.stop(DRAIN_SECONDS)
         self._outbox.close()
         log.info("stopped", extra=self._maps.tallies()._asdict())

@@ -37,6 +37,7 @@ CLIENT6, SERVER6 = "2001:db8::1", "2001:db8::2"
 _START_SECONDS = 90.0  # a compiler on an emulated machine takes its time
 _WAIT_SECONDS = 30.0
 _CLONE_NEWNET = 0x40000000
+_ABSENT = object()
 
 
 class SandboxError(Exception):
@@ -191,8 +192,12 @@ class Service:
 
     def find(self, message: str, **fields: object) -> list[dict[str, Any]]:
         """Return the lines of the log with this message and these fields."""
-        wanted = {"message": message, **fields}.items()
-        return [line for line in list(self.lines) if wanted <= _hashable(line).items()]
+        return [
+            line
+            for line in list(self.lines)
+            if line.get("message") == message
+            and all(line.get(name, _ABSENT) == value for name, value in fields.items())
+        ]
 
     def wait_for(
         self, condition: Callable[[], ResultT], seconds: float = _WAIT_SECONDS
@@ -200,16 +205,19 @@ class Service:
         """Wait until a condition holds, for so long; return what it returned last."""
         until = time.monotonic() + seconds
         while not (result := condition()) and time.monotonic() < until:
-            time.sleep(0.05)
+            time.sleep(0.1)
         return result
 
-    def reconfigure(self, **variables: str) -> None:
-        """Change variables in the env file and let the service read it again."""
+    def reconfigure(self, *, wait: float = _WAIT_SECONDS, **variables: str) -> None:
+        """Change variables in the env file and let the service read it again.
+
+        Raises SandboxError where it did not within `wait` seconds.
+        """
         self._variables.update(variables)
         self._write()
         seen = len(self.find("reloaded"))
         self._process.send_signal(signal.SIGHUP)
-        if not self.wait_for(lambda: len(self.find("reloaded")) > seen):
+        if not self.wait_for(lambda: len(self.find("reloaded")) > seen, wait):
             raise SandboxError("the service did not reload")
 
     def stop(self) -> int:
@@ -254,10 +262,6 @@ def _environment(**more: str) -> dict[str, str]:
     """Return the environment without our variables: it would win over the env file."""
     ours = {variable.name for variable in VARIABLES}
     return {name: value for name, value in os.environ.items() if name not in ours} | more
-
-
-def _hashable(line: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in line.items() if not isinstance(value, dict | list)}
 
 
 def _readable_copy(directory: Path) -> Path:

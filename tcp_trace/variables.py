@@ -108,10 +108,11 @@ VARIABLES = (
     ),
     Variable(
         "PERF_PAGES",
-        "128",
+        "auto",
         values.perf_pages,
-        "Pages of the buffer between kernel and service, for each CPU; a power of two. Raise it"
-        " when the log tells of lost records.",
+        "Pages of 4 KiB of the buffer between kernel and service, for each CPU; a power of two, or"
+        " auto: 1024 shared among the CPUs. Raise it when the log tells of lost records.",
+        example="512",
         at_start=True,
     ),
     Variable(

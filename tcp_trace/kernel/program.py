@@ -5,8 +5,10 @@ The only module that imports `bcc`. It runs with privileges, for seconds, and ta
 
 from __future__ import annotations
 
+import contextlib
 import os
 import platform
+import resource
 import sys
 import tempfile
 from pathlib import Path
@@ -182,6 +184,7 @@ def _attach_tracepoint(bpf: Any, name: bytes) -> int:  # noqa: ANN401
 
 def _open_rings(bpf: Any, pages: int) -> tuple[int, ...]:  # noqa: ANN401
     bcc = _import_bcc()
+    _raise_memlock_limit()
     try:
         bpf["transitions"].open_perf_buffer(lambda *_: None, page_cnt=pages)
     except Exception as error:  # BCC raises nothing narrower
@@ -190,3 +193,15 @@ def _open_rings(bpf: Any, pages: int) -> tuple[int, ...]:  # noqa: ANN401
             "use fewer pages or raise the memlock limit"
         ) from error
     return tuple(bcc.lib.perf_reader_fd(reader) for reader in bpf.perf_buffers.values())
+
+
+def _raise_memlock_limit() -> None:
+    """Let the rings be mapped, here and, since limits are inherited, in stage 2.
+
+    Rings above `kernel.perf_event_mlock_kb` count against it. Where raising it is not permitted
+    the limit may still do; if not, mapping the rings says so.
+    """
+    with contextlib.suppress(PermissionError, ValueError):
+        resource.setrlimit(
+            resource.RLIMIT_MEMLOCK, (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
+        )

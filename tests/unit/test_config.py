@@ -87,7 +87,7 @@ def test_every_error_at_once(env_file: Path) -> None:
         "DEST_IP=10.0.0.1/8: '10.0.0.1/8': has host bits set; did you mean 10.0.0.0/8?",
         "ALERT_INTERVAL=5x: not a duration; write it like 30s, 5m or 4h",
         "HOOK=usdt: not one of the choices; write one of auto, kprobe, tracepoint",
-        "PERF_PAGES=100: not a power of two from 8 to 4096; write for example 128",
+        "PERF_PAGES=100: not a power of two from 8 to 4096; write for example 128, or auto",
     ]
 
 

@@ -1,0 +1,38 @@
+"""The real service on this kernel, under each hook that the kernel allows."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tcp_trace import sandbox
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tcp_trace.sandbox import Network
+
+KPROBES = Path("/sys/bus/event_source/devices/kprobe/type")
+
+
+def hooks() -> list[str]:
+    """Return the hooks to test: those of `TCP_TRACE_HOOKS`, else all that this kernel has."""
+    asked = os.environ.get("TCP_TRACE_HOOKS", "")
+    return asked.split(",") if asked else ["kprobe"] * KPROBES.exists() + ["tracepoint"]
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run each test that takes a `hook` under every hook."""
+    if "hook" in metafunc.fixturenames:
+        metafunc.parametrize("hook", hooks(), scope="module")
+
+
+@pytest.fixture(scope="session")
+def network() -> Iterator[Network]:
+    """Return two namespaces with a cable; in the server's, ports from 11000 on are dropped."""
+    sandbox.require()
+    with sandbox.network("tcp dport 11000-11999 drop") as made:
+        yield made

@@ -1,0 +1,199 @@
+"""What the service tells of real connects, under every hook of this kernel."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+import threading
+import time
+from collections import Counter
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tcp_trace import sandbox
+from tcp_trace.sandbox import SERVER, SERVER6, call_in
+from tests.kernel.connects import GIVE_UP_SECONDS, attempt, many
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tcp_trace.sandbox import Network, Service
+
+TIMES = 23
+MAPPED = f"::ffff:{SERVER}"
+CLOSED = 10_000  # nobody listens, from here on
+DROPPED = 11_000  # the firewall drops, from here on
+OPEN = 12_000  # somebody listens
+
+ADDRESSES = pytest.mark.parametrize("address", [SERVER, SERVER6, MAPPED])
+
+
+@pytest.fixture(scope="module")
+def service(hook: str, network: Network) -> Iterator[Service]:
+    """Return the service in its default mode, watching the server's networks."""
+    assert network
+    with sandbox.service(HOOK=hook, DEST_IP="192.0.2.0/24,2001:db8::/32") as running:
+        assert running.find("watching")[0]["hook"] == hook
+        yield running
+
+
+_ports = iter(range(1000))
+
+
+def failed(service: Service, port: int, times: int, **fields: object) -> list[dict[str, object]]:
+    """Wait for `times` failures of a port, then a little longer for one too many."""
+    service.wait_for(lambda: len(service.find("connect failed", dport=port)) >= times)
+    time.sleep(0.2)
+    lines = service.find("connect failed", dport=port)
+    assert len(lines) == times
+    assert service.find("connect failed", dport=port, **fields) == lines
+    return lines
+
+
+@ADDRESSES
+@pytest.mark.parametrize("blocking", [True, False])
+def test_refused(service: Service, network: Network, address: str, blocking: bool) -> None:  # noqa: FBT001
+    """Each refused connect is told once, with its maker; a v4-mapped one is IPv4."""
+    port = CLOSED + next(_ports)
+    seen = call_in(
+        network.client, lambda: many(TIMES, lambda: attempt(address, port, blocking=blocking))
+    )
+    assert seen == [errno.ECONNREFUSED] * TIMES
+    lines = failed(
+        service,
+        port,
+        TIMES,
+        daddr=SERVER if address == MAPPED else address,
+        reason="refused",
+        errno="ECONNREFUSED",
+        pid=os.getpid(),
+        uid=0,
+        syns=1,
+    )
+    assert len({line["lport"] for line in lines}) == TIMES
+    assert all(0 < float(str(line["elapsed_ms"])) < 5000 for line in lines)
+
+
+@ADDRESSES
+def test_timed_out_and_given_up(service: Service, network: Network, address: str) -> None:
+    """No answer: the kernel gives up with ETIMEDOUT, an application that gives up first says so."""
+    patient, impatient = (DROPPED + next(_ports) for _ in range(2))
+
+    def connect() -> tuple[list[int], list[int]]:
+        with_patience = many(TIMES, lambda: attempt(address, impatient, patience=GIVE_UP_SECONDS))
+        return many(TIMES, lambda: attempt(address, patient)), with_patience
+
+    timed_out, given_up = call_in(network.client, connect)
+    assert timed_out == [errno.ETIMEDOUT] * TIMES
+    assert given_up == [errno.EINPROGRESS] * TIMES
+    lines = failed(service, patient, TIMES, reason="timed_out", errno="ETIMEDOUT")
+    assert all(int(str(line["syns"])) >= 2 for line in lines)
+    lines = failed(service, impatient, TIMES, reason="cancelled", errno=None, syns=1)
+    limits = (GIVE_UP_SECONDS * 1000, 10_000)
+    assert all(limits[0] <= float(str(line["elapsed_ms"])) < limits[1] for line in lines)
+
+
+@ADDRESSES
+def test_established(service: Service, network: Network, address: str) -> None:
+    """Nothing is told of connects that succeed, and nothing of the listener or its closing."""
+    port = OPEN + next(_ports)
+    serving = SERVER6 if address == SERVER6 else SERVER
+    server = call_in(
+        network.server,
+        lambda: socket.create_server(
+            (serving, port), family=socket.AF_INET6 if ":" in serving else socket.AF_INET
+        ),
+    )
+    with server:
+        assert call_in(network.client, lambda: many(TIMES, lambda: attempt(address, port))) == [
+            0
+        ] * TIMES
+    failed(service, port, 0)
+
+
+def test_own_connects_are_not_reported(hook: str) -> None:
+    """A webhook that refuses makes no failure, and so no message about itself."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    with sandbox.service(HOOK=hook, SLACK_URL=f"http://127.0.0.1:{port}/services/x") as service:
+        elsewhere = next(free for free in range(9, 1000) if free != port)
+        attempt("127.0.0.1", elsewhere)
+        service.wait_for(lambda: service.find("notification not sent yet"))
+        assert service.find("notification not sent yet")
+        failed(service, elsewhere, 1)
+        failed(service, port, 0)
+
+
+def test_filter(hook: str, network: Network) -> None:
+    """DEST_IP names what is watched, by network and port, of both families."""
+    watched = f"{SERVER}:{CLOSED + 1},[2001:db8::]/64:{CLOSED + 2},{SERVER6},192.0.2.128/25"
+    targets = [(SERVER, 1, 1), (SERVER, 2, 0), (SERVER, 3, 0), (SERVER6, 1, 1), (SERVER6, 2, 1)]
+    with sandbox.service(HOOK=hook, DEST_IP=watched) as service:
+        for address, port, _ in targets:
+            call_in(network.client, lambda: many(3, lambda: attempt(address, CLOSED + port)))  # noqa: B023
+        expected = Counter({(a, CLOSED + p): 3 for a, p, is_watched in targets if is_watched})
+        service.wait_for(
+            lambda: len(service.find("connect failed")) == expected.total()
+        )
+        time.sleep(0.2)
+        told = Counter((line["daddr"], line["dport"]) for line in service.find("connect failed"))
+        assert told == expected
+
+
+def test_reload_keeps_attempts_in_flight(hook: str, network: Network) -> None:
+    """A reload changes what is watched, and loses or misjudges nothing that is in flight."""
+    before, after = DROPPED + 901, CLOSED + 902
+    with sandbox.service(HOOK=hook, DEST_IP=f"{SERVER}:{before}") as service:
+        flying = threading.Thread(
+            target=call_in,
+            args=(network.client, lambda: many(TIMES, lambda: attempt(SERVER, before))),
+        )
+        flying.start()
+        call_in(network.client, lambda: many(3, lambda: attempt(SERVER, after)))
+        time.sleep(1.0)
+        service.reconfigure(DEST_IP=f"{SERVER}:{after}")
+        call_in(network.client, lambda: many(TIMES, lambda: attempt(SERVER, after)))
+        flying.join()
+        failed(service, before, TIMES, reason="timed_out", pid=os.getpid())
+        failed(service, after, TIMES, reason="refused")
+        call_in(network.client, lambda: attempt(SERVER, before, patience=GIVE_UP_SECONDS))
+        failed(service, before, TIMES)
+
+
+def test_bad_configuration_on_reload_is_refused(hook: str, network: Network) -> None:
+    """A reload with an error keeps the configuration that works, and says what is wrong."""
+    port = CLOSED + 903
+    with sandbox.service(HOOK=hook, DEST_IP=f"{SERVER}:{port}") as service:
+        with pytest.raises(sandbox.SandboxError, match="did not reload"):
+            service.reconfigure(DEST_IP="banana", wait=2.0)
+        assert any("banana" in line["message"] for line in service.lines)
+        call_in(network.client, lambda: attempt(SERVER, port))
+        failed(service, port, 1)
+
+
+@pytest.mark.parametrize("events", ["attempts", "all"])
+def test_events(hook: str, network: Network, events: str) -> None:
+    """EVENTS=attempts tells of each attempt and its outcome, all of every transition."""
+    open_port, closed = OPEN + 904, CLOSED + 904
+    server = call_in(network.server, lambda: socket.create_server((SERVER, open_port)))
+    watched = f"{SERVER}:{open_port},{SERVER}:{closed}"
+    with server, sandbox.service(HOOK=hook, EVENTS=events, DEST_IP=watched) as service:
+        call_in(network.client, lambda: many(TIMES, lambda: attempt(SERVER, open_port)))
+        call_in(network.client, lambda: many(TIMES, lambda: attempt(SERVER, closed)))
+        failed(service, closed, TIMES)
+        if events == "attempts":
+            assert len(service.find("connect begun", dport=open_port)) == TIMES
+            assert len(service.find("connect established", dport=open_port)) == TIMES
+            assert len(service.find("connect begun", dport=closed)) == TIMES
+            assert not service.find("transition")
+        else:
+            changes = Counter(
+                (line["old"], line["new"]) for line in service.find("transition", dport=open_port)
+            )
+            for change in (("CLOSE", "SYN_SENT"), ("SYN_SENT", "ESTABLISHED")):
+                assert changes[change] == TIMES
+            assert changes["ESTABLISHED", "FIN_WAIT1"] == TIMES
+            ends = service.find("transition", dport=closed, old="SYN_SENT", new="CLOSE")
+            assert len(ends) == TIMES

@@ -1,0 +1,129 @@
+"""The service at its bounds: bursts, full maps, full rings; and what it may do once it runs."""
+
+from __future__ import annotations
+
+import os
+import resource
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tcp_trace import sandbox
+from tcp_trace.sandbox import SERVER, call_in
+
+if TYPE_CHECKING:
+    from tcp_trace.sandbox import Network, Service
+
+BURST = 20_000
+CLOSED, DROPPED = 10_999, 11_999
+
+# Refused connects as fast as one CPU makes them.
+_HAMMER = """
+import socket, sys
+address, port, times = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+for _ in range(times):
+    with socket.socket() as s:
+        s.connect_ex((address, port))
+"""
+
+
+def hammer(network: Network, times: int, processes: int) -> float:
+    """Make refused connects from several processes at once; return the seconds it took."""
+    command = ["ip", "netns", "exec", network.client, sys.executable, "-c", _HAMMER]
+    started = time.monotonic()
+    running = [
+        subprocess.Popen([*command, "127.0.0.1", str(CLOSED), str(times // processes)])
+        for _ in range(processes)
+    ]
+    assert [process.wait(120) for process in running] == [0] * processes
+    return time.monotonic() - started
+
+
+def tallies_of(service: Service) -> dict[str, int]:
+    """Stop the service and return what its kernel program counted."""
+    assert service.stop() == 0
+    (stopped,) = service.find("stopped")
+    return stopped
+
+
+def test_a_burst_is_not_lost(hook: str, network: Network) -> None:
+    """20,000 failures in a burst are told one by one, by the default size of the rings."""
+    with sandbox.service(HOOK=hook) as service:
+        seconds = hammer(network, BURST, processes=2)
+        service.wait_for(lambda: len(service.find("connect failed", dport=CLOSED)) >= BURST, 120)
+        told = len(service.find("connect failed", dport=CLOSED))
+        tallies = tallies_of(service)
+    sys.stdout.write(f"{hook}: {BURST} failures in {seconds:.1f} s: {tallies}\n")
+    assert told == BURST
+    assert tallies["lost"] == tallies["missed"] == tallies["evicted"] == 0
+
+
+def test_what_a_full_ring_loses_is_counted(hook: str, network: Network) -> None:
+    """Records that find no room are counted one by one, and the log says so."""
+    times = 5000
+    with sandbox.service(HOOK=hook, PERF_PAGES="8") as service:
+        os.kill(service.pid, signal.SIGSTOP)
+        hammer(network, times, processes=2)
+        os.kill(service.pid, signal.SIGCONT)
+        tallies = tallies_of(service)
+    assert tallies["lost"] > 0
+    assert tallies["submitted"] + tallies["lost"] == times
+    assert len(service.find("connect failed", dport=CLOSED)) == tallies["submitted"]
+    (line,) = service.find("records were lost: the perf rings were full; raise PERF_PAGES")
+    assert line["lost"] == tallies["lost"]
+
+
+def test_an_evicted_attempt_is_still_told(hook: str, network: Network) -> None:
+    """More attempts in flight than the map holds: each failure is told, some without a maker."""
+    times = 18_000
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (times + 100, max(limit[1], times + 100)))
+    try:
+        with sandbox.service(HOOK=hook, DEST_IP=f"{SERVER}:{DROPPED}") as service:
+            for sock in call_in(network.client, lambda: in_flight(times)):
+                sock.close()
+            service.wait_for(lambda: len(service.find("connect failed")) >= times, 120)
+            told = len(service.find("connect failed", dport=DROPPED))
+            unknown = len(service.find("connect failed", pid=None))
+            tallies = tallies_of(service)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limit)
+    assert told == times
+    assert unknown == tallies["evicted"] > 0
+    assert tallies["lost"] == tallies["missed"] == 0
+
+
+def in_flight(times: int) -> list[socket.socket]:
+    """Return sockets in SYN_SENT."""
+    sockets = []
+    for _ in range(times):
+        sock = socket.socket()
+        sock.setblocking(False)
+        sock.connect_ex((SERVER, DROPPED))
+        sockets.append(sock)
+    return sockets
+
+
+def test_what_the_running_service_may_do(hook: str) -> None:
+    """Once it runs it is not root, holds no capability and has no compiler in its memory."""
+    with sandbox.service(HOOK=hook) as service:
+        process = Path("/proc", str(service.pid))
+        status = dict(
+            line.split(":\t", 1) for line in process.joinpath("status").read_text().splitlines()
+        )
+        mapped = process.joinpath("maps").read_text()
+    assert set(status["Uid"].split()) == {"65534"}
+    assert "0" not in status["Groups"].split()
+    keeps_cap_bpf = int(os.uname().release.split(".")[0]) < 6
+    expected = 1 << 39 if keeps_cap_bpf else 0
+    for name in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"):
+        assert int(status[name], 16) == expected, name
+    assert status["NoNewPrivs"] == "1"
+    assert "libbcc_bpf" in mapped
+    assert "libLLVM" not in mapped
+    assert "libbcc.so" not in mapped
+    assert int(status["VmRSS"].split()[0]) < 35_000

@@ -82,6 +82,7 @@ def test_an_evicted_attempt_is_still_told(hook: str, network: Network) -> None:
     times = 18_000
     limit = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (times + 100, max(limit[1], times + 100)))
+    sandbox.run_in(network.client, "sysctl", "-qw", "net.ipv4.tcp_syn_retries=6")
     try:
         with sandbox.service(HOOK=hook, DEST_IP=f"{SERVER}:{DROPPED}") as service:
             for sock in call_in(network.client, lambda: in_flight(times)):
@@ -91,6 +92,7 @@ def test_an_evicted_attempt_is_still_told(hook: str, network: Network) -> None:
             unknown = len(service.find("connect failed", pid=None))
             tallies = tallies_of(service)
     finally:
+        sandbox.run_in(network.client, "sysctl", "-qw", "net.ipv4.tcp_syn_retries=1")
         resource.setrlimit(resource.RLIMIT_NOFILE, limit)
     assert told == times
     assert unknown == tallies["evicted"] > 0

@@ -11,6 +11,7 @@ import pytest
 
 from tests.vm.image import DEFAULT_KERNEL, recipes
 from tests.vm.machine import Machine
+from tests.vm.service import Peer, Receiver, Service
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -51,3 +52,24 @@ def vm(vm_kernel: str, pytestconfig: pytest.Config) -> Iterator[Machine]:
     with Machine(vm_kernel, report=report) as machine:
         machine.put_checkout(_REPOSITORY)
         yield machine
+
+
+@pytest.fixture(scope="session")
+def peer(vm: Machine) -> Peer:
+    """Give the machine somewhere to connect to."""
+    return Peer(vm)
+
+
+@pytest.fixture(scope="session")
+def receiver(vm: Machine) -> Receiver:
+    """Start a webhook in the machine."""
+    return Receiver(vm)
+
+
+@pytest.fixture(scope="session")
+def service(vm: Machine, receiver: Receiver) -> Service:
+    """Install the service with `make install`; `use` starts it."""
+    assert receiver.URL
+    service = Service(vm)
+    service.install()
+    return service

@@ -1,0 +1,87 @@
+"""What the running process may do, and what it holds."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.vm.service import CLOSED
+
+if TYPE_CHECKING:
+    from tests.vm.machine import Machine
+    from tests.vm.service import Peer, Receiver, Service
+
+_MAX_RESIDENT_KB = 35_000
+
+
+@pytest.fixture
+def used(service: Service, receiver: Receiver, peer: Peer) -> Service:
+    """Let the service have sent a message: it then holds all that it ever needs."""
+    address = peer.address()
+    service.use()
+    service.connects("client", address, CLOSED)
+    receiver.wait_for(address)
+    return service
+
+
+def _status(service: Service) -> dict[str, str]:
+    text = service.vm.run(f"cat /proc/{service.pid}/status").stdout
+    return dict(re.findall(r"^(\w+):\s*(.*)$", text, re.MULTILINE))
+
+
+def test_no_privilege_is_left(used: Service, vm_kernel: str) -> None:
+    """It runs as tcp-trace without a capability, and cannot get one (5.10 needs CAP_BPF)."""
+    status = _status(used)
+    uid = used.vm.run("id -u tcp-trace").stdout.strip()
+    assert set(status["Uid"].split()) == {uid}
+    held = 1 << 39 if vm_kernel == "5.10" else 0
+    for name in ("CapEff", "CapPrm", "CapInh", "CapAmb"):
+        assert int(status[name], 16) in {0, held}, name
+    assert int(status["CapEff"], 16) == held
+    # CAP_BPF, CAP_PERFMON, CAP_SYS_ADMIN: what could be held at the start. No exec regains them.
+    assert int(status["CapBnd"], 16) == 1 << 39 | 1 << 38 | 1 << 21
+    assert status["NoNewPrivs"] == "1"
+    assert status["Seccomp"] == "2"
+
+
+def test_the_compiler_is_gone(used: Service) -> None:
+    """Of BCC only the part without LLVM is mapped, and 35 MB are enough."""
+    maps = used.vm.run(f"cat /proc/{used.pid}/maps").stdout
+    mapped = {line.split()[5].rpartition("/")[2] for line in maps.splitlines() if "/" in line}
+    assert {name.partition(".")[0] for name in mapped if "bcc" in name} == {"libbcc_bpf"}
+    assert not {name for name in mapped if "LLVM" in name or "clang" in name}
+    resident = int(_status(used)["VmRSS"].split()[0])
+    print(f"\nresident: {resident} kB")
+    assert resident < _MAX_RESIDENT_KB
+
+
+def test_only_what_is_needed_is_open(used: Service, vm: Machine) -> None:
+    """Rings, maps, hooks, log, outbox, a signal's and a poll's descriptor: nothing of stage 1."""
+    listing = vm.run(f"find /proc/{used.pid}/fd -type l -printf '%f %l\\n'").stdout
+    open_fds = dict(line.split(" ", 1) for line in listing.splitlines())
+    kinds = Counter(re.sub(r":\[\d+\]$", "", target) for target in open_fds.values())
+    cpus = int(vm.run("nproc").stdout)
+    state, log = "/var/lib/tcp-trace/outbox.db", "/var/log/tcp-trace/tcp-trace.log"
+    assert kinds == {
+        "/dev/null": 1,
+        "socket": 4,  # stdout and stderr to the journal, a pair for signals
+        "anon_inode:[eventpoll]": 1,
+        "anon_inode:[perf_event]": cpus + 1,  # a ring for each CPU, and the kprobe
+        "anon_inode:bpf_link": 1,
+        "anon_inode:bpf-map": 4,
+        "/memfd:libffi (deleted)": 1,  # of ctypes
+        **{state + suffix: 1 for suffix in ("", "-wal", "-shm", ".lock")},
+        log: 1,
+    }
+
+
+def test_the_unit_is_hardened(used: Service, vm: Machine) -> None:
+    """systemd-analyze rates the exposure of the running unit at 2.0 or lower."""
+    assert used.pid
+    told = vm.run("systemd-analyze security --no-pager tcp-trace").stdout
+    exposure = re.search(r"Overall exposure level for \S+: ([0-9.]+)", told)
+    assert exposure is not None
+    assert float(exposure[1]) <= 2.0

@@ -77,16 +77,18 @@ class Received(NamedTuple):
 class Webhook:
     """A server in a thread of its own; use it with `with`.
 
-    With `certificate` (a file with key and certificate) it speaks HTTPS.
+    With `certificate` (a file with key and certificate) it speaks HTTPS. `port` 0 takes any.
     """
 
-    def __init__(self, script: Iterable[Reply] = (), certificate: Path | None = None) -> None:
+    def __init__(
+        self, script: Iterable[Reply] = (), certificate: Path | None = None, port: int = 0
+    ) -> None:
         self.received: list[Received] = []
         self.script = deque(script)
         self.default = Reply()
         self.closing = threading.Event()
         self._arrived = threading.Condition()
-        self._server = _Server(self, certificate)
+        self._server = _Server(self, certificate, port)
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,))
 
     @property
@@ -130,8 +132,8 @@ class _Server(socketserver.ThreadingTCPServer):
     daemon_threads = False
     block_on_close = True
 
-    def __init__(self, webhook: Webhook, certificate: Path | None) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
+    def __init__(self, webhook: Webhook, certificate: Path | None, port: int) -> None:
+        super().__init__(("127.0.0.1", port), _Handler)
         self.webhook = webhook
         self.context: ssl.SSLContext | None = None
         if certificate is not None:
@@ -200,7 +202,10 @@ def _read(stream: Any) -> Received | None:  # noqa: ANN401 - a buffered socket f
     while (header := stream.readline(65_536).decode("latin-1").strip()) != "":
         name, _, value = header.partition(":")
         headers[name.strip().title()] = value.strip()
-    body = stream.read(int(headers.get("Content-Length", "0")))
+    length = int(headers.get("Content-Length", "0"))
+    body = stream.read(length)
+    if len(body) < length:  # the sender ended in the middle: nothing was delivered
+        return None
     return Received(time.monotonic(), line.split()[1], headers, body)
 
 

@@ -124,17 +124,10 @@ def _connect(path: Path) -> sqlite3.Connection:
         db.execute("PRAGMA journal_mode = WAL")
         db.execute("PRAGMA synchronous = FULL")
         _migrate(db)
-        _check(db)
     except BaseException:
         db.close()
         raise
     return db
-
-
-def _check(db: sqlite3.Connection) -> None:
-    """Look for damage; a few megabytes take milliseconds."""
-    if db.execute("PRAGMA quick_check(1)").fetchone() != ("ok",):
-        raise StoreError("the database is damaged", spoilt=True)
 
 
 def _migrate(db: sqlite3.Connection) -> None:

@@ -44,8 +44,10 @@ _HEADERS = {
     "Connection": "close",
 }
 
-# urllib3 logs the path of every request, and that of some warnings: nobody may hear it.
+# urllib3 logs the path of every request, and of answers it warns of. So its records are not made
+# at all, and one from a logger of it with a level of its own finds no way to the root.
 _urllib3_log = logging.getLogger("urllib3")
+_urllib3_log.setLevel(logging.CRITICAL + 1)
 _urllib3_log.addHandler(logging.NullHandler())
 _urllib3_log.propagate = False
 

@@ -34,17 +34,18 @@ class Run(NamedTuple):
 def run(database: Path, url: str, first: int, count: int, kill_after: float | None) -> Run:
     """Run the process, and kill it so many seconds after its first word."""
     command = [sys.executable, str(CRASHING), str(database), url, str(first), str(count)]
+    # Without a buffer: `communicate` does not see what `readline` would have read ahead.
     process = subprocess.Popen(
-        command, stdout=subprocess.PIPE, text=True, env=os.environ | {"PYTHONPATH": str(ROOT)}
+        command, bufsize=0, stdout=subprocess.PIPE, env=os.environ | {"PYTHONPATH": str(ROOT)}
     )
     assert process.stdout is not None
-    before = process.stdout.readline().split()[1]
+    before = process.stdout.readline().decode().split()[1]
     try:
         said, _ = process.communicate(timeout=60 if kill_after is None else kill_after)
     except subprocess.TimeoutExpired:
         process.send_signal(signal.SIGKILL)
         said, _ = process.communicate()
-    lines = [line.split() for line in said.splitlines()]
+    lines = [line.split() for line in said.decode().splitlines()]
     committed = [line[1] for line in lines if line[0] == "committed"]
     return Run(before, committed, ["drained"] in lines)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import threading
 import time
 from collections import Counter
@@ -23,6 +24,9 @@ from tests.webhook import SECRET, Behaviour, Reply, Webhook
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
+
+OUTAGE = float(os.environ.get("TCP_TRACE_OUTAGE", "3"))
+"""Seconds of an outage in real time: 60 for a thorough run."""
 
 FAST = Pacing(rate=1_000.0, burst=10, first_backoff=0.01, longest_backoff=0.05)
 
@@ -316,6 +320,35 @@ def test_stop_drains_what_is_due(tmp_path: Path) -> None:
         assert 1.5 < time.monotonic() - began < 4.0
         assert ids(webhook) == [f"n{number}" for number in range(5)]
     outbox.close()
+
+
+def test_stop_of_an_idle_sender_takes_no_time() -> None:
+    """A sender that waits for something to do is woken to end."""
+    sender = Sender(Outbox(None), None, render)
+    sender.start()
+    time.sleep(0.1)
+    began = time.monotonic()
+    sender.stop(4.0)
+    assert time.monotonic() - began < 1.0
+
+
+def test_a_real_outage_costs_no_message(tmp_path: Path) -> None:
+    """With the webhook's host gone for a while, all arrives after it is back, and is counted."""
+    outbox = Outbox(tmp_path / "outbox.db")
+    with Webhook() as webhook, running(webhook, outbox, Pacing()):
+        outbox.put(notification("a"))
+        webhook.wait_for(1)
+        webhook.__exit__()
+        until, put = time.monotonic() + OUTAGE, 0
+        while time.monotonic() < until:
+            outbox.put(update(f"u{put}", f"i{put % 5}"))
+            put += 1
+            time.sleep(0.02)
+        # The longest pause so far is twice the outage, if all went badly.
+        with Webhook(port=webhook.port) as back:
+            arrived = back.wait_for(5, timeout=3 * OUTAGE + 10)
+            assert sum(request.payload["failures"] for request in arrived) == put
+            assert len(arrived) == 5
 
 
 def test_stop_does_not_wait_for_what_cannot_be_sent(tmp_path: Path) -> None:

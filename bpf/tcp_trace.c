@@ -13,7 +13,7 @@
  * two running.
  *
  * Constants come from user space: OFFSETOF_* (layout.h), EVENTS, ATTEMPTS_MAX, DESTINATIONS_MAX,
- * WATCH_MAX, SELF_PID and SELF_UID.
+ * WATCH_MAX, ENDS_MAX, SELF_PID and SELF_UID; RETURNS where connect() can be watched returning.
  */
 #include <uapi/linux/ptrace.h>
 #include "layout.h"
@@ -22,12 +22,16 @@
 #define AF_INET_     2
 #define AF_INET6_    10
 #define IPPROTO_TCP_ 6
+#define EINVAL_	     22
 
 BPF_PERF_OUTPUT(transitions);
 BPF_TABLE("lru_hash", u64, struct attempt, attempts, ATTEMPTS_MAX);
 BPF_TABLE("lru_hash", struct destination, struct counters, destinations, DESTINATIONS_MAX);
 BPF_LPM_TRIE(watched, struct watch_key, u8, WATCH_MAX);
 BPF_ARRAY(tallies, u64, TALLIES);
+#ifdef RETURNS
+BPF_TABLE("lru_hash", u64, struct ended, ends, ENDS_MAX);
+#endif
 
 static __always_inline void tally(u32 which)
 {
@@ -72,10 +76,21 @@ static __always_inline u32 read_netns(void *sk)
 	return inum;
 }
 
-/* The destination of a TCP socket; false where user space did not ask for it. */
-static __always_inline bool read_watched(void *sk, struct destination *to, union address *saddr)
+/* Whether user space asked for this destination: for its address on any port, or on this one. */
+static __always_inline bool is_watched(const struct destination *to)
 {
 	struct watch_key key = {.prefixlen = 8 * (sizeof(key.dport) + sizeof(key.daddr))};
+
+	key.daddr = to->daddr;
+	if (watched.lookup(&key))
+		return true;
+	key.dport = bpf_htonl(to->dport);
+	return watched.lookup(&key);
+}
+
+/* The destination of a TCP socket; false where it is not watched. */
+static __always_inline bool read_watched(void *sk, struct destination *to, union address *saddr)
+{
 	u16 protocol = 0, dport = 0;
 
 	/* inet_sock_set_state also tells of MPTCP's, DCCP's and SCTP's sockets. */
@@ -84,24 +99,38 @@ static __always_inline bool read_watched(void *sk, struct destination *to, union
 		return false;
 	READ_FIELD(dport, sk, sock_common_skc_dport);
 	to->dport = bpf_ntohs(dport);
-	key.daddr = to->daddr;
-	if (!watched.lookup(&key)) { /* on any port? */
-		key.dport = bpf_htonl(to->dport);
-		if (!watched.lookup(&key))
-			return false;
-	}
+	if (!is_watched(to))
+		return false;
 	if (is_loopback(&to->daddr))
 		to->netns = read_netns(sk);
 	return true;
 }
 
-static __always_inline void submit(void *ctx, void *sk, struct transition *t)
+static __always_inline void submit(void *ctx, struct transition *t)
 {
-	t->skaddr = (u64)sk;
+	tally(transitions.perf_submit(ctx, t, sizeof(*t)) ? TALLY_LOST : TALLY_SUBMITTED);
+}
+
+static __always_inline void read_end(void *sk, struct transition *t)
+{
+	u32 retransmits = 0;
+
 	READ_FIELD(t->sk_err, sk, sock_sk_err);
 	READ_FIELD(t->sk_err_soft, sk, sock_sk_err_soft);
-	READ_FIELD(t->retransmits, sk, tcp_sock_total_retrans);
-	tally(transitions.perf_submit(ctx, t, sizeof(*t)) ? TALLY_LOST : TALLY_SUBMITTED);
+	READ_FIELD(retransmits, sk, tcp_sock_total_retrans);
+	t->retransmits = retransmits;
+}
+
+static __always_inline void read_maker(void *sk, struct maker *maker)
+{
+	u64 pid_tgid = bpf_get_current_pid_tgid();
+
+	maker->pid = pid_tgid >> 32;
+	maker->tid = pid_tgid;
+	maker->uid = bpf_get_current_uid_gid();
+	maker->cgroup_id = bpf_get_current_cgroup_id();
+	maker->netns = read_netns(sk);
+	bpf_get_current_comm(&maker->comm, sizeof(maker->comm));
 }
 
 static __always_inline struct counters *counters_of(struct destination *to)
@@ -134,6 +163,12 @@ static __always_inline void count_failed(struct destination *to)
 		__sync_fetch_and_add(&c->failed, 1);
 }
 
+/* The service's own connects would make an alert of every alert that fails. */
+static __always_inline bool is_self(void)
+{
+	return bpf_get_current_pid_tgid() >> 32 == SELF_PID;
+}
+
 /* SYN_SENT: runs in the context of the process that connects. */
 static __always_inline void begin(void *ctx, void *sk, struct transition *t)
 {
@@ -141,16 +176,11 @@ static __always_inline void begin(void *ctx, void *sk, struct transition *t)
 	struct counters *c;
 	u64 key = (u64)sk;
 
-	/* The service's own connects would make an alert of every alert that fails. */
-	a.maker.pid = bpf_get_current_pid_tgid() >> 32;
-	if (a.maker.pid == SELF_PID || !read_watched(sk, &a.destination, &t->saddr))
+	if (is_self() || !read_watched(sk, &a.destination, &t->saddr))
 		return;
 	a.start_ns = t->timestamp_ns;
 	a.state = BPF_TCP_SYN_SENT;
-	a.maker.cgroup_id = bpf_get_current_cgroup_id();
-	a.maker.uid = bpf_get_current_uid_gid();
-	a.maker.netns = read_netns(sk);
-	bpf_get_current_comm(&a.maker.comm, sizeof(a.maker.comm));
+	read_maker(sk, &a.maker);
 	attempts.update(&key, &a);
 
 	c = counters_of(&a.destination);
@@ -161,13 +191,30 @@ static __always_inline void begin(void *ctx, void *sk, struct transition *t)
 	t->start_ns = a.start_ns;
 	t->maker = a.maker;
 	t->destination = a.destination;
-	submit(ctx, sk, t);
+	submit(ctx, t);
 }
 
 /* Whether what is left is the handshake: only there an attempt succeeds or fails. */
 static __always_inline bool is_handshake(u8 state)
 {
 	return state == BPF_TCP_SYN_SENT || state == BPF_TCP_SYN_RECV;
+}
+
+/*
+ * Where connect() itself gives up, the error is only in what it returns. It closes the socket
+ * without an error in it, in its own thread; an application that closes it looks the same here.
+ */
+static __always_inline void expect_return(struct transition *t)
+{
+#ifdef RETURNS
+	struct ended ended = {.skaddr = t->skaddr, .start_ns = t->start_ns};
+	u64 thread = bpf_get_current_pid_tgid();
+
+	if (t->sk_err || t->maker.tid != (u32)thread)
+		return;
+	t->flags |= FLAG_MAY_RETURN;
+	ends.update(&thread, &ended);
+#endif
 }
 
 /* A transition of a socket that has an entry. */
@@ -184,14 +231,19 @@ static __always_inline void go_on(void *ctx, void *sk, struct transition *t, str
 	t->destination = a->destination;
 	if (EVENTS == EVENTS_ALL ? t->newstate == BPF_TCP_CLOSE : decided)
 		attempts.delete(&key);
-	if (established)
+	if (established) {
 		count_established(&t->destination, t->start_ns, t->timestamp_ns);
-	else if (decided)
+		if (EVENTS == EVENTS_FAILURES)
+			return;
+	} else if (decided) {
 		count_failed(&t->destination);
-	if (EVENTS == EVENTS_ALL || (decided && (EVENTS == EVENTS_ATTEMPTS || !established))) {
-		read_addresses(sk, &daddr, &t->saddr);
-		submit(ctx, sk, t);
+		read_end(sk, t);
+		expect_return(t);
+	} else if (EVENTS != EVENTS_ALL) {
+		return;
 	}
+	read_addresses(sk, &daddr, &t->saddr);
+	submit(ctx, t);
 }
 
 /* A failure without an entry: it was evicted, or the attempt began before the service. */
@@ -204,7 +256,8 @@ static __always_inline void adopt(void *ctx, void *sk, struct transition *t)
 		return;
 	tally(TALLY_EVICTED);
 	count_failed(&t->destination);
-	submit(ctx, sk, t);
+	read_end(sk, t);
+	submit(ctx, t);
 }
 
 /* The entry of a socket that was in oldstate; a contradiction means that it is out of date. */
@@ -223,6 +276,7 @@ static __always_inline struct attempt *find(u64 key, u8 oldstate)
 static __always_inline int handle(void *ctx, void *sk, u8 oldstate, u8 newstate, u16 lport)
 {
 	struct transition t = {
+		.skaddr = (u64)sk,
 		.timestamp_ns = bpf_ktime_get_ns(),
 		.lport = lport,
 		.oldstate = oldstate,
@@ -281,8 +335,12 @@ int tracepoint_inet_sock_set_state(struct bpf_raw_tracepoint_args *ctx)
 /* The net behind either hook, on the same tracepoint, which comes after the kprobe. */
 int net_inet_sock_set_state(struct bpf_raw_tracepoint_args *ctx)
 {
-	struct transition t = {.oldstate = ctx->args[1], .newstate = ctx->args[2]};
-	u64 key = ctx->args[0];
+	struct transition t = {
+		.skaddr = ctx->args[0],
+		.oldstate = ctx->args[1],
+		.newstate = ctx->args[2],
+	};
+	u64 key = t.skaddr;
 	struct attempt *a;
 
 	if (EVENTS != EVENTS_ALL && !is_handshake(t.oldstate))
@@ -297,3 +355,65 @@ int net_inet_sock_set_state(struct bpf_raw_tracepoint_args *ctx)
 	}
 	return 0;
 }
+
+#ifdef RETURNS
+/* The destination that a process asked for; the kernel has copied the address from it. */
+static __always_inline bool read_asked(void *uaddr, struct destination *to)
+{
+	u16 family = 0, dport = 0;
+
+	bpf_probe_read_kernel(&family, sizeof(family), uaddr);
+	bpf_probe_read_kernel(&dport, sizeof(dport), uaddr + 2);
+	to->dport = bpf_ntohs(dport);
+	if (family == AF_INET6_) {
+		bpf_probe_read_kernel(&to->daddr, sizeof(to->daddr), uaddr + 8);
+		return true;
+	}
+	to->daddr.words[2] = bpf_htonl(0xffff);
+	bpf_probe_read_kernel(&to->daddr.words[3], sizeof(u32), uaddr + 4);
+	return family == AF_INET_;
+}
+
+/*
+ * connect() returned an error. Mostly it sent nothing; if its attempt had begun and was closed in
+ * this call, the transition was submitted, and this tells its error.
+ */
+static __always_inline int on_return(void *ctx, void *sk, void *uaddr, int result)
+{
+	u64 thread = bpf_get_current_pid_tgid();
+	struct transition t = {.skaddr = (u64)sk, .sk_err = -result};
+	struct ended *ended;
+
+	if (result >= 0 || result == -EINVAL_ || is_self())
+		return 0;
+	if (!read_asked(uaddr, &t.destination) || !is_watched(&t.destination))
+		return 0;
+	if (is_loopback(&t.destination.daddr))
+		t.destination.netns = read_netns(sk);
+	t.timestamp_ns = bpf_ktime_get_ns();
+	read_maker(sk, &t.maker);
+	ended = ends.lookup(&thread);
+	if (ended && ended->skaddr == t.skaddr) {
+		t.start_ns = ended->start_ns;
+		ends.delete(&thread);
+	} else {
+		count_failed(&t.destination);
+	}
+	submit(ctx, &t);
+	return 0;
+}
+
+KRETFUNC_PROBE(tcp_v4_connect, void *sk, void *uaddr, int addr_len, int result)
+{
+	u16 family = 0;
+
+	/* A v4-mapped connect comes through here on its way out of tcp_v6_connect, which tells. */
+	READ_FIELD(family, sk, sock_common_skc_family);
+	return family == AF_INET_ ? on_return(ctx, sk, uaddr, result) : 0;
+}
+
+KRETFUNC_PROBE(tcp_v6_connect, void *sk, void *uaddr, int addr_len, int result)
+{
+	return on_return(ctx, sk, uaddr, result);
+}
+#endif

@@ -22,13 +22,13 @@ struct destination {
 	u16 pad;
 };
 
-/* Who made an attempt. pid is what user space calls one: the thread group. */
+/* Who made an attempt. pid is what user space calls one: the thread group; tid is the thread. */
 struct maker {
 	u64 cgroup_id;
 	u32 pid;
+	u32 tid;
 	u32 uid;
 	u32 netns;
-	u32 pad;
 	char comm[16];
 };
 
@@ -40,7 +40,12 @@ struct attempt {
 	struct destination destination;
 };
 
-/* What is submitted. start_ns and maker are 0 where there is no entry for the attempt. */
+/*
+ * What is submitted. start_ns and maker are 0 where there is no entry for the attempt.
+ *
+ * With newstate 0 it is no transition but an error that connect() returned, in sk_err: of an
+ * attempt that ended in this call where start_ns is set, else of one that sent nothing.
+ */
 struct transition {
 	u64 skaddr;
 	u64 start_ns;
@@ -50,10 +55,20 @@ struct transition {
 	union address saddr;
 	int sk_err;
 	int sk_err_soft;
-	u32 retransmits;
+	u16 retransmits;
+	u16 flags;
 	u16 lport; /* host order, 0 while none is chosen */
 	u8 oldstate;
 	u8 newstate;
+};
+
+/* The maker itself closed the socket, with no error in it: connect() may return one. */
+#define FLAG_MAY_RETURN 1
+
+/* The attempt that a thread closed last, for the return of the connect() that it may be in. */
+struct ended {
+	u64 skaddr;
+	u64 start_ns;
 };
 
 #define LATENCY_SLOTS 32 /* a power of two; 2^31 us is more than any SYN timeout */

@@ -7,6 +7,7 @@ of its own, so that no webhook ever holds up the rings.
 from __future__ import annotations
 
 import logging
+import math
 import os
 import select
 import signal
@@ -19,9 +20,10 @@ from typing import TYPE_CHECKING
 from systemd import daemon as systemd
 
 from tcp_trace import __version__, config, lines, logs
-from tcp_trace.core.events import Failure
+from tcp_trace.core.events import RETURNED, Failure
 from tcp_trace.core.incidents import Incidents, Policy
 from tcp_trace.core.render import slack_payload
+from tcp_trace.core.returns import Returns
 from tcp_trace.core.tracker import Tracker
 from tcp_trace.delivery.outbox import Outbox, present
 from tcp_trace.delivery.sender import Sender
@@ -36,7 +38,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tcp_trace.config import Settings
-    from tcp_trace.core.events import Moment, Transition
+    from tcp_trace.core.events import Moment, Outcome, Transition
     from tcp_trace.core.notification import Notification
 
 log = logging.getLogger(__name__)
@@ -119,6 +121,7 @@ class Service:
         self._maps = Maps(received.maps)
         self._rings = Rings(received.rings, received.pages)
         self._tracker = Tracker()
+        self._returns = Returns()
         self._outbox = Outbox(settings.state_dir / "outbox.db")
         self._incidents = self._restore()
         self._sender = Sender(self._outbox, _channel(settings), self._render)
@@ -164,24 +167,35 @@ class Service:
             systemd.notify("WATCHDOG=1")
 
     def _take_in(self, transitions: list[Transition], now: Moment) -> list[Notification]:
-        notifications: list[Notification] = []
+        failures: list[Failure] = []
         every_transition = self._settings.events is Events.ALL
         for transition in transitions:
-            if every_transition:
+            if every_transition and transition.newstate != RETURNED:
                 lines.write_transition(transition)
-            outcome = self._tracker.judge(transition)
-            if outcome is None:
-                continue
+            outcome = self._judge(transition, now)
             if isinstance(outcome, Failure):
+                failures.append(outcome)
+            elif outcome is not None and not every_transition:
                 lines.write_outcome(outcome)
-                notifications += self._on_failure(outcome, now)
-            elif not every_transition:
-                lines.write_outcome(outcome)
-        return notifications
+        if not self._rings.backlog:
+            failures += self._returns.expire(now.mono)
+        return self._tell(failures, now)
 
-    def _on_failure(self, failure: Failure, now: Moment) -> list[Notification]:
-        self._unsaved = True
-        return self._incidents.failed(failure, now, self._maps.counters)
+    def _judge(self, transition: Transition, now: Moment) -> Outcome | None:
+        if transition.newstate == RETURNED:
+            return self._returns.returned(transition, now.mono)
+        outcome = self._tracker.judge(transition)
+        if isinstance(outcome, Failure):
+            return self._returns.failed(outcome, transition, now.mono)
+        return outcome
+
+    def _tell(self, failures: list[Failure], now: Moment) -> list[Notification]:
+        notifications: list[Notification] = []
+        for failure in failures:
+            lines.write_outcome(failure)
+            notifications += self._incidents.failed(failure, now, self._maps.counters)
+        self._unsaved = self._unsaved or bool(failures)
+        return notifications
 
     def _commit(self, notifications: list[Notification], now: Moment) -> None:
         """Let what was promised be on disk together with the state that promised it."""
@@ -202,10 +216,8 @@ class Service:
 
     def _timeout(self, now: Moment) -> float:
         """Return the seconds until something is due although nothing happens."""
-        due = self._next_housekeeping
-        deadline = self._incidents.next_deadline()
-        if deadline is not None:
-            due = min(due, deadline)
+        deadlines = (self._incidents.next_deadline(), self._returns.next_deadline())
+        due = min([self._next_housekeeping, *(when for when in deadlines if when is not None)])
         return max(0.0, min(due - now.mono, self._watchdog or _HOUSEKEEPING))
 
     def _on_reload(self) -> None:
@@ -268,6 +280,7 @@ class Service:
         notifications: list[Notification] = []
         while transitions := self._rings.read(_BATCH):
             notifications += self._take_in(transitions, now)
+        notifications += self._tell(self._returns.expire(math.inf), now)
         self._commit(notifications, now)
         self._keep_house(now)
         self._sender.stop(DRAIN_SECONDS)

@@ -32,6 +32,10 @@ class State(IntEnum):
     NEW_SYN_RECV = 12
 
 
+RETURNED = 0
+"""In place of a state: see `Transition`."""
+
+
 class Moment(NamedTuple):
     """The present, passed into the core by whoever has a clock.
 
@@ -84,6 +88,10 @@ class Transition(NamedTuple):
     before the service, or its entry was evicted. Times are nanoseconds of CLOCK_MONOTONIC,
     `wall` is seconds since the epoch. `errno` is `sk_err`, `soft_errno` is `sk_err_soft`, each 0
     for none; `retransmits` counts the SYNs sent after the first.
+
+    With `newstate` `RETURNED` it is no transition: connect() returned the error `errno`, of the
+    attempt that began at `start_ns` and ended in that call, or, where that is 0, without sending
+    anything. `may_return` says of a transition to CLOSE that such a record may follow.
     """
 
     skaddr: int
@@ -99,6 +107,7 @@ class Transition(NamedTuple):
     errno: int
     soft_errno: int
     retransmits: int
+    may_return: bool = False
 
 
 class Begun(NamedTuple):

@@ -34,11 +34,13 @@ class Handover:
     """What stage 2 needs of stage 1.
 
     `rings` are the descriptors of the perf rings of each CPU with `pages` pages, `maps` those of
-    the BPF maps by name, `hook_fds` keep the programs attached. `facts` are logged by stage 2.
+    the BPF maps by name, `hook_fds` keep the programs attached, `return_fds` are the
+    programs that watch connect() returning, of which the kernel counts what it missed. `facts` are logged by stage 2.
     """
 
     hook: str
     hook_fds: tuple[int, ...]
+    return_fds: tuple[int, ...]
     rings: tuple[int, ...]
     pages: int
     maps: Mapping[str, int]
@@ -47,7 +49,7 @@ class Handover:
     @property
     def fds(self) -> tuple[int, ...]:
         """Every descriptor that must outlive the exec."""
-        return (*self.hook_fds, *self.rings, *self.maps.values())
+        return (*self.hook_fds, *self.return_fds, *self.rings, *self.maps.values())
 
 
 def service_account(name: str) -> Account:

@@ -29,7 +29,11 @@ _ATTEMPTS_ALL = 65_536
 _DESTINATIONS = 8_192
 WATCH_MAX = 4_096
 
+# Threads that are in a connect() that fails, at one moment.
+_ENDS = 1_024
+
 _TRACEPOINT = b"tracepoint_inet_sock_set_state"
+_RETURN = b"kretfunc__"
 
 _EVENTS = {Events.FAILURES: "EVENTS_FAILURES", Events.ATTEMPTS: "EVENTS_ATTEMPTS"}
 # `transitions` is never read by its descriptor, but the kernel takes the rings out of it when the
@@ -62,7 +66,8 @@ def start(settings: Settings) -> NoReturn:
             "install it with 'make install', or put the checkout elsewhere"
         )
     layout = _layout()
-    bpf = _compile(layout, _constants(settings, account))
+    _import_bcc()
+    bpf, no_returns = _load(layout, _constants(settings, account))
     hook, hook_fd, fallback = _attach(bpf, settings.hook)
     net_fd = _attach_tracepoint(bpf, b"net_inet_sock_set_state")
     facts: dict[str, str | bool | int] = {
@@ -73,10 +78,13 @@ def start(settings: Settings) -> NoReturn:
     }
     if fallback:
         facts["fallback"] = fallback
+    if no_returns:
+        facts["no_returns"] = no_returns
     handover.execute(
         handover.Handover(
             hook=hook.value,
-            hook_fds=(hook_fd, net_fd),
+            hook_fds=(hook_fd, net_fd, *bpf.kfunc_exit_fds.values()),
+            return_fds=tuple(f.fd for n, f in bpf.funcs.items() if n.startswith(_RETURN)),
             rings=_open_rings(bpf, settings.perf_pages),
             pages=settings.perf_pages,
             maps={name: bpf[name].get_fd() for name in _MAPS},
@@ -113,6 +121,7 @@ def _constants(settings: Settings, account: handover.Account) -> list[str]:
         f"-DATTEMPTS_MAX={attempts}",
         f"-DDESTINATIONS_MAX={_DESTINATIONS}",
         f"-DWATCH_MAX={WATCH_MAX}",
+        f"-DENDS_MAX={_ENDS}",
         # The exec keeps the PID, so stage 2 will have this one.
         f"-DSELF_PID={os.getpid()}",
         f"-DSELF_UID={account.uid}",
@@ -130,21 +139,34 @@ def _import_bcc() -> Any:  # noqa: ANN401 - bcc has no types
     return bcc
 
 
+def _load(layout: _Layout, constants: list[str]) -> tuple[Any, str | None]:
+    """Return the program, and why it cannot watch connect() returning where it cannot.
+
+    That part is loaded and attached with the rest, since its functions are named for BCC to do so.
+    Whether a kernel can do it shows only when it is tried.
+    """
+    try:
+        return _compile(layout, [*constants, "-DRETURNS"]), None
+    except Exception as error:  # noqa: BLE001 - BCC raises nothing narrower
+        why = str(error)
+    try:
+        return _compile(layout, constants), why
+    except Exception as error:  # BCC raises nothing narrower
+        raise StartError(
+            f"the kernel program cannot be compiled or its maps not be made ({error}); "
+            "run 'tcp-trace check' and see the lines above"
+        ) from error
+
+
 def _compile(layout: _Layout, constants: list[str]) -> Any:  # noqa: ANN401 - bcc has no types
     bcc = _import_bcc()
     source = resources.directory("bpf")
     with tempfile.TemporaryDirectory(prefix="tcp-trace-headers-") as directory:
         os.environ["BCC_KERNEL_SOURCE"] = str(layout.headers.merge_into(Path(directory)))
-        try:
-            return bcc.BPF(
-                src_file=str(source / "tcp_trace.c"),
-                cflags=["-I", str(source), *layout.cflags, *constants],
-            )
-        except Exception as error:  # BCC raises nothing narrower
-            raise StartError(
-                f"the kernel program cannot be compiled or its maps not be made ({error}); "
-                "run 'tcp-trace check' and see the lines above"
-            ) from error
+        return bcc.BPF(
+            src_file=str(source / "tcp_trace.c"),
+            cflags=["-I", str(source), *layout.cflags, *constants],
+        )
 
 
 def _attach(bpf: Any, wanted: Hook) -> tuple[Hook, int, str | None]:  # noqa: ANN401

@@ -20,9 +20,11 @@ from tcp_trace.core.watch import Rule
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-# struct transition: skaddr start_ns timestamp_ns | maker: cgroup_id pid uid netns pad comm |
-# destination: daddr netns dport pad | saddr sk_err sk_err_soft retransmits lport oldstate newstate
-TRANSITION = struct.Struct("=QQQ Q4I16s 16sIHH 16siiIHBB")
+# struct transition: skaddr start_ns timestamp_ns | maker: cgroup_id pid tid uid netns comm |
+# destination: daddr netns dport pad | saddr sk_err sk_err_soft retransmits flags lport oldstate
+# newstate
+TRANSITION = struct.Struct("=QQQ Q4I16s 16sIHH 16siiHHHBB")
+_MAY_RETURN = 1
 DESTINATION = struct.Struct("=16sIHH")
 _LATENCY_SLOTS = 32
 COUNTERS = struct.Struct(f"=5Q{_LATENCY_SLOTS}I")
@@ -123,9 +125,9 @@ def decode(record: bytes, to_wall: float) -> Transition:
     """Decode one `struct transition`; `to_wall` leads from CLOCK_MONOTONIC to the epoch."""
     (
         skaddr, start_ns, timestamp_ns,
-        cgroup_id, pid, uid, netns, _, comm,
+        cgroup_id, pid, _, uid, netns, comm,
         daddr, daddr_netns, dport, _,
-        saddr, errno, soft_errno, retransmits, lport, oldstate, newstate,
+        saddr, errno, soft_errno, retransmits, flags, lport, oldstate, newstate,
     ) = TRANSITION.unpack_from(record)  # fmt: skip
     return Transition(
         skaddr,
@@ -141,6 +143,7 @@ def decode(record: bytes, to_wall: float) -> Transition:
         errno,
         soft_errno,
         retransmits,
+        may_return=bool(flags & _MAY_RETURN),
     )
 
 

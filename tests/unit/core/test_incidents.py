@@ -76,6 +76,7 @@ def test_news_are_told_after_the_interval() -> None:
     ):
         world = World()
         world.fail()
+        world.succeed(times=100)  # becoming critical would be news
         world.fail()
         world.wait(301)
         world.fail()
@@ -88,6 +89,19 @@ def test_news_are_told_after_the_interval() -> None:
         (updated,) = world.wait(100)
         assert updated.kind is Kind.UPDATED
         assert updated.failures == world.fed - 2
+
+
+def test_a_reminder_is_on_time_whatever_the_policy() -> None:
+    """Where `repeat` is shorter than `resolve_after`, the reminder does not wait for the latter."""
+    world = World(interval=10, repeat=20)
+    world.fail()
+    world.succeed(times=100)
+    world.fail()
+    world.wait(10)
+    world.wait(5)
+    world.fail()
+    (reminded,) = world.wait(15)
+    assert (reminded.kind, reminded.failures) == (Kind.REMINDED, 1)
 
 
 def test_another_pid_of_a_known_program_is_no_news() -> None:

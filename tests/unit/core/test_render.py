@@ -21,7 +21,7 @@ from tcp_trace.core.notification import (
     ReasonCount,
 )
 from tcp_trace.core.reasons import Reason
-from tcp_trace.core.render import json_payload, slack_payload
+from tcp_trace.core.render import _section, json_payload, slack_payload
 from tcp_trace.core.safetext import clip, clip_lines, code, visible
 from tcp_trace.core.wording import span, utc
 from tests.unit.core.golden import (
@@ -188,6 +188,16 @@ def test_anything_is_shown_within_limits(
         assert all(character.isprintable() or character == "\n" for character in shown)
     assert_safe(payload["text"])
     json.dumps(json_payload(notification, host, delayed_by=delayed_by))
+
+
+def test_what_is_too_long_is_cut() -> None:
+    """Header and sections end in an ellipsis where they would be too long for Slack."""
+    endless = replace(OPENED, destination=Destination("&" * 500, 443))
+    payload = slack_payload(endless, HOST)
+    assert within_limits(payload)
+    assert payload["blocks"][0]["text"]["text"].endswith("&amp;…")
+    section = _section(["a" * 2000, "b" * 2000])
+    assert section["text"]["text"] == "a" * 2000 + "\n…"
 
 
 @given(st.text(alphabet="a&<>é", max_size=60), st.integers(1, 60))

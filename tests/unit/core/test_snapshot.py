@@ -7,6 +7,7 @@ import json
 import pytest
 
 from tcp_trace.core.incidents import Incidents, Kind
+from tcp_trace.core.reasons import Reason
 from tests.unit.core.incident_world import World, destination
 
 
@@ -56,6 +57,19 @@ def test_a_storm_survives(*, boot: bool) -> None:
     assert world.told_failures == 46
     world.wait(7200)
     assert world.told_failures == world.fed == 47
+
+
+def test_news_not_told_yet_survive() -> None:
+    """What was worth a message before the restart is told after it, when it would have been."""
+    world = World()
+    world.fail()
+    world.succeed(times=100)
+    world.fail()
+    world.wait(301)
+    world.fail(reason=Reason.TIMED_OUT)
+    restart(world)
+    (updated,) = world.wait(300)
+    assert (updated.kind, updated.failures) == (Kind.UPDATED, 1)
 
 
 def test_what_ended_meanwhile_is_told() -> None:

@@ -28,7 +28,8 @@ def test_many_destinations_within_seconds_become_one_digest() -> None:
     for number in range(23):
         world.fail(destination(number), times=number + 1)
     assert [n.kind for n in world.told] == [Kind.OPENED] * 4
-    (digest,) = world.wait(5)
+    assert world.wait(4.9) == []
+    (digest,) = world.wait(0.1)
     assert (digest.kind, digest.destination, digest.destinations) == (Kind.OPENED, None, 23)
     assert [count.failures for count in digest.top] == list(range(23, 13, -1))
     assert set(digest.absorbed) == {n.incident for n in world.told[:4]}
@@ -65,6 +66,7 @@ def test_a_storm_names_new_destinations_first() -> None:
     assert updated.kind is Kind.UPDATED
     assert [str(c.destination) for c in updated.top[:2]] == ["10.0.0.101:443", "10.0.0.100:443"]
     assert updated.failures == 4
+    assert updated.absorbed == ()
 
 
 def test_a_storm_that_goes_on_is_told_ever_more_rarely() -> None:
@@ -156,6 +158,16 @@ def test_a_full_table_counts_what_it_cannot_hold() -> None:
     assert digest.untracked == 180
     assert sum(c.failures for c in digest.top) + digest.untracked == digest.total == 200
     assert world.told_failures == 200
+
+
+def test_a_full_table_counts_all_that_would_have_opened() -> None:
+    """With `after` 2, both failures of a destination that finds no place are counted."""
+    world = World(after=2, max_incidents=10)
+    for number in range(100):
+        world.fail(destination(number), times=2)
+    (digest,) = world.wait(5)
+    assert digest.untracked == 180
+    assert sum(c.failures for c in digest.top) + digest.untracked == digest.total == 200
 
 
 def test_a_table_full_of_old_incidents_begins_a_storm() -> None:

@@ -17,8 +17,7 @@ import time
 from dataclasses import fields, replace
 from typing import TYPE_CHECKING
 
-from systemd import daemon as systemd
-
+from systemd.daemon import notify
 from tcp_trace import __version__, config, lines, logs
 from tcp_trace.core.events import RETURNED, Failure
 from tcp_trace.core.incidents import Incidents, Policy
@@ -78,8 +77,8 @@ class Signals:
         self.stop = False
         self.reload = False
         self._reader, writer = socket.socketpair()
-        self._reader.setblocking(False)
-        writer.setblocking(False)
+        self._reader.settimeout(0)
+        writer.settimeout(0)
         self._writer = writer
         signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
@@ -139,7 +138,7 @@ class Service:
         self._maps.watch(self._settings.dest_ip)
         self._sender.start()
         self._tell_started()
-        systemd.notify("READY=1")
+        notify("READY=1")
         while not self._signals.stop:
             ready = poller.poll(0 if self._rings.backlog else self._timeout(present()))
             self._turn()
@@ -164,7 +163,7 @@ class Service:
         if now.mono >= self._next_housekeeping:
             self._keep_house(now)
         if self._watchdog and not self._sender.is_stuck(now.mono):
-            systemd.notify("WATCHDOG=1")
+            notify("WATCHDOG=1")
 
     def _take_in(self, transitions: list[Transition], now: Moment) -> list[Notification]:
         failures: list[Failure] = []
@@ -221,7 +220,7 @@ class Service:
         return max(0.0, min(due - now.mono, self._watchdog or _HOUSEKEEPING))
 
     def _on_reload(self) -> None:
-        systemd.notify("RELOADING=1")
+        notify("RELOADING=1")
         try:
             self._apply(self._reload())
         except config.ConfigError as error:
@@ -229,7 +228,7 @@ class Service:
                 log.error("not reloaded: %s", sentence)  # noqa: TRY400 - the sentence says it all
         except OSError as error:
             log.error("not reloaded: %s", error.strerror)  # noqa: TRY400 - the same
-        systemd.notify("READY=1")
+        notify("READY=1")
 
     def _apply(self, settings: Settings) -> None:
         """Put a changed configuration to use, as far as a running service can."""
@@ -275,7 +274,7 @@ class Service:
         )
 
     def _stop(self) -> int:
-        systemd.notify("STOPPING=1")
+        notify("STOPPING=1")
         now = present()
         notifications: list[Notification] = []
         while transitions := self._rings.read(_BATCH):

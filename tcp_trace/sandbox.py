@@ -135,7 +135,7 @@ def webhook() -> Iterator[tuple[str, list[dict[str, Any]]]]:
     payloads: list[dict[str, Any]] = []
 
     class Handler(http.server.BaseHTTPRequestHandler):
-        def do_POST(self) -> None:  # noqa: N802 - the name is the base class's
+        def do_POST(self) -> None:
             payloads.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
             self.send_response(200)
             self.end_headers()
@@ -199,9 +199,7 @@ class Service:
             and all(line.get(name, _ABSENT) == value for name, value in fields.items())
         ]
 
-    def wait_for(
-        self, condition: Callable[[], ResultT], seconds: float = _WAIT_SECONDS
-    ) -> ResultT:
+    def wait_for(self, condition: Callable[[], ResultT], seconds: float = _WAIT_SECONDS) -> ResultT:
         """Wait until a condition holds, for so long; return what it returned last."""
         until = time.monotonic() + seconds
         while not (result := condition()) and time.monotonic() < until:

@@ -74,9 +74,7 @@ class Returns:
     def next_deadline(self) -> float | None:
         """Return when `expire` is useful next, None for never."""
         firsts = [
-            next(iter(waiting.values()))[0]
-            for waiting in (self._failures, self._errors)
-            if waiting
+            next(iter(waiting.values()))[0] for waiting in (self._failures, self._errors) if waiting
         ]
         return min(firsts) + HOLD if firsts else None
 

@@ -13,7 +13,7 @@ import pwd
 import re
 import sys
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, NamedTuple, NoReturn
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -34,8 +34,9 @@ class Handover:
     """What stage 2 needs of stage 1.
 
     `rings` are the descriptors of the perf rings of each CPU with `pages` pages, `maps` those of
-    the BPF maps by name, `hook_fds` keep the programs attached, `return_fds` are the
-    programs that watch connect() returning, of which the kernel counts what it missed. `facts` are logged by stage 2.
+    the BPF maps by name, `hook_fds` keep the programs attached. `return_fds` are the programs that
+    watch connect() returning, of which the kernel counts what it missed. `facts` are logged by
+    stage 2.
     """
 
     hook: str
@@ -84,27 +85,33 @@ def execute(handover: Handover, account: Account) -> NoReturn:
     for fd in handover.fds:
         os.set_inheritable(fd, True)  # noqa: FBT003 - the signature is the standard library's
     command = [*_setpriv(account), *sys.orig_argv, FLAG, str(memfd)]
-    os.execvp(command[0], command)
+    os.execvp(command[0], command)  # noqa: S606 - that no shell is started is the point
 
 
 def receive(memfd: int) -> Handover:
     """Read in stage 2 what `execute` wrote, and close the memfd."""
     os.lseek(memfd, 0, os.SEEK_SET)
     with os.fdopen(memfd) as file:
-        told = json.load(file)
-    handover = Handover(**{key: tuple(value) if isinstance(value, list) else value for key, value in told.items()})
+        told: dict[str, Any] = json.load(file)
+    handover = Handover(
+        hook=told["hook"],
+        hook_fds=tuple(told["hook_fds"]),
+        return_fds=tuple(told["return_fds"]),
+        rings=tuple(told["rings"]),
+        pages=told["pages"],
+        maps=told["maps"],
+        facts=told["facts"],
+    )
     for fd in handover.fds:
         os.set_inheritable(fd, False)  # noqa: FBT003 - the signature is the standard library's
     return handover
 
 
 def _setpriv(account: Account) -> list[str]:
-    keep = "+bpf" if _maps_need_a_capability() else ""
-    command = ["setpriv", "--no-new-privs"]
-    for kind in ("--inh-caps", "--ambient-caps"):
-        command.append(f"{kind}=-all" + (f",{keep}" if keep else ""))
+    kept = "-all,+bpf" if _maps_need_a_capability() else "-all"
+    command = ["setpriv", "--no-new-privs", f"--inh-caps={kept}", f"--ambient-caps={kept}"]
     if os.geteuid() == 0:
-        command.append("--bounding-set=-all" + (f",{keep}" if keep else ""))
+        command.append(f"--bounding-set={kept}")
         command += [f"--reuid={account.uid}", f"--regid={pwd.getpwuid(account.uid).pw_gid}"]
         command.append("--init-groups")
     return command

@@ -18,7 +18,7 @@ from tcp_trace.core.events import Counters, Destination, Process, Transition
 from tcp_trace.core.watch import Rule
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
 # struct transition: skaddr start_ns timestamp_ns | maker: cgroup_id pid tid uid netns comm |
 # destination: daddr netns dport pad | saddr sk_err sk_err_soft retransmits flags lport oldstate
@@ -172,24 +172,25 @@ def _text(comm: bytes) -> str:
 class Maps:
     """The kernel program's maps, by their descriptors."""
 
-    def __init__(self, fds: dict[str, int]) -> None:
+    def __init__(self, fds: Mapping[str, int]) -> None:
         self._fds = fds
         self._watched: frozenset[Rule] = frozenset()
 
     def counters(self, destination: Destination) -> Counters | None:
         """Return what was counted for a destination, None where nothing is known of it."""
-        key = DESTINATION.pack(
-            _pack(destination.address), destination.netns, destination.port, 0
-        )
+        key = DESTINATION.pack(_pack(destination.address), destination.netns, destination.port, 0)
         value = self._lookup("destinations", key, COUNTERS.size)
         if value is None:
             return None
-        first, slots = COUNTERS.unpack(value)[:5], COUNTERS.unpack(value)[5:]
-        return Counters(*first, latency_log2_us=slots)
+        attempts, established, failed, last, latency, *slots = COUNTERS.unpack(value)
+        return Counters(attempts, established, failed, last, latency, tuple(slots))
 
     def tallies(self) -> Tallies:
         """Return what was submitted, lost and evicted so far."""
-        values = (self._lookup("tallies", struct.pack("=I", i), TALLY.size) for i in range(len(Tallies._fields)))
+        values = (
+            self._lookup("tallies", struct.pack("=I", i), TALLY.size)
+            for i in range(len(Tallies._fields))
+        )
         return Tallies(*(TALLY.unpack(value or bytes(TALLY.size))[0] for value in values))
 
     def watch(self, rules: Iterable[Rule]) -> None:

@@ -1,0 +1,1 @@
+"""The real service against real connects, on the kernel that runs the tests."""

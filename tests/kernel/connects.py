@@ -35,9 +35,7 @@ def attempt(
         return _attempt_nonblocking(sock, address, port, patience)
 
 
-def _attempt_blocking(
-    sock: socket.socket, address: str, port: int, patience: float | None
-) -> int:
+def _attempt_blocking(sock: socket.socket, address: str, port: int, patience: float | None) -> int:
     if patience is not None:
         limit = struct.pack("ll", 0, int(patience * 1e6))
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)
@@ -47,7 +45,7 @@ def _attempt_blocking(
 def _attempt_nonblocking(
     sock: socket.socket, address: str, port: int, patience: float | None
 ) -> int:
-    sock.setblocking(False)
+    sock.settimeout(0)
     result = sock.connect_ex((address, port))
     if result != errno.EINPROGRESS:
         return result

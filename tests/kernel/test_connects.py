@@ -107,9 +107,10 @@ def test_established(service: Service, network: Network, address: str) -> None:
         ),
     )
     with server:
-        assert call_in(network.client, lambda: many(TIMES, lambda: attempt(address, port))) == [
-            0
-        ] * TIMES
+        assert (
+            call_in(network.client, lambda: many(TIMES, lambda: attempt(address, port)))
+            == [0] * TIMES
+        )
     failed(service, port, 0)
 
 
@@ -134,9 +135,7 @@ def test_filter(hook: str, network: Network) -> None:
         for address, port, _ in targets:
             call_in(network.client, lambda: many(3, lambda: attempt(address, CLOSED + port)))  # noqa: B023
         expected = Counter({(a, CLOSED + p): 3 for a, p, is_watched in targets if is_watched})
-        service.wait_for(
-            lambda: len(service.find("connect failed")) == expected.total()
-        )
+        service.wait_for(lambda: len(service.find("connect failed")) == expected.total())
         time.sleep(0.2)
         told = Counter((line["daddr"], line["dport"]) for line in service.find("connect failed"))
         assert told == expected

@@ -104,7 +104,7 @@ def in_flight(times: int) -> list[socket.socket]:
     sockets = []
     for _ in range(times):
         sock = socket.socket()
-        sock.setblocking(False)
+        sock.settimeout(0)
         sock.connect_ex((SERVER, DROPPED))
         sockets.append(sock)
     return sockets

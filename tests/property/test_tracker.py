@@ -128,7 +128,7 @@ def failures_of(machine: Machine, delivered: list[Transition]) -> list[int]:
 
 
 def no_false_alarm(make: Callable[[], Machine]) -> None:
-    """Never a failure for an attempt that reached ESTABLISHED."""
+    """Expect never a failure for an attempt that reached ESTABLISHED."""
 
     @settings(max_examples=500, deadline=None)
     @given(deliveries())
@@ -140,7 +140,7 @@ def no_false_alarm(make: Callable[[], Machine]) -> None:
 
 
 def exactly_once(make: Callable[[], Machine]) -> None:
-    """A failure exactly once for every delivered SYN_SENT→CLOSE."""
+    """Expect a failure exactly once for every delivered SYN_SENT→CLOSE."""
 
     @settings(max_examples=500, deadline=None)
     @given(deliveries())
@@ -155,7 +155,7 @@ def exactly_once(make: Callable[[], Machine]) -> None:
 
 
 def no_growth(make: Callable[[], Machine]) -> None:
-    """However many attempts come, and whatever is lost of them, memory stays the same."""
+    """Expect memory to stay the same, however many attempts come and whatever is lost."""
     machine = make()
     sizes = []
     for number in range(2000):
@@ -167,7 +167,7 @@ def no_growth(make: Callable[[], Machine]) -> None:
 
 
 def order_does_not_matter(make: Callable[[], Machine]) -> None:
-    """The set of outcomes is the same in whatever order the transitions arrive."""
+    """Expect the set of outcomes to be the same in whatever order the transitions arrive."""
 
     @settings(max_examples=500, deadline=None)
     @given(deliveries(), st.randoms(use_true_random=False))
@@ -175,9 +175,7 @@ def order_does_not_matter(make: Callable[[], Machine]) -> None:
         _, delivered = delivery
         again = list(delivered)
         random.shuffle(again)  # type: ignore[attr-defined]
-        outcomes, others = (
-            Counter(map(make_judge(make), order)) for order in (delivered, again)
-        )
+        outcomes, others = (Counter(map(make_judge(make), order)) for order in (delivered, again))
         assert outcomes == others
 
     def make_judge(make: Callable[[], Machine]) -> Callable[[Transition], Outcome | None]:

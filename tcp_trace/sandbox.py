@@ -114,9 +114,7 @@ def call_in(namespace: str, function: Callable[[], ResultT]) -> ResultT:
 
     def inside() -> None:
         try:
-            with Path("/run/netns", namespace).open() as file:
-                if ctypes.CDLL(None, use_errno=True).setns(file.fileno(), _CLONE_NEWNET):
-                    raise OSError(ctypes.get_errno(), "setns")
+            _enter(namespace)
             results.append(function())
         except Exception as error:  # noqa: BLE001 - it is raised again by the caller's thread
             errors.append(error)
@@ -127,6 +125,13 @@ def call_in(namespace: str, function: Callable[[], ResultT]) -> ResultT:
     if errors:
         raise errors[0]
     return results[0]
+
+
+def _enter(namespace: str) -> None:
+    """Move this thread, and the threads that it will start, into a network namespace."""
+    with Path("/run/netns", namespace).open() as file:
+        if ctypes.CDLL(None, use_errno=True).setns(file.fileno(), _CLONE_NEWNET):
+            raise OSError(ctypes.get_errno(), "setns")
 
 
 @contextlib.contextmanager

@@ -21,7 +21,7 @@ class Rule(NamedTuple):
     port: int
 
     def __str__(self) -> str:
-        """The rule as it would be written in `DEST_IP`."""
+        """Return the rule as it would be written in `DEST_IP`."""
         mapped = self.network.network_address.ipv4_mapped
         if mapped is not None and self.network.prefixlen >= 96:
             text = str(ip_network((int(mapped), self.network.prefixlen - 96))).removesuffix("/32")

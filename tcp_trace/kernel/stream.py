@@ -15,10 +15,11 @@ from collections import deque
 from typing import TYPE_CHECKING, NamedTuple
 
 from tcp_trace.core.events import Counters, Destination, Process, Transition
-from tcp_trace.core.watch import Rule
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
+
+    from tcp_trace.core.watch import Rule
 
 # struct transition: skaddr start_ns timestamp_ns | maker: cgroup_id pid tid uid netns comm |
 # destination: daddr netns dport pad | saddr sk_err sk_err_soft retransmits flags lport oldstate
@@ -112,7 +113,7 @@ class Rings:
         return len(self._backlog)
 
     def read(self, most: int) -> list[Transition]:
-        """Empty the rings; return up to `most` transitions. Their order across CPUs means nothing."""
+        """Empty the rings; return up to `most` transitions, whose order means nothing."""
         if len(self._backlog) < self.BACKLOG:
             _LIB.perf_reader_consume(len(self._readers), self._readers)
         take = self._backlog.popleft
@@ -186,12 +187,10 @@ class Maps:
         return Counters(attempts, established, failed, last, latency, tuple(slots))
 
     def tallies(self) -> Tallies:
-        """Return what was submitted, lost and evicted so far."""
-        values = (
-            self._lookup("tallies", struct.pack("=I", i), TALLY.size)
-            for i in range(len(Tallies._fields))
-        )
-        return Tallies(*(TALLY.unpack(value or bytes(TALLY.size))[0] for value in values))
+        """Return what the program counted so far."""
+        keys = (struct.pack("=I", which) for which in range(len(Tallies._fields)))
+        values = (self._lookup("tallies", key, TALLY.size) or bytes(TALLY.size) for key in keys)
+        return Tallies(*(TALLY.unpack(value)[0] for value in values))
 
     def watch(self, rules: Iterable[Rule]) -> None:
         """Let the kernel watch what `rules` say, and nothing else.

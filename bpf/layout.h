@@ -7,6 +7,10 @@
 #pragma once
 
 #ifdef LAYOUT_FROM_HEADERS
+#include <linux/cgroup-defs.h>
+#include <linux/kernfs.h>
+#include <linux/sched.h>
+#include <linux/version.h>
 #include <net/sock.h>
 #include <net/net_namespace.h>
 #include <linux/tcp.h>
@@ -27,6 +31,16 @@
 #define OFFSETOF_tcp_sock_total_retrans	      offsetof(struct tcp_sock, total_retrans)
 #define OFFSETOF_net_ns			      offsetof(struct net, ns)
 #define OFFSETOF_ns_common_inum		      offsetof(struct ns_common, inum)
+#define OFFSETOF_task_struct_cgroups	      offsetof(struct task_struct, cgroups)
+#define OFFSETOF_css_set_dfl_cgrp	      offsetof(struct css_set, dfl_cgrp)
+#define OFFSETOF_cgroup_kn		      offsetof(struct cgroup, kn)
+#define OFFSETOF_kernfs_node_id		      offsetof(struct kernfs_node, id)
+#define OFFSETOF_kernfs_node_name	      offsetof(struct kernfs_node, name)
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 15, 0)
+#define OFFSETOF_kernfs_node_parent offsetof(struct kernfs_node, __parent)
+#else
+#define OFFSETOF_kernfs_node_parent offsetof(struct kernfs_node, parent)
+#endif
 #endif
 
 /* Kernel memory is read explicitly: BCC rewrites pointer accesses only as far as it can follow. */

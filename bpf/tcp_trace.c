@@ -13,7 +13,8 @@
  * two running.
  *
  * Constants come from user space: OFFSETOF_* (layout.h), EVENTS, ATTEMPTS_MAX, DESTINATIONS_MAX,
- * WATCH_MAX, ENDS_MAX, SELF_PID and SELF_UID; RETURNS where connect() can be watched returning.
+ * CGROUPS_MAX, WATCH_MAX, ENDS_MAX, SELF_PID and SELF_UID; RETURNS where connect() can be watched
+ * returning.
  */
 #include <uapi/linux/ptrace.h>
 #include "layout.h"
@@ -27,6 +28,8 @@
 BPF_PERF_OUTPUT(transitions);
 BPF_TABLE("lru_hash", u64, struct attempt, attempts, ATTEMPTS_MAX);
 BPF_TABLE("lru_hash", struct destination, struct counters, destinations, DESTINATIONS_MAX);
+BPF_TABLE("lru_hash", u64, struct cgroup_path, cgroups, CGROUPS_MAX);
+BPF_PERCPU_ARRAY(new_cgroup, struct cgroup_path, 2); /* too large for the stack */
 BPF_LPM_TRIE(watched, struct watch_key, u8, WATCH_MAX);
 BPF_ARRAY(tallies, u64, TALLIES);
 #ifdef RETURNS
@@ -121,7 +124,48 @@ static __always_inline void read_end(void *sk, struct transition *t)
 	t->retransmits = retransmits;
 }
 
-static __always_inline void read_maker(void *sk, struct maker *maker)
+/*
+ * Keep the path of the current process's cgroup, under the id that bpf_get_current_cgroup_id()
+ * gives it: by the time somebody asks, the process and its cgroup may be gone. An id is never
+ * given twice and a cgroup never renamed, so once is enough.
+ */
+static __always_inline void keep_cgroup(u64 id, u32 slot)
+{
+	void *cset = NULL, *cgroup = NULL, *kn = NULL, *parent, *name;
+	struct cgroup_path *path;
+	u64 kn_id = 0;
+	int i;
+
+	if (cgroups.lookup(&id))
+		return;
+	path = new_cgroup.lookup(&slot);
+	if (!path)
+		return;
+	READ_FIELD(cset, bpf_get_current_task(), task_struct_cgroups);
+	READ_FIELD(cgroup, cset, css_set_dfl_cgrp);
+	READ_FIELD(kn, cgroup, cgroup_kn);
+	READ_FIELD(kn_id, kn, kernfs_node_id);
+	if (kn_id != id) /* it was moved just now */
+		return;
+#pragma unroll
+	for (i = 0; i < CGROUP_LEVELS; i++) {
+		parent = NULL;
+		name = NULL;
+		READ_FIELD(parent, kn, kernfs_node_parent);
+		READ_FIELD(name, kn, kernfs_node_name);
+		path->names[i][0] = 0;
+		if (parent)
+			bpf_probe_read_kernel_str(path->names[i], CGROUP_NAME, name);
+		kn = parent;
+	}
+	cgroups.update(&id, path);
+}
+
+/* A slot for each program that may be preempted by another: they must not share their draft. */
+#define SLOT_HOOK   0
+#define SLOT_RETURN 1
+
+static __always_inline void read_maker(void *sk, struct maker *maker, u32 slot)
 {
 	u64 pid_tgid = bpf_get_current_pid_tgid();
 
@@ -131,6 +175,7 @@ static __always_inline void read_maker(void *sk, struct maker *maker)
 	maker->cgroup_id = bpf_get_current_cgroup_id();
 	maker->netns = read_netns(sk);
 	bpf_get_current_comm(&maker->comm, sizeof(maker->comm));
+	keep_cgroup(maker->cgroup_id, slot);
 }
 
 static __always_inline struct counters *counters_of(struct destination *to)
@@ -180,7 +225,7 @@ static __always_inline void begin(void *ctx, void *sk, struct transition *t)
 		return;
 	a.start_ns = t->timestamp_ns;
 	a.state = BPF_TCP_SYN_SENT;
-	read_maker(sk, &a.maker);
+	read_maker(sk, &a.maker, SLOT_HOOK);
 	attempts.update(&key, &a);
 
 	c = counters_of(&a.destination);
@@ -391,7 +436,7 @@ static __always_inline int on_return(void *ctx, void *sk, void *uaddr, int resul
 	if (is_loopback(&t.destination.daddr))
 		t.destination.netns = read_netns(sk);
 	t.timestamp_ns = bpf_ktime_get_ns();
-	read_maker(sk, &t.maker);
+	read_maker(sk, &t.maker, SLOT_RETURN);
 	ended = ends.lookup(&thread);
 	if (ended && ended->skaddr == t.skaddr) {
 		t.start_ns = ended->start_ns;

@@ -82,6 +82,17 @@ struct counters {
 	u32 latency_log2_us[LATENCY_SLOTS];
 };
 
+/*
+ * The names of a cgroup and of those above it, up to the root, which has none. A cgroup that lies
+ * deeper has no names of its topmost ones here. A name has at most 255 bytes.
+ */
+#define CGROUP_LEVELS 8
+#define CGROUP_NAME   256
+
+struct cgroup_path {
+	char names[CGROUP_LEVELS][CGROUP_NAME];
+};
+
 /* Key of the filter, longest prefix first: a port (0 for any), then an address. */
 struct watch_key {
 	u32 prefixlen; /* bits that count of what follows */

@@ -33,7 +33,15 @@ FIELDS: tuple[tuple[str, str], ...] = (
     ("tcp_sock", "total_retrans"),
     ("net", "ns"),
     ("ns_common", "inum"),
+    ("task_struct", "cgroups"),
+    ("css_set", "dfl_cgrp"),
+    ("cgroup", "kn"),
+    ("kernfs_node", "id"),
+    ("kernfs_node", "name"),
+    ("kernfs_node", "parent"),
 )
+# Commit 633488947ef6 ("kernfs: Use RCU to access kernfs_node::parent.", in v6.15).
+_RENAMED = {("kernfs_node", "parent"): "__parent"}
 
 
 class BtfError(Exception):
@@ -98,6 +106,8 @@ class _Btf:
     def offset(self, struct: str, field: str) -> int:
         number = self._lib.btf__find_by_name_kind(self._btf, struct.encode(), _STRUCT)
         bits = self._find(number, field.encode()) if number > 0 else None
+        if bits is None and number > 0 and (struct, field) in _RENAMED:
+            bits = self._find(number, _RENAMED[struct, field].encode())
         if bits is None or bits % 8:
             raise BtfError(f"this kernel's struct {struct} has no field {field} that can be read")
         return bits // 8

@@ -23,10 +23,11 @@ if TYPE_CHECKING:
 
 # Bounds of the kernel's maps. An attempt has an entry until it is established or fails; with
 # EVENTS=all until its connection is closed. All are allocated at once: 90 bytes an attempt, 230 a
-# destination.
+# destination, 2,050 a cgroup.
 _ATTEMPTS = 16_384
 _ATTEMPTS_ALL = 65_536
 _DESTINATIONS = 8_192
+_CGROUPS = 1_024
 WATCH_MAX = 4_096
 
 # Threads that are in a connect() that fails, at one moment.
@@ -38,7 +39,7 @@ _RETURN = b"kretfunc__"
 _EVENTS = {Events.FAILURES: "EVENTS_FAILURES", Events.ATTEMPTS: "EVENTS_ATTEMPTS"}
 # `transitions` is never read by its descriptor, but the kernel takes the rings out of it when the
 # descriptor through which they were put in is closed.
-_MAPS = ("destinations", "watched", "tallies", "transitions")
+_MAPS = ("destinations", "cgroups", "watched", "tallies", "transitions")
 
 
 class StartError(Exception):
@@ -120,6 +121,7 @@ def _constants(settings: Settings, account: handover.Account) -> list[str]:
         f"-DEVENTS={_EVENTS.get(settings.events, 'EVENTS_ALL')}",
         f"-DATTEMPTS_MAX={attempts}",
         f"-DDESTINATIONS_MAX={_DESTINATIONS}",
+        f"-DCGROUPS_MAX={_CGROUPS}",
         f"-DWATCH_MAX={WATCH_MAX}",
         f"-DENDS_MAX={_ENDS}",
         # The exec keeps the PID, so stage 2 will have this one.

@@ -31,6 +31,10 @@ _LATENCY_SLOTS = 32
 COUNTERS = struct.Struct(f"=5Q{_LATENCY_SLOTS}I")
 WATCH_KEY = struct.Struct("=I4s16s")
 TALLY = struct.Struct("=Q")
+CGROUP_ID = struct.Struct("=Q")
+_CGROUP_NAME = 256
+_CGROUP_LEVELS = 8
+CGROUP_PATH = struct.Struct("=" + f"{_CGROUP_NAME}s" * _CGROUP_LEVELS)
 
 _V4_MAPPED = b"\0" * 10 + b"\xff\xff"
 _PORT_BITS = 32
@@ -185,6 +189,18 @@ class Maps:
             return None
         attempts, established, failed, last, latency, *slots = COUNTERS.unpack(value)
         return Counters(attempts, established, failed, last, latency, tuple(slots))
+
+    def cgroup_path(self, cgroup_id: int) -> str | None:
+        """Return the path of a cgroup that somebody has connected from, `/` for the root.
+
+        None where nothing is known of it. Of one that lies deeper than 8 levels these are the
+        innermost; bytes that are no UTF-8 are escaped, and every name is chosen by somebody.
+        """
+        value = self._lookup("cgroups", CGROUP_ID.pack(cgroup_id), CGROUP_PATH.size)
+        if value is None:
+            return None
+        names = [name.partition(b"\0")[0] for name in CGROUP_PATH.unpack(value)]
+        return "/" + b"/".join(reversed([n for n in names if n])).decode(errors="backslashreplace")
 
     def tallies(self) -> Tallies:
         """Return what the program counted so far."""

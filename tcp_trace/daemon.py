@@ -27,6 +27,7 @@ from tcp_trace.core.tracker import Tracker
 from tcp_trace.delivery.outbox import Outbox, present
 from tcp_trace.delivery.sender import Sender
 from tcp_trace.delivery.slack import Slack
+from tcp_trace.identity import Identities
 from tcp_trace.kernel import handover
 from tcp_trace.kernel.stream import Maps, Rings, Tallies
 from tcp_trace.values import Events
@@ -121,6 +122,7 @@ class Service:
         self._rings = Rings(received.rings, received.pages)
         self._tracker = Tracker()
         self._returns = Returns()
+        self._identities = Identities(self._maps.cgroup_path)
         self._outbox = Outbox(settings.state_dir / "outbox.db")
         self._incidents = self._restore()
         self._sender = Sender(self._outbox, _channel(settings), self._render)
@@ -191,10 +193,17 @@ class Service:
     def _tell(self, failures: list[Failure], now: Moment) -> list[Notification]:
         notifications: list[Notification] = []
         for failure in failures:
-            lines.write_outcome(failure)
-            notifications += self._incidents.failed(failure, now, self._maps.counters)
+            identified = self._identify(failure)
+            lines.write_outcome(identified)
+            notifications += self._incidents.failed(identified, now, self._maps.counters)
         self._unsaved = self._unsaved or bool(failures)
         return notifications
+
+    def _identify(self, failure: Failure) -> Failure:
+        if failure.process is None:
+            return failure
+        began = failure.mono - (failure.elapsed or 0.0)
+        return failure._replace(maker=self._identities.of(failure.process, began))
 
     def _commit(self, notifications: list[Notification], now: Moment) -> None:
         """Let what was promised be on disk together with the state that promised it."""

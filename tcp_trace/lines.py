@@ -48,6 +48,7 @@ def _failure(failure: Failure) -> dict[str, object]:
         "syns": failure.syns,
         "lport": failure.local_port,
         **_process(failure.process),
+        **failure.maker._asdict(),
         "at": round(failure.wall, 6),
     }
 

@@ -11,6 +11,8 @@ from __future__ import annotations
 from enum import IntEnum
 from typing import TYPE_CHECKING, NamedTuple
 
+from tcp_trace.core.maker import UNKNOWN, Maker
+
 if TYPE_CHECKING:
     from tcp_trace.core.reasons import Reason
 
@@ -128,7 +130,8 @@ class Failure(NamedTuple):
 
     `elapsed` is in seconds and None where the beginning was not seen, `syns` the number of SYNs
     sent, `wall` and `mono` when it ended (see `Moment`), `process` None where the maker is not
-    known: it is never guessed. `Counters.last_established_ns` is on the same clock as `mono`.
+    known: it is never guessed; `maker` is what more is known of him, once somebody looked.
+    `Counters.last_established_ns` is on the same clock as `mono`.
     """
 
     destination: Destination
@@ -140,6 +143,7 @@ class Failure(NamedTuple):
     syns: int
     wall: float
     mono: float
+    maker: Maker = UNKNOWN
 
 
 Outcome = Begun | Established | Failure

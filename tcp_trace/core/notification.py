@@ -63,7 +63,8 @@ class ReasonCount(NamedTuple):
 class ProcessCount(NamedTuple):
     """Failures of one program; `pid` is the latest, `several` says that there were others.
 
-    `comm` is untrusted text, as in `Process`.
+    `comm` is untrusted text, as in `Process`; what follows `failures` is so as in `Maker`, and
+    None where it is not known, or where it was written before it was told.
     """
 
     comm: str
@@ -72,6 +73,10 @@ class ProcessCount(NamedTuple):
     cgroup_id: int
     several: bool
     failures: int
+    user: str | None = None
+    unit: str | None = None
+    container: str | None = None
+    pod: str | None = None
 
 
 class DestinationCount(NamedTuple):

@@ -11,16 +11,18 @@ from typing import TYPE_CHECKING, Any
 
 from tcp_trace.core.events import Destination, Moment, Process
 from tcp_trace.core.incident import Incident
+from tcp_trace.core.maker import Maker
 from tcp_trace.core.notification import Severity
 from tcp_trace.core.reasons import Reason
 from tcp_trace.core.storm import Member, Storm
-from tcp_trace.core.tally import Cause, Program, Tally
+from tcp_trace.core.tally import Cause, Program, Tally, group
 
 if TYPE_CHECKING:
     from tcp_trace.core.account import Account
     from tcp_trace.core.policy import Policy
 
 VERSION = 1
+_MAKER_SAVED = len(Maker._fields) - 1  # all but the command: it is one process's, and not told
 
 
 def header(now: Moment) -> dict[str, Any]:
@@ -118,7 +120,7 @@ def _dump_tally(tally: Tally) -> dict[str, Any]:
             for reason, cause in tally.reasons.items()
         ],
         "programs": [
-            [p.comm, p.pid, p.uid, p.cgroup_id, p.several, p.failures]
+            [p.comm, p.pid, p.uid, p.cgroup_id, p.several, p.failures, *p.maker[:_MAKER_SAVED]]
             for p in tally.programs.values()
         ],
     }
@@ -133,8 +135,10 @@ def _load_tally(saved: dict[str, Any], shift: float) -> Tally:
     for reason, *counts in saved["reasons"]:
         cause = tally.reasons[Reason(reason)] = Cause()
         cause.failures, cause.errno, cause.elapsed, cause.syns = counts
-    for comm, pid, uid, cgroup_id, several, failures in saved["programs"]:
-        program = Program(Process(pid, comm, uid, cgroup_id, 0))
+    # A state saved before makers were known ends with the failures.
+    for comm, pid, uid, cgroup_id, several, failures, *known in saved["programs"]:
+        process, maker = Process(pid, comm, uid, cgroup_id, 0), Maker(*known)
+        program = Program(process, maker)
         program.several, program.failures = several, failures
-        tally.programs[comm, uid, cgroup_id] = program
+        tally.programs[group(process, maker)] = program
     return tally

@@ -9,6 +9,7 @@ from tcp_trace.core.notification import ProcessCount, ReasonCount
 
 if TYPE_CHECKING:
     from tcp_trace.core.events import Failure, Process
+    from tcp_trace.core.maker import Maker
     from tcp_trace.core.reasons import Reason
 
 KEPT_PROGRAMS = 16
@@ -16,16 +17,18 @@ TOLD_PROGRAMS = 5
 
 
 class Program:
-    """Failures of one program: all processes of one name, user and cgroup.
+    """Failures of one program: all processes of one name and user in one unit and container.
 
-    Not of one pid: a job that is started anew for every attempt is one program to people.
+    Not of one pid: a job that is started anew for every attempt is one program to people. Nor of
+    one cgroup, where it can be helped: a unit that is restarted gets another.
     """
 
-    __slots__ = ("cgroup_id", "comm", "failures", "pid", "several", "uid")
+    __slots__ = ("cgroup_id", "comm", "failures", "maker", "pid", "several", "uid")
 
-    def __init__(self, process: Process) -> None:
+    def __init__(self, process: Process, maker: Maker) -> None:
         self.comm, self.uid, self.cgroup_id = process.comm, process.uid, process.cgroup_id
         self.pid = process.pid
+        self.maker = maker
         self.several = False
         self.failures = 0
 
@@ -35,6 +38,13 @@ class Program:
         if pid != self.pid:
             self.several = True
             self.pid = pid
+
+
+def group(process: Process, maker: Maker) -> tuple[str | int | None, ...]:
+    """Return what the failures of one program have in common."""
+    if maker.unit is None and maker.container is None:
+        return process.comm, process.uid, process.cgroup_id
+    return process.comm, process.uid, maker.unit, maker.container
 
 
 class Cause:
@@ -65,7 +75,7 @@ class Tally:
         self.first_mono = self.last_mono = first_mono
         self.first_wall = self.last_wall = first_wall
         self.reasons: dict[Reason, Cause] = {}
-        self.programs: dict[tuple[str, int, int], Program] = {}
+        self.programs: dict[tuple[str | int | None, ...], Program] = {}
         self.crowded = False
 
     def add(self, failure: Failure) -> bool:
@@ -83,21 +93,20 @@ class Tally:
         process = failure.process
         if process is None:
             return is_new
-        program = self.programs.get((process.comm, process.uid, process.cgroup_id))
+        key = group(process, failure.maker)
+        program = self.programs.get(key)
         if program is None:
-            program = self._make_place(process)
+            self._make_place()
+            program = self.programs[key] = Program(process, failure.maker)
             is_new = is_new or not self.crowded
         program.add(process.pid)
         return is_new
 
-    def _make_place(self, process: Process) -> Program:
+    def _make_place(self) -> None:
         if len(self.programs) >= KEPT_PROGRAMS:
             self.crowded = True
             rarest = min(self.programs, key=lambda key: self.programs[key].failures)
             del self.programs[rarest]
-        program = Program(process)
-        self.programs[process.comm, process.uid, process.cgroup_id] = program
-        return program
 
     def absorb(self, other: Tally) -> None:
         """Count what `other` counted, too."""
@@ -124,9 +133,12 @@ class Tally:
         """Return the part of a Notification that is known here, by the names of its fields."""
         programs = sorted(self.programs.values(), key=attrgetter("failures"), reverse=True)
         processes = tuple(
-            ProcessCount(p.comm, p.pid, p.uid, p.cgroup_id, p.several, p.failures)
+            ProcessCount(
+                p.comm, p.pid, p.uid, p.cgroup_id, p.several, p.failures,
+                p.maker.user, p.maker.unit, p.maker.container, p.maker.pod,
+            )
             for p in programs[:TOLD_PROGRAMS]
-        )
+        )  # fmt: skip
         causes = sorted(self.reasons.items(), key=lambda item: item[1].failures, reverse=True)
         return {
             "total": self.total,

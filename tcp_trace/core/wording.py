@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, NamedTuple
 
+from tcp_trace.core.maker import RUNTIMES
 from tcp_trace.core.notification import Condition, Kind, Notification
 from tcp_trace.core.reasons import Reason, errno_name
 
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from tcp_trace.core.notification import DestinationCount, ProcessCount, ReasonCount
 
 _LAST_REPRESENTABLE = 253_402_300_799  # the end of the year 9999
+_SHORT_ID = 12  # as docker, podman and crictl show it
 _SYMBOLS = {
     Kind.OPENED: "\N{LARGE RED CIRCLE}",
     Kind.UPDATED: "\N{LARGE ORANGE CIRCLE}",
@@ -116,7 +118,8 @@ def process(p: ProcessCount, n: Notification, style: Style) -> str:
     """Return one program: its name, process, user, and count where others failed, too."""
     several = ", the latest of several" if p.several else ""
     times = "" if p.failures == n.total else f": {failures(p.failures)}"
-    return f"{style.name(p.comm)} (pid {p.pid}{several}; user id {p.uid}){times}"
+    known = "; ".join([f"pid {p.pid}{several}", *_maker(p, style)])
+    return f"{style.name(p.comm)} ({known}){times}"
 
 
 def processes(n: Notification, style: Style) -> list[str]:
@@ -147,6 +150,20 @@ def destinations(n: Notification, style: Style) -> list[str]:
 def late(delayed_by: float | None) -> str | None:
     """Return that the message comes late, and how late (seconds)."""
     return None if delayed_by is None else f"delivered {span(max(0.0, delayed_by))} late"
+
+
+def _maker(p: ProcessCount, style: Style) -> list[str]:
+    """Return who and where, as far as it is known."""
+    known = [f"user id {p.uid}" if p.user is None else f"user {style.name(p.user)}"]
+    if p.unit is not None:
+        known.append(f"unit {style.name(p.unit)}")
+    if p.container is not None:
+        runtime, _, container_id = p.container.rpartition("://")
+        kind = f"{runtime} container" if runtime in RUNTIMES.values() else "container"
+        known.append(f"{kind} {style.name(container_id[:_SHORT_ID])}")
+    if p.pod is not None:
+        known.append(f"pod {style.name(p.pod)}")
+    return known
 
 
 def _two(big: int, unit: str, small: int, small_unit: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tcp_trace.core.events import Counters, Destination, Failure, Moment, Process
 from tcp_trace.core.incidents import Incidents, Notification, Policy
+from tcp_trace.core.maker import UNKNOWN, Maker
 from tcp_trace.core.reasons import Reason
 
 BOOT_WALL = 1_767_268_800.0
@@ -52,13 +53,14 @@ class World:
         times: int = 1,
         reason: Reason = Reason.REFUSED,
         process: Process | None = PSQL,
+        maker: Maker = UNKNOWN,
     ) -> list[Notification]:
         """Let connects fail now; return what is told at once."""
         told = []
         for _ in range(times):
             self._count(destination, established=False)
             failure = Failure(
-                destination, reason, 111, 40_000, process, 0.001, 1, self.now.wall, self.mono
+                destination, reason, 111, 40_000, process, 0.001, 1, self.now.wall, self.mono, maker
             )
             told += self.incidents.failed(failure, self.now, self.counters)
         self.fed += times

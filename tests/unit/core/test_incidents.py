@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tcp_trace.core.incidents import Incidents, Kind, Policy, Severity
+from tcp_trace.core.maker import Maker
 from tcp_trace.core.reasons import Reason
 from tests.unit.core.incident_world import DATABASE, PSQL, World, destination
 
@@ -102,6 +103,28 @@ def test_a_reminder_is_on_time_whatever_the_policy() -> None:
     world.fail()
     (reminded,) = world.wait(15)
     assert (reminded.kind, reminded.failures) == (Kind.REMINDED, 1)
+
+
+def test_a_program_is_known_by_its_unit_and_container() -> None:
+    """A unit's restart is no other program, another unit's program of that name is."""
+    shop, mail = Maker("deploy", "shop.service", None, None, "a"), Maker(unit="mail.service")
+    world = World()
+    world.fail(maker=shop)
+    world.fail(process=PSQL._replace(pid=1, cgroup_id=78), maker=shop._replace(command="b"))
+    world.fail(maker=mail)
+    world.fail(maker=mail._replace(container="docker://3f2a"), times=3)
+    world.fail()
+    world.fail(process=PSQL._replace(cgroup_id=78))
+    (updated,) = world.wait(301)
+    told = sorted((p.failures, p.unit or "", p.container or "") for p in updated.processes)
+    assert told == [
+        (1, "", ""),
+        (1, "", ""),
+        (1, "mail.service", ""),
+        (2, "shop.service", ""),
+        (3, "mail.service", "docker://3f2a"),
+    ]
+    assert {p.user for p in updated.processes if p.unit == "shop.service"} == {"deploy"}
 
 
 def test_another_pid_of_a_known_program_is_no_news() -> None:

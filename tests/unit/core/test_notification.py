@@ -43,6 +43,16 @@ def test_what_is_not_a_notification_is_refused(change: dict[str, object]) -> Non
         Notification.from_dict(OPENED.to_dict() | change)
 
 
+def test_a_notification_from_before_makers_were_known_is_read() -> None:
+    """What an older version left in the outbox is delivered, without what it did not know."""
+    older = UPDATED.to_dict()
+    for name in ("user", "unit", "container", "pod"):
+        assert [row.pop(name, 0) for row in older["processes"]].count(0) == 0
+    gunicorn, psql = Notification.from_dict(json.loads(json.dumps(older))).processes
+    assert gunicorn == UPDATED.processes[0]._replace(user=None, unit=None)
+    assert psql == UPDATED.processes[1]
+
+
 def test_a_notification_with_a_field_missing_is_refused() -> None:
     """A notification without one of its fields raises ValueError."""
     for name in ("kind", "incident", "total", "version"):

@@ -149,7 +149,11 @@ def assert_safe(shown: str) -> None:
 _names = st.text(max_size=15) | st.sampled_from(_DANGEROUS)
 _counts = st.integers(0, 10**12)
 _destinations = st.builds(Destination, st.text(max_size=60), st.integers(0, 65535), _counts)
-_processes = st.builds(ProcessCount, _names, _counts, _counts, _counts, st.booleans(), _counts)
+_known = st.none() | _names | _names.map("docker://{}".format) | _names.map("{}://a".format)
+_processes = st.builds(
+    ProcessCount, _names, _counts, _counts, _counts, st.booleans(), _counts,
+    *[_known] * 4,
+)  # fmt: skip
 _elapsed = st.none() | st.floats(0, 1e9)
 _reasons = st.builds(
     ReasonCount, st.sampled_from(Reason), _counts, st.integers(0, 133), _elapsed, st.integers(1, 9)

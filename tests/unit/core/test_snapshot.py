@@ -7,6 +7,7 @@ import json
 import pytest
 
 from tcp_trace.core.incidents import Incidents, Kind
+from tcp_trace.core.maker import Maker
 from tcp_trace.core.reasons import Reason
 from tests.unit.core.incident_world import World, destination
 
@@ -70,6 +71,33 @@ def test_news_not_told_yet_survive() -> None:
     restart(world)
     (updated,) = world.wait(300)
     assert (updated.kind, updated.failures) == (Kind.UPDATED, 1)
+
+
+def test_makers_survive() -> None:
+    """Who failed before a restart is known after it, and is the same program."""
+    maker = Maker("deploy", "shop.service", "docker://3f2a", "b1", "shop --serve")
+    world = World()
+    world.fail(maker=maker)
+    restart(world)
+    world.fail(maker=maker)
+    (updated,) = world.wait(301)
+    (process,) = updated.processes
+    assert process.failures == 2
+    assert process[-4:] == ("deploy", "shop.service", "docker://3f2a", "b1")
+
+
+def test_a_state_from_before_makers_were_known() -> None:
+    """A state that an older version saved is taken up, and its programs go on."""
+    world = World()
+    world.fail()
+    saved = world.incidents.dump(world.now)
+    for row in saved["incidents"][0]["tally"]["programs"]:
+        assert row[6:] == [None] * 4
+        del row[6:]
+    world.incidents = Incidents.load(json.loads(json.dumps(saved)), world.policy, world.now)
+    world.fail()
+    (updated,) = world.wait(301)
+    assert [p.failures for p in updated.processes] == [2]
 
 
 def test_what_ended_meanwhile_is_told() -> None:

@@ -29,7 +29,19 @@ HOST = "web-1.example.org"
 NOON = 1_767_268_800.0  # 2026-01-01 12:00:00 UTC
 DATABASE = Destination("10.0.0.5", 5432)
 PSQL = ProcessCount("psql", 4711, 1000, 77, several=False, failures=1)
-GUNICORN = ProcessCount("gunicorn", 812, 33, 78, several=True, failures=1190)
+GUNICORN = ProcessCount(
+    "gunicorn", 812, 33, 78, several=True, failures=1190, user="www-data", unit="shop.service"
+)
+CHECKOUT = ProcessCount(
+    "checkout",
+    14087,
+    1001,
+    79,
+    several=False,
+    failures=1,
+    container="containerd://" + "3f2a9c01" * 8,
+    pod="6b3736cf-90a6-42f4-9147-f27714926ac6",
+)
 
 OPENED = Notification(
     id="k7f3q2ab-1",
@@ -111,6 +123,7 @@ QUIET = replace(
     at=NOON + 1200,
     since=NOON + 0.2,
 )
+IN_A_POD = replace(OPENED, processes=(CHECKOUT,))
 LOOPBACK = replace(OPENED, destination=Destination("127.0.0.1", 6379, 4_026_532_621))
 STORM_OPENED = replace(
     OPENED,
@@ -182,7 +195,13 @@ HOSTILE = replace(
         PSQL._replace(comm="@all `*_~:x:"),
         PSQL._replace(comm="a\nid fake-1\r\x1b[0m"),
         PSQL._replace(comm="\u202egnp.exe\u2066"),
-        PSQL._replace(comm=" \u200b\u3164"),
+        PSQL._replace(
+            comm=" \u200b\u3164",
+            user="a; unit `shop.service`",
+            unit="<!here>.service",
+            container="<!here>://\u202e*b*",
+            pod="@all\n`",
+        ),
     ),
 )
 _LONGER = merge(OPENED, UPDATED)
@@ -192,6 +211,7 @@ assert _SHORT is not None
 
 SAMPLES: dict[str, tuple[Notification, float | None]] = {
     "opened": (OPENED, None),
+    "opened_in_a_pod": (IN_A_POD, None),
     "opened_late": (LOOPBACK, 11_000.0),
     "updated": (UPDATED, None),
     "reminded": (REMINDED, None),

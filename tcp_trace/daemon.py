@@ -18,6 +18,7 @@ from dataclasses import fields, replace
 from typing import TYPE_CHECKING
 
 from systemd.daemon import notify
+
 from tcp_trace import __version__, config, lines, logs
 from tcp_trace.core.events import RETURNED, Failure
 from tcp_trace.core.incidents import Incidents, Policy

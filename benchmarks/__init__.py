@@ -1,0 +1,1 @@
+"""What the service costs, beside what others cost; `python3 -m benchmarks` measures."""

@@ -1,0 +1,173 @@
+"""The run itself, inside the machine, as root; writes its results as JSON to the file named.
+
+python3 -m benchmarks.inside RESULTS.json
+"""
+
+from __future__ import annotations
+
+import argparse
+import http.server
+import json
+import platform
+import re
+import subprocess
+import sys
+import threading
+import time
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from benchmarks import figures
+from benchmarks.contenders import Contender, contenders
+from benchmarks.figures import Cost, Results, Rounds, Sample
+from benchmarks.running import Running, running
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_ROUNDS = 7
+# Names of the workloads, with the arguments of benchmarks.load.
+_WORKLOADS = {
+    figures.SHORT: ("--connects", "5000"),
+    figures.LONG: ("--connects", "50000"),
+    figures.REFUSED: ("--connects", "1000", "--refused"),
+}
+# Compiled once before anything is timed, so that who comes first does not pay for the disk.
+_WARM_UP = """
+from bcc import BPF
+BPF(text="#include <net/sock.h>\\nint f(void *ctx) { return 0; }")
+"""
+_began = time.monotonic()
+
+
+def say(text: str) -> None:
+    """Show progress."""
+    print(f"[{time.monotonic() - _began:5.0f} s] {text}", flush=True)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Measure everything, or the contenders asked for, and write the results."""
+    parser = argparse.ArgumentParser(prog="python3 -m benchmarks.inside", description=__doc__)
+    parser.add_argument("results", type=Path)
+    parser.add_argument("--only", default="", help="contenders whose name matches this expression")
+    parser.add_argument("--workloads", default="", help="the same for workloads")
+    parser.add_argument("--rounds", type=int, default=_ROUNDS)
+    options = parser.parse_args(argv)
+    for name in [name for name in _WORKLOADS if not re.search(options.workloads, name)]:
+        del _WORKLOADS[name]
+    say("warming up: compiling against the kernel's headers")
+    subprocess.run([sys.executable, "-c", _WARM_UP], check=True, capture_output=True)
+    with _webhook() as url:
+        everybody = contenders(url)
+        chosen = [one for one in everybody if re.search(options.only, one.name)]
+        rounds = _take_turns(everybody[0], options.rounds)
+        costs = {figures.NOTHING: _measure_nothing()}
+        for contender in chosen:
+            costs[contender.name] = _measure(contender)
+    results = Results(
+        kernel=platform.release(), bcc=_bcc_version(), cpu=_cpu(), costs=costs, rounds=rounds
+    )
+    options.results.write_text(json.dumps(results.to_dict()))
+    return 0
+
+
+def _measure_nothing() -> Cost:
+    samples = {}
+    for workload in _WORKLOADS:
+        samples[workload] = Sample(0.0, 0, _load(workload))
+        say(f"{figures.NOTHING}: {workload} in {samples[workload].seconds:.1f} s")
+    return Cost(
+        startup=None, resident_kb=None, lost=None, false_alarms=None, reported=None, samples=samples
+    )
+
+
+def _measure(contender: Contender) -> Cost:
+    with running(contender) as process:
+        say(f"{contender.name}: ready after {process.startup:.1f} s")
+        process.settle()
+        samples = {workload: _sample(process, workload) for workload in _WORKLOADS}
+        resident = process.resident_kb
+        process.stop()
+        failures = process.failures()
+        cost = Cost(
+            startup=process.startup,
+            resident_kb=resident,
+            lost=process.lost(),
+            false_alarms=failures[0] if failures else None,
+            reported=failures[1] if failures else None,
+            samples=samples,
+        )
+    say(
+        f"{contender.name}: {resident / 1024:.1f} MB resident, {cost.lost} lost, "
+        f"{cost.false_alarms} false alarms, {cost.reported} refused told"
+    )
+    return cost
+
+
+def _sample(process: Running, workload: str) -> Sample:
+    cpu, ticks = process.cpu_ms, process.ticks
+    seconds = _load(workload)
+    process.settle()
+    sample = Sample(round(process.cpu_ms - cpu, 3), process.ticks - ticks, seconds)
+    say(f"{process.contender.name}: {workload} in {seconds:.1f} s, {sample.cpu_ms:,.1f} ms of CPU")
+    return sample
+
+
+def _take_turns(service: Contender, rounds: int) -> Rounds:
+    """Run the short load with nothing and beside the service, in turn, so that both get noise."""
+    nothing, beside = [], []
+    for number in range(1, rounds + 1):
+        nothing.append(_load(figures.SHORT))
+        with running(service) as process:
+            process.settle()
+            beside.append(_load(figures.SHORT))
+            process.stop()
+        say(f"round {number} of {rounds}: nothing {nothing[-1]:.2f} s, service {beside[-1]:.2f} s")
+    return Rounds(nothing=tuple(nothing), service=tuple(beside))
+
+
+def _load(workload: str) -> float:
+    """Run a workload and return its own duration in seconds."""
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks.load", *_WORKLOADS[workload]],
+        check=True,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    return float(json.loads(done.stdout)["seconds"])
+
+
+@contextmanager
+def _webhook() -> Iterator[str]:
+    """Answer whoever tells of failures, at once and always well; yield the address."""
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"]))
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(b"ok")
+
+        def log_message(self, *_: object) -> None:
+            """Say nothing."""
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_address[1]}/services/benchmark"
+        server.shutdown()
+
+
+def _bcc_version() -> str:
+    query = ["dpkg-query", "-W", "-f", "${Version}", "python3-bpfcc"]
+    return subprocess.run(query, check=True, capture_output=True, text=True).stdout
+
+
+def _cpu() -> str:
+    info = Path("/proc/cpuinfo").read_text()
+    model = re.search(r"^model name\s*: (.*)$", info, re.MULTILINE)
+    return f"{info.count('processor')} x {model[1] if model else platform.machine()}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

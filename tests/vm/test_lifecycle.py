@@ -1,0 +1,115 @@
+"""Stop, crash, hang and a wrong configuration, as systemd sees them."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.vm.service import CLOSED, Receiver
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.vm.machine import Machine
+    from tests.vm.service import Peer, Service
+
+_RESTARTED_WITHIN = 120
+# Nothing else in the machine has programs of these types; the kernel program has all of them.
+_PROGRAMS = {"kprobe", "raw_tracepoint", "tracing"}
+_LINKS = {"raw_tracepoint", "tracing"}
+_NOTHING = (0, 0, 0)
+
+
+def _attached(vm: Machine) -> tuple[int, int, int]:
+    """Return how many programs that trace there are in the kernel, of how many maps, and links."""
+    programs = json.loads(vm.run("bpftool -j prog show").stdout)
+    tracing = [program for program in programs if program["type"] in _PROGRAMS]
+    maps = {number for program in tracing for number in program.get("map_ids", [])}
+    links = [link["type"] for link in json.loads(vm.run("bpftool -j link show").stdout or "[]")]
+    return len(tracing), len(maps), sum(link in _LINKS for link in links)
+
+
+@pytest.fixture
+def restarting(service: Service) -> Iterator[Service]:
+    """Let the service run, and mend what a test did to it."""
+    service.use()
+    yield service
+    service.drop_in()
+    service.use()
+
+
+def _wait_for_restart(service: Service, old_pid: int) -> None:
+    service.vm.wait_until(
+        f"""test "$(systemctl show -P ActiveState tcp-trace)" = active \
+        && test "$(systemctl show -P MainPID tcp-trace)" != {old_pid}""",
+        timeout=_RESTARTED_WITHIN,
+    )
+
+
+def _assert_works(service: Service, peer: Peer) -> None:
+    address = peer.address()
+    service.connects("client", address, CLOSED, "--times", "23")
+    assert len(service.wait_for_failures(address, 23)) == 23
+
+
+def test_sigterm_ends_it_in_time_and_detaches(
+    restarting: Service, receiver: Receiver, vm: Machine, peer: Peer
+) -> None:
+    """With a message that cannot be sent, SIGTERM still ends it: status 0 within the drain time."""
+    address = peer.address()
+    assert min(_attached(vm)) > 0
+    receiver.stop()
+    before = restarting.count_lines()
+    restarting.connects("client", address, CLOSED)
+    restarting.wait_for_lines("notification not sent yet", after=before)
+    started = time.monotonic()
+    restarting.systemctl("stop")
+    seconds = time.monotonic() - started
+    receiver.start()
+    print(f"\nstopped after {seconds:.1f} s")
+    assert seconds < 15  # 10 s are for draining; at 20 s systemd would kill
+    assert (restarting.show("Result"), restarting.show("ExecMainStatus")) == ("success", "0")
+    assert [line["message"] for line in restarting.lines(after=before)][-1] == "stopped"
+    assert _attached(vm) == _NOTHING
+
+
+def test_kill_9_is_survived(restarting: Service, vm: Machine, peer: Peer) -> None:
+    """After kill -9 systemd starts it anew; nothing of the old program is left in the kernel."""
+    attached, pid = _attached(vm), restarting.pid
+    restarting.vm.run(f"kill -9 {pid}")
+    vm.wait_until("! bpftool -j prog show | grep -q kprobe_tcp_set")
+    _wait_for_restart(restarting, pid)
+    assert _attached(vm) == attached
+    _assert_works(restarting, peer)
+
+
+def test_the_watchdog_ends_a_service_that_hangs(restarting: Service, peer: Peer) -> None:
+    """A process that is stopped answers no watchdog: systemd kills it and starts another."""
+    restarting.drop_in("WatchdogSec=5", "TimeoutAbortSec=2")
+    restarting.systemctl("restart")
+    pid, before = restarting.pid, int(restarting.show("NRestarts"))
+    time.sleep(12)  # two of its intervals: one that works is left alone
+    assert restarting.pid == pid
+    restarting.vm.run(f"kill -STOP {pid}")
+    _wait_for_restart(restarting, pid)
+    assert int(restarting.show("NRestarts")) == before + 1
+    assert "Watchdog timeout" in restarting.vm.run("journalctl --no-pager -u tcp-trace").stdout
+    _assert_works(restarting, peer)
+
+
+def test_a_wrong_configuration_is_not_tried_again(restarting: Service) -> None:
+    """Errors at the start are told all at once, with status 78, and systemd leaves it at that."""
+    restarting.systemctl("stop")
+    restarting.configure(DEST_IP="192.0.2.0/99", PERF_PAGES="100", SLACK_URL="hooks.slack.com/x")
+    assert restarting.systemctl("start", check=False) != 0
+    time.sleep(7)  # RestartSec is 5 s
+    assert restarting.show("ActiveState") == "failed"
+    assert restarting.show("ExecMainStatus") == "78"
+    assert restarting.show("NRestarts") == "0"
+    said = restarting.said()
+    for name in ("DEST_IP=192.0.2.0/99: ", "PERF_PAGES=100: ", "SLACK_URL: "):
+        assert sum(name in line for line in said) == 1, said
+    assert "Traceback" not in " ".join(said)

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.table import page
 from docs import picture, tables
 from tcp_trace import __version__, lines
 from tcp_trace.core import policy, wording
@@ -28,6 +29,7 @@ from tcp_trace.core.reasons import Reason
 from tcp_trace.delivery.pacing import Pacing
 from tcp_trace.delivery.queue import Limits
 from tcp_trace.variables import VARIABLES
+from tests.unit.test_benchmarks import results
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
@@ -85,6 +87,19 @@ def test_a_part_without_its_comments_is_an_error() -> None:
     """A README that lost the place of a part is not silently left without it."""
     with pytest.raises(ValueError, match="reasons"):
         tables.filled(README.replace("<!-- reasons: end -->", ""))
+
+
+def test_cost_quotes_the_results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The part on cost has the verdict and the main figures of the benchmark's page."""
+    monkeypatch.setattr(tables, "RESULTS", tmp_path / "RESULTS.md")
+    assert "|" not in tables.cost()
+    measured = page(results(), command="make bench", date="2026-01-31", accel="kvm")
+    tables.RESULTS.write_text(measured)
+    told = tables.cost()
+    assert told.startswith("Measured on 2026-01-31 by `make bench`")
+    assert "| this service, EVENTS=failures | 2.0 ms (0) | 30.0 | 0 | 0 |\n" in told
+    assert "| lost records, all three modes | 0 | 0 | yes |\n" in told
+    assert "start-up, s" not in told
 
 
 def test_variables_are_documented() -> None:

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 from systemd.daemon import notify
 
 from tcp_trace import __version__, config, lines, logs
-from tcp_trace.core.events import RETURNED, Failure
+from tcp_trace.core.events import RETURNED, Begun, Established, Failure
 from tcp_trace.core.incidents import Incidents, Policy
 from tcp_trace.core.render import slack_payload
 from tcp_trace.core.returns import Returns
@@ -169,16 +169,12 @@ class Service:
             notify("WATCHDOG=1")
 
     def _take_in(self, transitions: list[Transition], now: Moment) -> list[Notification]:
-        failures: list[Failure] = []
-        every_transition = self._settings.events is Events.ALL
-        for transition in transitions:
-            if every_transition and transition.newstate != RETURNED:
-                lines.write_transition(transition)
-            outcome = self._judge(transition, now)
-            if isinstance(outcome, Failure):
-                failures.append(outcome)
-            elif outcome is not None and not every_transition:
-                lines.write_outcome(outcome)
+        outcomes = [self._judge(transition, now) for transition in transitions]
+        failures = [outcome for outcome in outcomes if isinstance(outcome, Failure)]
+        if self._settings.events is Events.ALL:
+            lines.write_transitions([one for one in transitions if one.newstate != RETURNED])
+        else:
+            lines.write_outcomes([one for one in outcomes if isinstance(one, Begun | Established)])
         if not self._rings.backlog:
             failures += self._returns.expire(now.mono)
         return self._tell(failures, now)
@@ -195,7 +191,7 @@ class Service:
         notifications: list[Notification] = []
         for failure in failures:
             identified = self._identify(failure)
-            lines.write_outcome(identified)
+            lines.write_failure(identified)
             notifications += self._incidents.failed(identified, now, self._maps.counters)
         self._unsaved = self._unsaved or bool(failures)
         return notifications

@@ -1,4 +1,7 @@
-"""What the log says of an outcome: one line each, with the field's own words as names."""
+"""What the log says of an outcome: one line each, with the field's own words as names.
+
+Those that come by the thousand are written many at a time.
+"""
 
 from __future__ import annotations
 
@@ -7,36 +10,42 @@ from typing import TYPE_CHECKING
 
 from tcp_trace.core.events import Begun, Established, Failure, State
 from tcp_trace.core.reasons import errno_name
+from tcp_trace.logs import EACH
 
 if TYPE_CHECKING:
-    from tcp_trace.core.events import Destination, Outcome, Process, Transition
+    from collections.abc import Sequence
+
+    from tcp_trace.core.events import Destination, Process, Transition
 
 log = logging.getLogger("tcp_trace.connect")
 
 _STATE_NAMES = {state.value: state.name for state in State}
+_NOBODY = (None,) * 5
 
 
-def write_outcome(outcome: Outcome) -> None:
-    """Log what became of an attempt."""
-    match outcome:
-        case Failure():
-            log.warning("connect failed", extra=_failure(outcome))
-        case Established():
-            log.info("connect established", extra=_established(outcome))
-        case Begun():
-            log.info("connect begun", extra=_transition(outcome.transition))
+def write_failure(failure: Failure) -> None:
+    """Log a failed attempt."""
+    log.warning("connect failed", extra=_failure(failure))
 
 
-def write_transition(transition: Transition) -> None:
-    """Log one change of a socket's state."""
-    log.info(
-        "transition",
-        extra={
-            **_transition(transition),
-            "old": _STATE_NAMES.get(transition.oldstate, transition.oldstate),
-            "new": _STATE_NAMES.get(transition.newstate, transition.newstate),
-        },
-    )
+def write_outcomes(outcomes: Sequence[Begun | Established]) -> None:
+    """Log attempts that began or succeeded, first those that began."""
+    if log.isEnabledFor(logging.INFO):
+        begun = [one for one in outcomes if isinstance(one, Begun)]
+        _write("connect begun", [_transition(one.transition) for one in begun])
+        established = [one for one in outcomes if isinstance(one, Established)]
+        _write("connect established", [_established(one) for one in established])
+
+
+def write_transitions(transitions: Sequence[Transition]) -> None:
+    """Log changes of sockets' states."""
+    if log.isEnabledFor(logging.INFO):
+        _write("transition", [_change(transition) for transition in transitions])
+
+
+def _write(message: str, each: list[dict[str, object]]) -> None:
+    if each:
+        log.info(message, extra={EACH: each})
 
 
 def _failure(failure: Failure) -> dict[str, object]:
@@ -57,14 +66,28 @@ def _established(outcome: Established) -> dict[str, object]:
     return {**_transition(outcome.transition), "elapsed_ms": _milliseconds(outcome.elapsed)}
 
 
+def _change(transition: Transition) -> dict[str, object]:
+    fields = _transition(transition)
+    fields["old"] = _STATE_NAMES.get(transition.oldstate, transition.oldstate)
+    fields["new"] = _STATE_NAMES.get(transition.newstate, transition.newstate)
+    return fields
+
+
 def _transition(transition: Transition) -> dict[str, object]:
+    # One display: with EVENTS=all, merging parts is what such a line would cost most.
+    address, port, _ = transition.destination
+    pid, comm, uid, _, netns = transition.process or _NOBODY
     return {
-        **_destination(transition.destination),
+        "daddr": address,
+        "dport": port,
         "saddr": transition.local_address,
         "lport": transition.local_port,
         # Names the attempt. The socket's own address would tell of the kernel's memory layout.
         "attempt": f"{transition.start_ns:x}",
-        **_process(transition.process),
+        "pid": pid,
+        "comm": comm,
+        "uid": uid,
+        "netns": netns,
         "at": round(transition.wall, 6),
     }
 
@@ -74,14 +97,8 @@ def _destination(destination: Destination) -> dict[str, object]:
 
 
 def _process(process: Process | None) -> dict[str, object]:
-    if process is None:
-        return {"pid": None, "comm": None, "uid": None, "netns": None}
-    return {
-        "pid": process.pid,
-        "comm": process.comm,
-        "uid": process.uid,
-        "netns": process.netns,
-    }
+    pid, comm, uid, _, netns = process or _NOBODY
+    return {"pid": pid, "comm": comm, "uid": uid, "netns": netns}
 
 
 def _milliseconds(seconds: float | None) -> float | None:

@@ -2,7 +2,8 @@
 
 Fields are given as `extra=`: `log.info("connect failed", extra={"errno": "ECONNREFUSED"})`. With
 `EVENTS=all` a burst of connects writes thousands of lines, so that what a line costs was
-measured: the switches in `_spare_what_nobody_reads` and the prepared encoder are for that.
+measured: a record may stand for many lines (`EACH`), and the switches in
+`_spare_what_nobody_reads` and the prepared encoder are for that, too.
 """
 
 from __future__ import annotations
@@ -25,11 +26,16 @@ except ImportError:  # before 3.1 it was here
     from pythonjsonlogger.jsonlogger import JsonFormatter
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from pathlib import Path
     from typing import TextIO
 
     from tcp_trace.config import Settings
+
+EACH = "each"
+"""The name of the extra field that makes one record many lines: a list of what would have been the
+`extra` of each, none of them empty. They share a time and are written at once, and a line then
+costs a third."""
 
 # logrotate renames the file and then creates the new one. Whoever recreates it in between makes
 # logrotate move that one out of the way; so a missing file is left missing for this long.
@@ -40,7 +46,7 @@ _STANDARD = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime
 
 
 class LogFile(WatchedFileHandler):
-    """A log file that is opened anew once it was rotated, one unbuffered write per line.
+    """A log file that is opened anew once it was rotated, one unbuffered write per record.
 
     Where a line cannot be written (the disk is full), it is counted in `lost` and nothing else
     happens: a service that watches must not stop, nor tell of it where it cannot write.
@@ -77,7 +83,7 @@ class LogFile(WatchedFileHandler):
         self._statstream()
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Write one line; never raises."""
+        """Write the line, or the lines, of a record; never raises."""
         try:
             line = self.format(record) + "\n"
         except Exception:  # noqa: BLE001  a line that cannot be formatted must not stop the service
@@ -96,11 +102,11 @@ class LogFile(WatchedFileHandler):
         written = stream.write(data)
         self._torn = written < len(data)
         if self._torn:
-            self.lost += 1
+            self.lost += data.count(b"\n", written)
 
-    def handleError(self, record: logging.LogRecord) -> None:  # noqa: ARG002, N802
-        """Count a line that could not be written."""
-        self.lost += 1
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802
+        """Count the lines of a record that could not be written."""
+        self.lost += _line_count(record)
 
 
 class LogStream(logging.StreamHandler["TextIO"]):
@@ -113,12 +119,17 @@ class LogStream(logging.StreamHandler["TextIO"]):
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the line of a record."""
-        line = super().format(record)
-        return _PRIORITIES.get(record.levelname, "") + line if self._journal else line
+        text = super().format(record)
+        if not self._journal:
+            return text
+        priority = _PRIORITIES.get(record.levelname, "")
+        if hasattr(record, EACH):
+            text = text.replace("\n", "\n" + priority)
+        return priority + text
 
-    def handleError(self, record: logging.LogRecord) -> None:  # noqa: ARG002, N802
-        """Count a line that could not be written."""
-        self.lost += 1
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802
+        """Count the lines of a record that could not be written."""
+        self.lost += _line_count(record)
 
 
 class JsonLines(JsonFormatter):  # type: ignore[misc]  # it comes without types
@@ -140,7 +151,14 @@ class JsonLines(JsonFormatter):  # type: ignore[misc]  # it comes without types
         record.message = record.getMessage()
         data: dict[str, Any] = {}
         self.add_fields(data, record, {})
-        return self.jsonify_log_record(data)
+        each: Iterable[dict[str, Any]] | None = data.pop(EACH, None)
+        return self.jsonify_log_record(data) if each is None else self._lines(data, each)
+
+    def _lines(self, common: dict[str, Any], each: Iterable[dict[str, Any]]) -> str:
+        """Return a line for each: the common fields, which are encoded once, and its own."""
+        encode = self._encode
+        head = encode(common)[:-1] + ","
+        return self._redact("\n".join([head + encode(fields)[1:] for fields in each]))
 
     def jsonify_log_record(self, log_data: dict[str, Any]) -> str:
         """Return JSON without the secret; the base class makes an encoder for every line."""
@@ -171,13 +189,11 @@ class TextLines(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the line of a record."""
-        fields = [
-            f"{key}={_field(value)}"
-            for key, value in record.__dict__.items()
-            if key not in _STANDARD
-        ]
         head = f"{self._clock.iso(record.created)} {record.levelname:<7} "
-        line = head + " ".join([printable(record.getMessage()), *fields])
+        head += printable(record.getMessage())
+        extra = {key: value for key, value in record.__dict__.items() if key not in _STANDARD}
+        each = extra.pop(EACH, [{}])
+        line = "\n".join([head + _fields({**extra, **fields}) for fields in each])
         if record.exc_info:
             trace = self.formatException(record.exc_info).splitlines()
             line += "".join(f"\n    | {printable(part)}" for part in trace)
@@ -233,6 +249,14 @@ def printable(text: str) -> str:
         char if char.isprintable() else char.encode("unicode_escape", "backslashreplace").decode()
         for char in text
     )
+
+
+def _line_count(record: logging.LogRecord) -> int:
+    return len(getattr(record, EACH, (record,)))
+
+
+def _fields(fields: dict[str, Any]) -> str:
+    return "".join([f" {key}={_field(value)}" for key, value in fields.items()])
 
 
 def _field(value: object) -> str:

@@ -12,6 +12,7 @@ import socket
 import struct
 import time
 from collections import deque
+from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
 from tcp_trace.core.events import Counters, Destination, Process, Transition
@@ -21,12 +22,14 @@ if TYPE_CHECKING:
 
     from tcp_trace.core.watch import Rule
 
-# struct transition: skaddr start_ns timestamp_ns | maker: cgroup_id pid tid uid netns comm |
-# destination: daddr netns dport pad | saddr sk_err sk_err_soft retransmits flags lport oldstate
-# newstate
-TRANSITION = struct.Struct("=QQQ Q4I16s 16sIHH 16siiHHHBB")
-_MAY_RETURN = 1
+# maker: cgroup_id pid tid uid netns comm
+MAKER = struct.Struct("=Q4I16s")
+# destination: daddr netns dport pad
 DESTINATION = struct.Struct("=16sIHH")
+# struct transition: skaddr start_ns timestamp_ns | maker | destination | saddr sk_err sk_err_soft
+# retransmits flags lport oldstate newstate
+TRANSITION = struct.Struct(f"=QQQ {MAKER.size}s {DESTINATION.size}s 16siiHHHBB")
+_MAY_RETURN = 1
 _LATENCY_SLOTS = 32
 COUNTERS = struct.Struct(f"=5Q{_LATENCY_SLOTS}I")
 WATCH_KEY = struct.Struct("=I4s16s")
@@ -129,9 +132,7 @@ class Rings:
 def decode(record: bytes, to_wall: float) -> Transition:
     """Decode one `struct transition`; `to_wall` leads from CLOCK_MONOTONIC to the epoch."""
     (
-        skaddr, start_ns, timestamp_ns,
-        cgroup_id, pid, _, uid, netns, comm,
-        daddr, daddr_netns, dport, _,
+        skaddr, start_ns, timestamp_ns, maker, destination,
         saddr, errno, soft_errno, retransmits, flags, lport, oldstate, newstate,
     ) = TRANSITION.unpack_from(record)  # fmt: skip
     return Transition(
@@ -141,17 +142,34 @@ def decode(record: bytes, to_wall: float) -> Transition:
         timestamp_ns * 1e-9 + to_wall,
         oldstate,
         newstate,
-        Destination(_address(daddr), dport, daddr_netns),
+        _destination(destination),
         _address(saddr),
         lport,
-        Process(pid, _text(comm), uid, cgroup_id, netns) if pid else None,
+        _process(maker),
         errno,
         soft_errno,
         retransmits,
-        may_return=bool(flags & _MAY_RETURN),
+        bool(flags & _MAY_RETURN),
     )
 
 
+# Few makers connect to few destinations: most of a record is known from one before. A value of
+# these takes 300 bytes.
+
+
+@lru_cache(maxsize=1024)
+def _destination(packed: bytes) -> Destination:
+    daddr, netns, dport, _ = DESTINATION.unpack(packed)
+    return Destination(_address(daddr), dport, netns)
+
+
+@lru_cache(maxsize=1024)
+def _process(packed: bytes) -> Process | None:
+    cgroup_id, pid, _, uid, netns, comm = MAKER.unpack(packed)
+    return Process(pid, _text(comm), uid, cgroup_id, netns) if pid else None
+
+
+@lru_cache(maxsize=1024)
 def _address(packed: bytes) -> str:
     if packed.startswith(_V4_MAPPED):
         return socket.inet_ntop(socket.AF_INET, packed[12:])

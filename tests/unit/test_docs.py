@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import itertools
 import json
 import logging
 import re
@@ -28,6 +29,7 @@ from tcp_trace.core.notification import Kind
 from tcp_trace.core.reasons import Reason
 from tcp_trace.delivery.pacing import Pacing
 from tcp_trace.delivery.queue import Limits
+from tcp_trace.logs import EACH
 from tcp_trace.variables import VARIABLES
 from tests.unit.test_benchmarks import results
 
@@ -157,11 +159,12 @@ def test_fields_are_those_of_the_code(caplog: pytest.LogCaptureFixture) -> None:
     )
     failure = Failure(Destination("192.0.2.1", 9), Reason.REFUSED, 111, 1, None, None, 1, 0.0, 0.0)
     with caplog.at_level(logging.INFO, "tcp_trace.connect"):
-        for outcome in (Begun(transition), Established(transition, 0.1), failure):
-            lines.write_outcome(outcome)
-        lines.write_transition(transition)
+        lines.write_outcomes([Begun(transition), Established(transition, 0.1)])
+        lines.write_failure(failure)
+        lines.write_transitions([transition])
     own = set(logging.makeLogRecord({}).__dict__) | {"message", "asctime"}
-    written = {name for record in caplog.records for name in record.__dict__} - own
+    each = [getattr(record, EACH, [record.__dict__]) for record in caplog.records]
+    written = {name for fields in itertools.chain(*each) for name in fields} - own
     told = section("What is logged")
     (example,) = (json.loads(block) for language, block in FENCED.findall(told))
     of_failure = set(caplog.records[2].__dict__) - own

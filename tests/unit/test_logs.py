@@ -277,6 +277,50 @@ def test_field_that_cannot_be_formatted_is_survived(tmp_path: Path) -> None:
     assert (handler.lost, messages(tmp_path / "log")) == (1, ["fine"])
 
 
+def many(*ports: int) -> dict[str, list[dict[str, object]]]:
+    """Return the extra of a record that stands for a line per port."""
+    return {logs.EACH: [{"dport": port, "comm": f"{HOSTILE} {TOKEN}"} for port in ports]}
+
+
+def test_a_record_can_be_many_lines(tmp_path: Path) -> None:
+    """Each line of such a record is what it would be alone, in JSON, and shows no secret."""
+    set_up(tmp_path / "log")
+    log.warning("x", extra=many(1, 2, 3))
+    log.warning("x", extra={"dport": 4, "comm": f"{HOSTILE} {TOKEN}"})
+    lines = [json.loads(line) for line in (tmp_path / "log").read_text().splitlines()]
+    assert [line.pop("dport") for line in lines] == [1, 2, 3, 4]
+    for line in lines:
+        del line["timestamp"]
+    assert lines == [lines[-1]] * 4
+    assert TOKEN not in (tmp_path / "log").read_text()
+
+
+def test_a_record_can_be_many_lines_of_text(tmp_path: Path) -> None:
+    """The same holds for text: a line each, whatever a field contains."""
+    set_up(tmp_path / "log", LOG_FORMAT="text")
+    log.warning("x", extra=many(1, 2, 3))
+    lines = (tmp_path / "log").read_text().splitlines()
+    assert [line.partition(" comm=")[0][25:] for line in lines] == [
+        f"WARNING x dport={port}" for port in (1, 2, 3)
+    ]
+
+
+def test_every_line_that_cannot_be_written_is_counted(tmp_path: Path) -> None:
+    """Of a record with many lines all that are not whole in the file are counted."""
+    handler = set_up_file(Path("/dev/full"))
+    log.info("lost", extra=many(*range(23)))
+    assert handler.lost == 23
+    handler = set_up_file(tmp_path / "log")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (600, hard))
+    try:
+        log.info("torn", extra=many(*range(23)))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert handler.lost == 23 - (tmp_path / "log").read_text().count("\n")
+    assert 0 < handler.lost < 23
+
+
 def test_journal_gets_priorities(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where stderr is the journal, each line says its priority; elsewhere it does not."""
     reader, writer = os.pipe()
@@ -285,6 +329,9 @@ def test_journal_gets_priorities(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("JOURNAL_STREAM", f"{found.st_dev}:{found.st_ino}")
         set_up(None, stream)
         log.warning("x")
+        assert pipe.readline().startswith(b'<4>{"timestamp"')
+        log.warning("x", extra=many(1, 2))
+        assert pipe.readline().startswith(b'<4>{"timestamp"')
         assert pipe.readline().startswith(b'<4>{"timestamp"')
         monkeypatch.setenv("JOURNAL_STREAM", "0:0")
         set_up(None, stream)

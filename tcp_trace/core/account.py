@@ -25,13 +25,16 @@ class Account:
     """The failures of one incident, and when people should hear of them.
 
     `untold` failures are in no message yet. `worth` says that something happened that is worth
-    a message of its own before the next reminder. `wake` is when to look again, in seconds of
-    CLOCK_MONOTONIC, minus infinity once nobody needs to.
+    a message of its own before the next reminder. `silenced` of all failures, `silenced_told` of
+    those told, were kept from people, lately by the silence `silenced_by`; they alone are no cause
+    for a message. `wake` is when to look again, in seconds of CLOCK_MONOTONIC, minus infinity once
+    nobody needs to.
     """
 
     __slots__ = (
-        "gap", "growth", "incident", "patience", "policy", "sequence", "severity",
-        "tally", "told", "told_mono", "told_wall", "wake", "worth",
+        "escalated", "gap", "growth", "incident", "patience", "policy", "sequence", "severity",
+        "silenced", "silenced_by", "silenced_told", "tally", "told", "told_mono", "told_wall",
+        "wake", "worth",
     )  # fmt: skip
 
     def __init__(self, policy: Policy, tally: Tally, incident: str, patience: int) -> None:
@@ -47,6 +50,9 @@ class Account:
         self.growth = 0
         self.gap = policy.interval
         self.severity = Severity.WARNING
+        self.escalated = False
+        self.silenced = self.silenced_told = 0
+        self.silenced_by: str | None = None
         self.wake = inf
 
     @property
@@ -54,19 +60,40 @@ class Account:
         """How many failures are in no message yet."""
         return self.tally.total - self.told
 
+    @property
+    def heard(self) -> int:
+        """How many failures there were while nothing silenced them."""
+        return self.tally.total - self.silenced
+
+    @property
+    def pressing(self) -> int:
+        """How many of the untold failures people want to hear of."""
+        return self.heard - (self.told - self.silenced_told)
+
     def add(self, failure: Failure) -> bool:
         """Count a failure; return whether `wake` may have to be earlier because of it."""
         is_new = self.tally.add(failure)
-        if not self.worth and (is_new or self.sequence == 1 or self.tally.total >= self.growth):
+        if not self.worth and (is_new or self.sequence == 1 or self.heard >= self.growth):
             self.worth = True
             return True
-        return self.tally.total == self.told + 1
+        return self.pressing == 1
+
+    def add_silenced(self, failure: Failure, silence: str) -> None:
+        """Count a failure that is no cause for a message, because of this silence."""
+        self.tally.add(failure)
+        self.silenced += 1
+        self.silenced_by = silence
+
+    def resume(self) -> None:
+        """Let people hear of a failure that comes when the silence before it has ended."""
+        self.silenced_by = None
+        self.worth = True
 
     def tell_at(self) -> float:
         """Return when the next message is due if nothing else happens; infinity for never."""
         if self.worth:
             return self.told_mono + self.gap
-        if self.untold:
+        if self.pressing:
             return self.told_mono + max(self.gap, self.policy.repeat)
         return inf
 
@@ -88,6 +115,7 @@ class Account:
     ) -> Notification:
         """Return the message about everything untold, and remember that it was told."""
         self.sequence += 1
+        critical = self.severity is Severity.CRITICAL and not kind.is_last
         notification = Notification(
             id=f"{self.incident}-{self.sequence}",
             incident=self.incident,
@@ -99,12 +127,15 @@ class Account:
             at=now.wall,
             since=self.told_wall,
             established=established,
+            silenced=self.silenced - self.silenced_told,
+            escalated=critical and not self.escalated,
             **self.tally.counts(),
             **digest,
         )
-        self.told = self.tally.total
+        self.told, self.silenced_told = self.tally.total, self.silenced
         self.told_mono, self.told_wall = now.mono, now.wall
-        self.growth = self.told * self.policy.growth
+        self.growth = self.heard * self.policy.growth
+        self.escalated = self.escalated or critical
         self.worth = False
         return notification
 
@@ -120,4 +151,4 @@ class Account:
             return
         if self.severity is not Severity.CRITICAL:
             self.severity = Severity.CRITICAL
-            self.worth = self.worth or (self.sequence > 0 and self.untold > 0)
+            self.worth = self.worth or (self.sequence > 0 and self.pressing > 0)

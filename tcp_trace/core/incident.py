@@ -9,8 +9,6 @@ from tcp_trace.core.notification import Kind, Notification
 from tcp_trace.core.tally import Tally
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from tcp_trace.core.events import Counters, Destination, Failure, Moment
     from tcp_trace.core.policy import Policy
 
@@ -28,7 +26,8 @@ class Incident(Account):
     """An open incident of one destination.
 
     `base` is what the kernel had counted at the opening, for the share of failing attempts. It
-    is None where that is not known: no counters then, or the service was restarted since.
+    is None where that is not known: no counters then, or the service was restarted since. It is
+    `held` while nobody has heard of it, because every failure was silenced.
     """
 
     __slots__ = ("asked", "base", "destination")
@@ -42,25 +41,36 @@ class Incident(Account):
         self.asked = False
 
     @classmethod
-    def begin(
-        cls, policy: Policy, failures: Sequence[Failure], serial: int, patience: int
-    ) -> Incident:
-        """Return the incident that these failures of one destination open."""
-        first = failures[0]
+    def begin(cls, policy: Policy, first: Failure, serial: int, patience: int) -> Incident:
+        """Return the incident that begins with this failure, which is not counted yet."""
         tally = Tally(first.mono, first.wall)
         name = incident_id(first.destination, first.wall, serial)
-        incident = cls(policy, tally, name, patience, first.destination)
-        for failure in failures:
-            tally.add(failure)
-        return incident
+        return cls(policy, tally, name, patience, first.destination)
+
+    @property
+    def held(self) -> bool:
+        """Whether it was not opened yet for people."""
+        return self.sequence == 0
+
+    def add_silenced(self, failure: Failure, silence: str) -> None:
+        """Count a failure that is no cause for a message, because of this silence.
+
+        When one sets in, neither are those before it that only wait for `interval` to be over.
+        """
+        if self.silenced_by is None and not self.held:
+            self.silenced += self.pressing
+            self.worth = False
+        super().add_silenced(failure, silence)
 
     def open(self, now: Moment, seen: Counters | None, *, asked: bool) -> Notification:
         """Return the first message; `asked` says whether `seen` is the kernel's answer."""
-        self.base, self.asked = seen, asked
-        began = self.tally.first_mono
-        alone = seen is not None and not connected_since(seen, began)
-        self.judge(0 if alone else None)
-        return self.tell(Kind.OPENED, now, self.destination, 0 if alone else None)
+        established = self._established(seen)
+        if seen is not None and not connected_since(seen, self.tally.first_mono):
+            established = 0
+        if not self.asked:
+            self.base, self.asked = seen, asked
+        self.judge(established)
+        return self.tell(Kind.OPENED, now, self.destination, established)
 
     def review(self, now: Moment, seen: Counters | None) -> Notification | None:
         """Return the message that is due, if any, given what the kernel counted until now."""

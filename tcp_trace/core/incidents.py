@@ -20,17 +20,22 @@
                                                         and so on up to `repeat`
     fewer than make a storm still fail, and none        resolved or quiet, naming those; one that
     joined for `resolve_after`                          fails on opens an incident of its own
+    it fails while a silence or a window holds          nothing; the end is told all the same, if
+                                                        the opening was
+    it fails on when that has ended                     opened as above, with what was silenced; or
+                                                        updated, if it was told before
 
 Every failure is counted by exactly one message (`Notification.failures`), except those that never
-reached `after` in `window`, which are counted in `below_threshold`. What is remembered is bounded
-by `Policy.max_incidents`; failures of further destinations are counted in the digest.
+reached `after` in `window`, which are counted in `below_threshold`, and those of incidents that
+began and ended in silence, counted in `silenced`. What is remembered is bounded by
+`Policy.max_incidents`; failures of further destinations are counted in the digest.
 
 Everything is pure: the present is passed in.
 """
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from heapq import heappop, heappush
 from math import inf
 from typing import TYPE_CHECKING, Any
@@ -38,7 +43,9 @@ from typing import TYPE_CHECKING, Any
 from tcp_trace.core import snapshot
 from tcp_trace.core.incident import Incident
 from tcp_trace.core.notification import Kind, Notification, Severity, merge
+from tcp_trace.core.overview import RECENT, Entry, ended, entries
 from tcp_trace.core.policy import Policy
+from tcp_trace.core.silences import Silences
 from tcp_trace.core.storm import Member, Storm
 from tcp_trace.core.threshold import Patience, Threshold
 
@@ -52,10 +59,19 @@ __all__ = ["Incidents", "Kind", "Notification", "Policy", "Severity", "merge"]
 
 
 class Incidents:
-    """All open incidents of a host. Not thread-safe: it belongs to the poll loop."""
+    """All open incidents of a host. Not thread-safe: it belongs to the poll loop.
 
-    def __init__(self, policy: Policy) -> None:
+    `silences` may be replaced at any time.
+    """
+
+    def __init__(self, policy: Policy, silences: Silences | None = None) -> None:
         self.policy = policy
+        self.silences = silences or Silences()
+        self.silenced = 0
+        self.silenced_by: Counter[str] = Counter()
+        self._recent: deque[Entry] = deque(maxlen=RECENT)
+        # Destinations whose incidents nobody heard of, because every failure was silenced.
+        self._held: set[Destination] = set()
         self._open: dict[Destination, Incident | Member] = {}
         self._storm: Storm | None = None
         self._threshold = Threshold(policy)
@@ -88,10 +104,19 @@ class Incidents:
         whether anything succeeds. Constant time.
         """
         account = self._open.get(failure.destination)
-        if account is None:
+        silence = self.silences.of(failure, now) if self.silences else None
+        if silence is not None:
+            self._hush(account, failure, silence, now)
+            return []
+        if account is None or failure.destination in self._held:
             return self._begin(failure, now, counters)
-        if account.add(failure):
-            self._plan(account.storm if isinstance(account, Member) else account, now)
+        whole = account.storm if isinstance(account, Member) else account
+        by = whole.silenced_by
+        resumed = by is not None and not self.silences.in_force(by, now)
+        if resumed:
+            whole.resume()
+        if account.add(failure) or resumed:
+            self._plan(whole, now)
         return []
 
     def tick(self, now: Moment, counters: Lookup) -> list[Notification]:
@@ -116,6 +141,10 @@ class Incidents:
             heappop(agenda)
         return agenda[0][0] if agenda else None
 
+    def overview(self) -> list[Entry]:
+        """Return the open incidents, the worst first, and then those that ended lately."""
+        return [*entries(self._open.values(), self._storm), *reversed(self._recent)]
+
     def dump(self, now: Moment) -> dict[str, Any]:
         """Return all that must survive a restart, for `json.dumps` and `load`.
 
@@ -129,15 +158,20 @@ class Incidents:
             "incidents": [snapshot.dump_incident(incident) for incident in single],
             "storm": snapshot.dump_storm(self._storm) if self._storm else None,
             "ended": self._patience.dump(),
+            "recent": [entry._asdict() for entry in self._recent],
+            "silenced": self.silenced,
+            "silenced_by": {k: n for k, n in self.silenced_by.items() if k in self.silences},
         }
 
     @classmethod
-    def load(cls, state: dict[str, Any], policy: Policy, now: Moment) -> Incidents:
+    def load(
+        cls, state: dict[str, Any], policy: Policy, now: Moment, silences: Silences | None = None
+    ) -> Incidents:
         """Return the incidents that `dump` wrote, at the present clock.
 
         Raises ValueError for anything that `dump` did not write.
         """
-        incidents = cls(policy)
+        incidents = cls(policy, silences)
         try:
             incidents._restore(state, now)
         except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
@@ -148,11 +182,18 @@ class Incidents:
         shift = snapshot.shift(state, now)
         self._serial = int(state["serial"])
         self._patience.load(state["ended"], shift)
+        # A state saved before there were silences has none of these.
+        self._recent.extend(Entry(**saved) for saved in state.get("recent", ()))
+        self.silenced = int(state.get("silenced", 0))
+        self.silenced_by.update(state.get("silenced_by", {}))
         for saved in state["incidents"]:
             incident = snapshot.load_incident(saved, self.policy, shift)
             self._open[incident.destination] = incident
             self._plan(incident, now)
-            self._openings.append((incident.tally.first_mono, incident))
+            if incident.held:
+                self._held.add(incident.destination)
+            else:
+                self._openings.append((incident.tally.first_mono, incident))
         if state["storm"] is not None:
             self._storm = snapshot.load_storm(state["storm"], self.policy, shift)
             self._open.update({m.destination: m for m in self._storm.members})
@@ -173,15 +214,48 @@ class Incidents:
         self, failures: Sequence[Failure], now: Moment, counters: Lookup | None
     ) -> Notification:
         destination = failures[0].destination
-        self._serial += 1
-        patience = self._patience.begin(destination, now)
-        incident = Incident.begin(self.policy, failures, self._serial, patience)
-        self._open[destination] = incident
+        incident = self._release(destination)
+        if incident is None:
+            incident = self._make_incident(destination, failures[0], now)
+        for failure in failures:
+            incident.add(failure)
         self._openings.append((now.mono, incident))
         seen = counters(destination) if counters else None
         notification = incident.open(now, seen, asked=counters is not None)
         self._plan(incident, now)
         return notification
+
+    def _make_incident(self, destination: Destination, first: Failure, now: Moment) -> Incident:
+        self._serial += 1
+        patience = self._patience.begin(destination, now)
+        incident = Incident.begin(self.policy, first, self._serial, patience)
+        self._open[destination] = incident
+        return incident
+
+    def _hush(
+        self, account: Incident | Member | None, failure: Failure, silence: str, now: Moment
+    ) -> None:
+        """Count a failure that this silence keeps from people."""
+        self.silenced_by[silence] += 1
+        if account is None:
+            # Half of the places are kept for what people want to hear of.
+            if len(self._held) >= self.policy.max_incidents // 2:
+                self.silenced += 1
+                return
+            account = self._make_incident(failure.destination, failure, now)
+            self._held.add(failure.destination)
+            account.add_silenced(failure, silence)
+            self._plan(account, now)
+        else:
+            account.add_silenced(failure, silence)
+
+    def _release(self, destination: Destination) -> Incident | None:
+        """Return the incident of this destination that was held until now, if there is one."""
+        if destination not in self._held:
+            return None
+        self._held.remove(destination)
+        held = self._open[destination]
+        return held if isinstance(held, Incident) else None
 
     def _watch_for_storm(self, now: Moment) -> None:
         """Begin a storm if the opening that is about to happen makes one."""
@@ -208,10 +282,14 @@ class Incidents:
         self._storm = storm
 
     def _join(self, storm: Storm, failures: Sequence[Failure], now: Moment) -> None:
-        if len(self._open) >= self.policy.max_incidents:
+        destination = failures[0].destination
+        held = self._release(destination)
+        if held is not None:
+            held.wake = -inf
+        if held is None and len(self._open) >= self.policy.max_incidents:
             storm.add_untracked(failures, now)
         else:
-            self._open[failures[0].destination] = storm.join(failures, now)
+            self._open[destination] = storm.join(failures, now, held)
         self._plan(storm, now)
 
     def _review(
@@ -221,11 +299,16 @@ class Incidents:
             notification = account.review(now, counters(account.destination))
         else:
             notification = account.review(now, counters)
-        if notification is not None and notification.kind.is_last:
-            self._close(account, now)
-        else:
+        if notification is None or not notification.kind.is_last:
             self._plan(account, now)
-        return notification
+            return notification
+        held = account.sequence == 1  # its first message is its last: it began and ended in silence
+        self._recent.append(ended(account, notification, told=not held))
+        self._close(account, now)
+        if not held:
+            return notification
+        self.silenced += notification.failures
+        return None
 
     def _close(self, account: Incident | Storm, now: Moment) -> None:
         if isinstance(account, Storm):
@@ -235,6 +318,7 @@ class Incidents:
             self._patience.end(None, now, account.patience)
         else:
             del self._open[account.destination]
+            self._held.discard(account.destination)
             self._patience.end(account.destination, now, account.patience)
 
     def _plan(self, account: Incident | Storm, now: Moment) -> None:

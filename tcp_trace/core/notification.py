@@ -3,7 +3,7 @@
 What a message counts, and how two pending ones become one:
 
     failures   failures told here for the first time; over all messages they add up to what
-               happened, so merging adds them
+               happened, so merging adds them; `silenced` likewise
     the rest   the incident as it stood when the message was made, so merging takes the newer:
                a message that never arrived leaves no gap in a later one's totals
 """
@@ -104,6 +104,8 @@ class Notification:
     established   connects that succeeded during the incident, None where not known
     destinations  how many failed; `untracked` failures went to even more of them
     absorbed      incidents that this digest speaks for from here on: their own messages end
+    silenced      of `failures`, those that a silence or a maintenance window kept from people
+    escalated     the first message of the incident that says critical: worth waking somebody
     """
 
     id: str
@@ -127,6 +129,8 @@ class Notification:
     top: tuple[DestinationCount, ...] = ()
     untracked: int = 0
     absorbed: tuple[str, ...] = ()
+    silenced: int = 0
+    escalated: bool = False
 
     @property
     def is_digest(self) -> bool:
@@ -192,6 +196,9 @@ def merge(older: Notification, newer: Notification) -> Notification | None:
         failures=older.failures + newer.failures,
         since=older.since,
         absorbed=older.absorbed + newer.absorbed,
+        silenced=older.silenced + newer.silenced,
+        # What is over by the time it is told wakes nobody.
+        escalated=(older.escalated or newer.escalated) and not newer.kind.is_last,
     )
 
 

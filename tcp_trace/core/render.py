@@ -26,18 +26,24 @@ NAME_LIMIT = 80
 
 
 def slack_payload(
-    notification: Notification, host: str, *, delayed_by: float | None = None
+    notification: Notification,
+    host: str,
+    *,
+    delayed_by: float | None = None,
+    mention: str = "",
 ) -> dict[str, Any]:
     """Return the body for a Slack incoming webhook, and those that take the same.
 
     `host` is the name people know this host by; `delayed_by` is in seconds, None for a message
-    that is on time. Nothing in it can mention anybody, whatever the processes are called.
+    that is on time. `mention` is Slack's markup for those to be woken by the first message that
+    says critical. Nothing else in it can mention anybody, whatever the processes are called.
     """
+    woken = [mention] if mention and notification.escalated else []
     return {
-        "text": clip_lines(_text(notification, host, delayed_by, _TEXT), SECTION_LIMIT),
+        "text": clip_lines([*woken, *_text(notification, host, delayed_by, _TEXT)], SECTION_LIMIT),
         "blocks": [
             _header(notification),
-            _section(_summary(notification, host)),
+            _section([*woken, *_summary(notification, host)]),
             _fields(notification),
             *_lists(notification),
             _context(notification, delayed_by),
@@ -116,6 +122,7 @@ def _facts(n: Notification, style: Style) -> list[tuple[str, str]]:
     """Return what is counted and timed, each with its label, both safe to show."""
     facts: list[tuple[str, str | None]] = [
         ("Failures", wording.count(n)),
+        ("While silenced", wording.failures(n.silenced) if n.silenced else None),
         ("Share that fails", wording.share(n)),
         ("First", style.time(n.first)),
         ("Last", style.time(n.last) if n.total > 1 else None),

@@ -92,6 +92,10 @@ def _dump_account(account: Account) -> dict[str, Any]:
         "growth": account.growth,
         "gap": account.gap,
         "severity": account.severity.value,
+        "escalated": account.escalated,
+        "silenced": account.silenced,
+        "silenced_told": account.silenced_told,
+        "silenced_by": account.silenced_by,
         "tally": _dump_tally(account.tally),
     }
 
@@ -105,6 +109,11 @@ def _load_account(account: Account, saved: dict[str, Any], shift: float) -> None
     account.growth = int(saved["growth"])
     account.gap = float(saved["gap"])
     account.severity = Severity(saved["severity"])
+    # A state saved before there were silences has none of these.
+    account.escalated = bool(saved.get("escalated", account.severity is Severity.CRITICAL))
+    account.silenced = int(saved.get("silenced", 0))
+    account.silenced_told = int(saved.get("silenced_told", 0))
+    account.silenced_by = saved.get("silenced_by")
 
 
 def _dump_tally(tally: Tally) -> dict[str, Any]:

@@ -45,6 +45,12 @@ class Member:
         self.last_mono = max(self.last_mono, failure.mono)
         return self.storm.add(failure)
 
+    def add_silenced(self, failure: Failure, silence: str) -> None:
+        """Count a failure that is no cause for a message, because of this silence."""
+        self.failures += 1
+        self.last_mono = max(self.last_mono, failure.mono)
+        self.storm.add_silenced(failure, silence)
+
 
 class Storm(Account):
     """An open storm.
@@ -73,22 +79,31 @@ class Storm(Account):
         """Speak for `incident` from here on; what was told of it is not told again."""
         self.tally.absorb(incident.tally)
         self.told += incident.told
+        self.silenced += incident.silenced
+        self.silenced_told += incident.silenced_told
+        self.escalated = self.escalated or incident.escalated
         self.told_wall = min(self.told_wall, incident.told_wall)
         if incident.severity is Severity.CRITICAL:
             self.severity = Severity.CRITICAL
-        self.absorbed.append(incident.incident)
+        if not incident.held:
+            self.absorbed.append(incident.incident)
         tally = incident.tally
         member = Member(self, incident.destination, self.sequence, tally.last_mono)
         member.failures = tally.total
         self.members.append(member)
         return member
 
-    def join(self, failures: Sequence[Failure], now: Moment) -> Member:
-        """Take in a destination that began to fail."""
+    def join(
+        self, failures: Sequence[Failure], now: Moment, held: Incident | None = None
+    ) -> Member:
+        """Take in a destination that began to fail, with what was `held` of it."""
         self.joined_mono = now.mono
         self.worth = True
-        member = Member(self, failures[0].destination, self.sequence, failures[0].mono)
-        self.members.append(member)
+        if held is not None:
+            member = self.absorb(held)
+        else:
+            member = Member(self, failures[0].destination, self.sequence, failures[0].mono)
+            self.members.append(member)
         for failure in failures:
             member.add(failure)
         return member

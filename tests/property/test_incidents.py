@@ -12,6 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from tcp_trace.core.incidents import Incidents, Kind, Notification, merge
 from tcp_trace.core.reasons import Reason
+from tcp_trace.core.silences import Silence, Silences, parse_match
 from tests.unit.core.incident_world import PSQL, World, destination
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ PROGRAMS = st.sampled_from([None, PSQL, PSQL._replace(pid=2), PSQL._replace(comm
 
 
 class History(RuleBasedStateMachine):
-    """Failures, successes, waiting, restarts, clock jumps and evictions in any order."""
+    """Failures, successes, silences, waiting, restarts, clock jumps, evictions in any order."""
 
     policy: dict[str, float] = {}  # noqa: RUF012 - hypothesis makes the instances
 
@@ -48,6 +49,21 @@ class History(RuleBasedStateMachine):
         """Pull a cable: one connect to each of many destinations fails."""
         for place in range(first, min(31, first + number)):
             self.world.fail(destination(place))
+
+    @rule(
+        match=st.sampled_from(["all", "10.0.0.0/28", "10.0.0.3:443", "reason=refused"]),
+        seconds=st.sampled_from([1, 100, 700, 20_000]),
+    )
+    def silence(self, match: str, seconds: float) -> None:
+        """Silence some of it for a while, instead of what was silenced before."""
+        wall = self.world.now.wall
+        silence = Silence("s", parse_match(match), wall, wall + seconds)
+        self.world.incidents.silences = Silences([silence])
+
+    @rule()
+    def remove_silence(self) -> None:
+        """Let everything be heard again."""
+        self.world.incidents.silences = Silences()
 
     @rule(place=PLACES)
     def succeed(self, place: int) -> None:
@@ -76,7 +92,8 @@ class History(RuleBasedStateMachine):
         world.wall_offset += jump
         world.misjudged += max(0, away + jump) - away
         world.kernel.clear()
-        world.incidents = Incidents.load(json.loads(saved), world.policy, world.now)
+        silences = world.incidents.silences
+        world.incidents = Incidents.load(json.loads(saved), world.policy, world.now, silences)
         self.restarts += 1
 
     @rule()
@@ -100,7 +117,8 @@ class History(RuleBasedStateMachine):
         for n in self.world.told[-40:]:
             assert sum(reason.failures for reason in n.reasons) == n.total
             assert sum(p.failures for p in n.processes) + n.unlisted == n.total
-            assert 0 <= n.failures <= n.total
+            assert 0 <= n.silenced <= n.failures <= n.total
+            assert n.kind.is_last or n.silenced < n.failures
             assert n.duration >= 0
             assert n.last >= n.first
             assert n.ratio is None or 0 < n.ratio <= 1
@@ -110,9 +128,11 @@ class History(RuleBasedStateMachine):
         world = self.world
         world.wait(40_000)
         world.tick()
-        counted = world.incidents.below_threshold + self.forgotten
+        incidents = world.incidents
+        counted = incidents.below_threshold + self.forgotten + incidents.silenced
         assert world.told_failures + counted == world.fed
-        assert world.incidents.failing_destinations == 0
+        assert incidents.failing_destinations == 0
+        assert not incidents._held
         assert len({n.id for n in world.told}) == len(world.told)
         assert_alternating(world.told)
         assert_calm(world)

@@ -1,0 +1,202 @@
+"""Silences: failures that are counted, but told of to nobody for a while.
+
+A silence says which failures (`Match`) and until when; a maintenance window (`maintenance.py`) says
+it for the same hours of every week. What they mean for an incident stands in `incidents.py`.
+Their times are of the wall clock, because people set them by it and they outlive a restart.
+"""
+
+from __future__ import annotations
+
+from fnmatch import fnmatchcase
+from functools import lru_cache
+from ipaddress import IPv6Address, ip_address
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from tcp_trace.core.reasons import Reason
+from tcp_trace.core.watch import ANY_PORT, EVERYTHING, Rule, parse_rules
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from tcp_trace.core.events import Destination, Failure, Moment
+    from tcp_trace.core.maintenance import Window
+
+COMM_BYTES = 15
+"""How much of a process name the kernel keeps."""
+_KEYS = ("process", "unit", "reason")
+
+
+class Match(NamedTuple):
+    """Which failures: those that fit one of each kind that is given; an empty kind fits all.
+
+    `processes` and `units` are shell patterns (`*`, `?`, `[...]`). A process chooses its name
+    itself, so whoever runs processes here can take a silenced one: what is silenced is counted.
+    """
+
+    destinations: tuple[Rule, ...] = ()
+    processes: tuple[str, ...] = ()
+    units: tuple[str, ...] = ()
+    reasons: tuple[Reason, ...] = ()
+
+    def __str__(self) -> str:
+        """`10.0.0.0/8 process=psql`, as `parse_match` reads it."""
+        places = ",".join("all" if rule == EVERYTHING else str(rule) for rule in self.destinations)
+        processes = (f"process={name}" for name in self.processes)
+        units = (f"unit={name}" for name in self.units)
+        reasons = (f"reason={reason.value}" for reason in self.reasons)
+        return " ".join([*([places] if places else []), *processes, *units, *reasons])
+
+    def fits(self, failure: Failure) -> bool:
+        """Return whether this failure is meant."""
+        return (
+            (not self.reasons or failure.reason in self.reasons)
+            and (not self.destinations or _any_holds(self.destinations, failure.destination))
+            and (not self.processes or _any_names(self.processes, _comm_of(failure)))
+            and (not self.units or _any_names(self.units, failure.maker.unit))
+        )
+
+
+class Silence(NamedTuple):
+    """One silence: what `match` fits is not told from `begins` until `ends` (epoch seconds)."""
+
+    id: str
+    match: Match
+    begins: float
+    ends: float
+    comment: str = ""
+
+    def in_force(self, wall: float) -> bool:
+        """Return whether it holds at this time."""
+        return self.begins <= wall < self.ends
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what `json.dumps` takes and `from_dict` gives back."""
+        return {**self._asdict(), "match": str(self.match)}
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> Silence:
+        """Return the silence that `to_dict` wrote; raise ValueError for anything else."""
+        try:
+            return cls(
+                str(data["id"]),
+                parse_match(str(data["match"])),
+                float(data["begins"]),
+                float(data["ends"]),
+                str(data["comment"]),
+            )
+        except (KeyError, TypeError) as error:
+            raise ValueError(f"this is not a silence: {error!r}") from error
+
+
+class Silences:
+    """All silences and maintenance windows, asked for every failure."""
+
+    def __init__(self, silences: Iterable[Silence] = (), windows: Iterable[Window] = ()) -> None:
+        self._all: dict[str, Silence | Window] = {
+            **{window.id: window for window in windows},
+            **{silence.id: silence for silence in silences},
+        }
+
+    def __bool__(self) -> bool:
+        return bool(self._all)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._all
+
+    def of(self, failure: Failure, now: Moment) -> str | None:
+        """Return the id of one that is in force and means this failure, None where none does."""
+        for name, silence in self._all.items():
+            if silence.match.fits(failure) and silence.in_force(now.wall):
+                return name
+        return None
+
+    def in_force(self, name: str, now: Moment) -> bool:
+        """Return whether the one of this id is there and holds now."""
+        silence = self._all.get(name)
+        return silence is not None and silence.in_force(now.wall)
+
+
+def parse_match(text: str) -> Match:
+    """Parse words such as `10.0.0.0/8,[2001:db8::1]:443 process=backup* reason=timed_out`.
+
+    A word without a `=` is a list of destinations as in `DEST_IP`, `:5432` (that port anywhere) or
+    `all`. Raises ValueError with one sentence that names the word and says what to write.
+    """
+    given: dict[str, list[str]] = {key: [] for key in _KEYS}
+    places: list[Rule] = []
+    for word in text.split():
+        key, equals, value = word.partition("=")
+        if not equals:
+            places += parse_places(word)
+        elif key not in given or not value:
+            allowed = " or ".join(f"{known}=..." for known in _KEYS)
+            raise ValueError(f"'{word}' is not understood; write a destination, {allowed}")
+        else:
+            given[key].append(value)
+    match = Match(
+        tuple(dict.fromkeys(places)),
+        tuple(parse_process(name) for name in given["process"]),
+        tuple(parse_unit(name) for name in given["unit"]),
+        tuple(parse_reason(name) for name in given["reason"]),
+    )
+    if match == Match():
+        raise ValueError("nothing to silence is named; write a destination, or all")
+    return match
+
+
+def parse_places(text: str) -> tuple[Rule, ...]:
+    """Parse a list of destinations; raises ValueError as `parse_rules` does."""
+    if text.lower() == "all":
+        return (EVERYTHING,)
+    items = [f"[::]/0{item}" if item.startswith(":") and item[1:].isdigit() else item
+             for item in text.split(",")]  # fmt: skip
+    return parse_rules(",".join(items))
+
+
+def parse_process(text: str) -> str:
+    """Return a pattern of process names; ValueError for one that the kernel can never show."""
+    if len(text.encode(errors="replace")) > COMM_BYTES and not set(text) & set("*?["):
+        kept = text.encode(errors="replace")[:COMM_BYTES].decode(errors="ignore")
+        raise ValueError(f"'{text}': the kernel keeps 15 bytes of a name; write {kept}")
+    if not text or not text.isprintable() or " " in text:
+        raise ValueError(f"{text!a} is no process name; write ? for a space or an odd character")
+    return text
+
+
+def parse_unit(text: str) -> str:
+    """Return a pattern of unit names; ValueError for one that no unit can have."""
+    if not text or not text.isascii() or not text.isprintable() or " " in text:
+        raise ValueError(f"{text!a} is no unit; write for example nginx.service or backup@*")
+    has_type = "." in text or set(text) & set("*?[")
+    return text if has_type else f"{text}.service"
+
+
+def parse_reason(text: str) -> Reason:
+    """Return the reason of this name; ValueError with all names for any other."""
+    try:
+        return Reason(text.lower())
+    except ValueError:
+        allowed = ", ".join(reason.value for reason in Reason)
+        raise ValueError(f"'{text}' is no reason; write one of {allowed}") from None
+
+
+def _any_holds(rules: tuple[Rule, ...], destination: Destination) -> bool:
+    address = _mapped(destination.address)
+    return any(
+        rule.port in (ANY_PORT, destination.port) and address in rule.network for rule in rules
+    )
+
+
+def _comm_of(failure: Failure) -> str | None:
+    return None if failure.process is None else failure.process.comm
+
+
+def _any_names(patterns: tuple[str, ...], name: str | None) -> bool:
+    return name is not None and any(fnmatchcase(name, pattern) for pattern in patterns)
+
+
+@lru_cache(maxsize=4096)
+def _mapped(address: str) -> IPv6Address:
+    """Return an address as the rules have it: IPv4 in its v4-mapped form."""
+    parsed = ip_address(address)
+    return parsed if parsed.version == 6 else IPv6Address(0xFFFF << 32 | int(parsed))

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 from dotenv.parser import parse_stream
 
+from tcp_trace import routes, values
 from tcp_trace.core.watch import Rule, parse_rules
 from tcp_trace.values import Events, Hook, LogFormat, LogLevel, Secret, Threshold
 from tcp_trace.variables import VARIABLES, Variable
@@ -58,8 +59,9 @@ class ConfigError(Exception):
 class Settings:
     """Everything that can be configured, validated. Durations are seconds.
 
-    `slack_url` is None where no webhook is set: failures are then only logged. `warnings` are
-    sentences for the log: the configuration works, but probably not as meant.
+    `slack_url` is None where no webhook is set: failures are then only logged, unless a route
+    leads them to one of `webhooks`. `warnings` are sentences for the log: the configuration works,
+    but probably not as meant.
     """
 
     slack_url: Secret | None
@@ -76,7 +78,15 @@ class Settings:
     state_dir: Path
     service_user: str
     host_name: str
+    webhooks: tuple[Webhook, ...] = ()
+    routes: tuple[Route, ...] = ()
     warnings: tuple[str, ...] = field(default=(), compare=False)
+
+    @property
+    def secrets(self) -> tuple[Secret, ...]:
+        """Everything that must not be seen in any output."""
+        own = (self.slack_url,) if self.slack_url else ()
+        return (*own, *(webhook.url for webhook in self.webhooks))
 
 
 def load(environ: Mapping[str, str], env_file: Path | None) -> Settings:
@@ -93,10 +103,13 @@ def load(environ: Mapping[str, str], env_file: Path | None) -> Settings:
     if env_file and from_file.get("SLACK_URL"):
         _warn_if_public(env_file, warnings)
     parsed = {item.name.lower(): _parse(item, given, errors) for item in VARIABLES}
+    del parsed["slack_url_file"]
+    routed = _read_routes(parsed.pop("routes_file"), environ, errors, warnings)
     if errors:
         raise ConfigError(errors)
-    del parsed["slack_url_file"]
-    return Settings(**parsed, warnings=tuple(warnings))
+    return Settings(
+        **parsed, webhooks=routed.webhooks, routes=routed.routes, warnings=tuple(warnings)
+    )
 
 
 def _from_host(environ: Mapping[str, str]) -> dict[str, str]:
@@ -115,6 +128,18 @@ def _parse(item: Variable, given: Mapping[str, str], errors: list[str]) -> Any: 
         shown = "" if item.secret else "=" + (text if text.isprintable() else ascii(text))
         errors.append(f"{item.name}{shown}: {error}")
         return None
+
+
+def _read_routes(
+    path: Path | None, environ: Mapping[str, str], errors: list[str], warnings: list[str]
+) -> routes.Routes:
+    if path is None:
+        return routes.Routes()
+    directory = environ.get("CREDENTIALS_DIRECTORY")
+    found = routes.load(path, Path(directory) if directory else None)
+    errors += found.errors
+    warnings += found.warnings
+    return found
 
 
 def _read_env_file(path: Path, errors: list[str]) -> dict[str, str]:
@@ -188,9 +213,5 @@ def _read_webhook(path: Path, source: str, errors: list[str]) -> str:
 
 
 def _warn_if_public(path: Path, warnings: list[str]) -> None:
-    try:
-        public = path.stat().st_mode & 0o007
-    except OSError:
-        return  # that it cannot be read is told elsewhere
-    if public:
-        warnings.append(f"{path} holds the webhook and every user can read it: chmod o= {path}")
+    if warning := values.public_secret(path):
+        warnings.append(warning)

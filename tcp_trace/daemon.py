@@ -22,15 +22,13 @@ from systemd.daemon import notify
 from tcp_trace import __version__, config, lines, logs
 from tcp_trace.core.events import RETURNED, Begun, Established, Failure
 from tcp_trace.core.incidents import Incidents, Policy
-from tcp_trace.core.render import slack_payload
 from tcp_trace.core.returns import Returns
 from tcp_trace.core.tracker import Tracker
-from tcp_trace.delivery.outbox import Outbox, present
-from tcp_trace.delivery.sender import Sender
-from tcp_trace.delivery.slack import Slack
+from tcp_trace.delivery.outbox import present
 from tcp_trace.identity import Identities
 from tcp_trace.kernel import handover
 from tcp_trace.kernel.stream import Maps, Rings, Tallies
+from tcp_trace.messages import Messages
 from tcp_trace.values import Events
 from tcp_trace.variables import VARIABLES
 
@@ -124,9 +122,8 @@ class Service:
         self._tracker = Tracker()
         self._returns = Returns()
         self._identities = Identities(self._maps.cgroup_path)
-        self._outbox = Outbox(settings.state_dir / "outbox.db")
+        self._messages = Messages(settings)
         self._incidents = self._restore()
-        self._sender = Sender(self._outbox, _channel(settings), self._render)
         self._signals = Signals()
         self._tallies = Tallies(0, 0, 0, 0, 0)
         self._unsaved = False
@@ -139,7 +136,7 @@ class Service:
         for fd in (*self._rings.fds, self._signals.fd):
             poller.register(fd, select.EPOLLIN)
         self._maps.watch(self._settings.dest_ip)
-        self._sender.start()
+        self._messages.start()
         self._tell_started()
         notify("READY=1")
         while not self._signals.stop:
@@ -165,7 +162,7 @@ class Service:
         self._signals.clear()
         if now.mono >= self._next_housekeeping:
             self._keep_house(now)
-        if self._watchdog and not self._sender.is_stuck(now.mono):
+        if self._watchdog and not self._messages.is_stuck(now.mono):
             notify("WATCHDOG=1")
 
     def _take_in(self, transitions: list[Transition], now: Moment) -> list[Notification]:
@@ -203,8 +200,7 @@ class Service:
         return failure._replace(maker=self._identities.of(failure.process, began))
 
     def _commit(self, notifications: list[Notification], now: Moment) -> None:
-        """Let what was promised be on disk together with the state that promised it."""
-        self._outbox.commit(notifications, self._incidents.dump(now))
+        self._messages.commit(notifications, self._incidents.dump(now))
         self._unsaved = False
 
     def _keep_house(self, now: Moment) -> None:
@@ -218,6 +214,7 @@ class Service:
         self._tallies = tallies
         if self._unsaved:
             self._commit([], now)
+        self._messages.keep_house(now)
 
     def _timeout(self, now: Moment) -> float:
         """Return the seconds until something is due although nothing happens."""
@@ -247,13 +244,13 @@ class Service:
         self._settings = _keep_at_start(self._settings, settings)
         now = present()
         self._incidents = Incidents.load(self._incidents.dump(now), _policy(settings), now)
-        self._sender.replace(_channel(settings))
+        self._messages.apply(self._settings)
         log.info("reloaded", extra={"watching": _describe(settings)})
 
     def _restore(self) -> Incidents:
         """Take up the incidents that an earlier process left open."""
         policy = _policy(self._settings)
-        state = self._outbox.load_state()
+        state = self._messages.restore()
         if state is None:
             return Incidents(policy)
         try:
@@ -261,9 +258,6 @@ class Service:
         except ValueError as error:
             log.error("open incidents are forgotten: %s", error)  # noqa: TRY400 - says it all
             return Incidents(policy)
-
-    def _render(self, notification: Notification, delayed_by: float | None) -> dict[str, object]:
-        return slack_payload(notification, self._settings.host_name, delayed_by=delayed_by)
 
     def _tell_started(self) -> None:
         facts = dict(self._received.facts)
@@ -275,6 +269,7 @@ class Service:
                 "events": self._settings.events.value,
                 "watching": _describe(self._settings),
                 "webhook": self._settings.slack_url is not None,
+                "webhooks": ",".join(webhook.name for webhook in self._settings.webhooks),
                 **facts,
             },
         )
@@ -288,14 +283,9 @@ class Service:
         notifications += self._tell(self._returns.expire(math.inf), now)
         self._commit(notifications, now)
         self._keep_house(now)
-        self._sender.stop(DRAIN_SECONDS)
-        self._outbox.close()
+        self._messages.stop(DRAIN_SECONDS)
         log.info("stopped", extra=self._maps.tallies()._asdict())
         return 0
-
-
-def _channel(settings: Settings) -> Slack | None:
-    return Slack(settings.slack_url) if settings.slack_url else None
 
 
 def _policy(settings: Settings) -> Policy:

@@ -224,7 +224,7 @@ def setup(settings: Settings, log_file: Path | None, stream: TextIO) -> LogFile 
     not be written. Raises OSError where the file cannot be opened.
     """
     handler = LogFile(log_file) if log_file else LogStream(stream)
-    redact = redaction(settings.slack_url)
+    redact = redaction(settings.secrets)
     as_json = settings.log_format is LogFormat.JSON
     handler.setFormatter(JsonLines(redact) if as_json else TextLines(redact))
     root = logging.getLogger()

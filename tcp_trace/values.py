@@ -157,22 +157,37 @@ def absolute_path(text: str) -> Path:
     return path
 
 
-def webhook(text: str) -> Secret:
-    """Return the webhook's URL. No error tells any part of it: the path is the secret."""
+def webhook(text: str, *, plain: bool = False) -> Secret:
+    """Return the webhook's URL. No error tells any part of it: the path is the secret.
+
+    With `plain` it may be http where it holds no password: its path is none.
+    """
     try:
         url = urlsplit(text)
         host, _ = url.hostname or "", url.port
+        plain = plain and url.password is None
     except ValueError:
         raise ValueError("not a URL; write https://hooks.slack.com/services/...") from None
     if not text.isprintable() or " " in text or not host or url.scheme not in {"http", "https"}:
         raise ValueError("not a URL; write https://hooks.slack.com/services/...")
-    if url.scheme == "http" and not is_loopback(host):
+    if url.scheme == "http" and not plain and not is_loopback(host):
         raise ValueError(
             "http would send the secret in clear text; write https:// (http is for loopback only)"
         )
     if url.path.endswith("..."):
         raise ValueError("still the example; paste the webhook's URL that Slack shows")
     return Secret(text)
+
+
+def public_secret(path: Path) -> str | None:
+    """Return a warning where every user can read a file that holds a webhook, else None."""
+    try:
+        public = path.stat().st_mode & 0o007
+    except OSError:
+        return None  # that it cannot be read is told elsewhere
+    if not public:
+        return None
+    return f"{path} holds the webhook and every user can read it: chmod o= {path}"
 
 
 def is_loopback(host: str) -> bool:

@@ -56,6 +56,15 @@ VARIABLES = (
         example="/etc/tcp-trace/slack_url",
     ),
     Variable(
+        "ROUTES_FILE",
+        "",
+        values.absolute_path,
+        "A file with more webhooks (Slack, JSON, Alertmanager), and who is told of what, by"
+        " destination, unit or reason. What it leads nowhere goes to SLACK_URL.",
+        shown="none",
+        example="/etc/tcp-trace/routes.toml",
+    ),
+    Variable(
         "DEST_IP",
         "",
         parse_rules,

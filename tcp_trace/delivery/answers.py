@@ -58,6 +58,13 @@ def classify(answer: Answer, wall: float) -> Outcome:
     return Rejected(reason, dead=True)
 
 
+def classify_plainly(answer: Answer, wall: float) -> Outcome:
+    """Return what an answer of a webhook means that says all by its status: 2xx is success."""
+    if 200 <= answer.status < 300:
+        return Sent()
+    return classify(answer._replace(body=b""), wall)
+
+
 def _classify_200(body: bytes, word: str | None) -> Outcome:
     """Tell apart the ways to say 200: only an `ok` in Slack's or Rocket.Chat's form is one.
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
+
+    Payload = Mapping[str, object] | Sequence[object]
 
 
 class Sent(NamedTuple):
@@ -43,5 +45,5 @@ class Channel(Protocol):
     def deadline(self) -> float:
         """Seconds after which `send` gives up, and returns soon."""
 
-    def send(self, payload: Mapping[str, object]) -> Outcome:
+    def send(self, payload: Payload) -> Outcome:
         """Try once to deliver the payload, without raising for anything the network does."""

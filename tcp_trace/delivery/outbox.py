@@ -22,12 +22,15 @@ from typing import TYPE_CHECKING
 
 from tcp_trace.core.events import Moment
 from tcp_trace.core.notification import Notification
+from tcp_trace.core.routing import DEFAULT
 from tcp_trace.delivery.queue import Dropped, Limits, Pending, Queue
 from tcp_trace.delivery.store import Row, Store, StoreError, move_aside
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Collection, Iterable, Mapping
     from pathlib import Path
+
+    Lead = Callable[[Notification], Iterable[str]]
 
 log = logging.getLogger(__name__)
 
@@ -44,8 +47,8 @@ class Outbox:
     """Pending notifications, and the incidents' state, in one durable place.
 
     `path` is the database's file, None for memory only. It is written by the poll loop and read
-    by the sender, under a lock that is never held for longer than one commit. No method raises
-    for what the disk does.
+    by the senders, one for each webhook, under a lock that is never held for longer than one
+    commit. No method raises for what the disk does.
     """
 
     def __init__(
@@ -59,7 +62,8 @@ class Outbox:
         self._queue = Queue(limits or Limits())
         self._lock = threading.RLock()
         self._drops: Counter[str] = Counter()
-        self._listener: Callable[[], None] | None = None
+        self._listeners: list[Callable[[], None]] = []
+        self._known: frozenset[str] | None = None
         self._store: Store | None = None
         self._loaded = False
         self._retry_at = 0.0
@@ -91,9 +95,23 @@ class Outbox:
         with self._lock:
             return self._queue.size
 
-    def listen(self, listener: Callable[[], None] | None) -> None:
+    def pending_for(self, webhook: str) -> int:
+        """How many of them are for this webhook."""
+        with self._lock:
+            return self._queue.count(webhook)
+
+    def listen(self, listener: Callable[[], None]) -> None:
         """Call `listener` whenever something was put."""
-        self._listener = listener
+        self._listeners = [*self._listeners, listener]
+
+    def unlisten(self, listener: Callable[[], None]) -> None:
+        """Call `listener` no more."""
+        self._listeners = [each for each in self._listeners if each != listener]
+
+    def serve(self, webhooks: Collection[str]) -> None:
+        """Say which webhooks there are: what waits for any other goes to the default one."""
+        self._known = frozenset(webhooks)
+        self.tend()
 
     def put(self, notification: Notification) -> None:
         """Commit one notification."""
@@ -110,29 +128,34 @@ class Outbox:
             return state
 
     def commit(
-        self, notifications: Iterable[Notification], state: Mapping[str, object] | None = None
+        self,
+        notifications: Iterable[Notification],
+        state: Mapping[str, object] | None = None,
+        lead: Lead = lambda _: (DEFAULT,),
     ) -> None:
         """Commit notifications and the state that promised them in one transaction.
 
-        After kill -9 either both are there or neither: nothing is told twice or forgotten.
+        After kill -9 either both are there or neither: nothing is told twice or forgotten. `lead`
+        names the webhooks that a notification is for.
         """
         encoded = None if state is None else json.dumps(state, separators=(",", ":"))
         dropped: list[Dropped] = []
         with self._lock:
             now = self._clock()
             for notification in notifications:
-                dropped += self._queue.add(notification, now)
+                for webhook in lead(notification):
+                    dropped += self._queue.add(notification, now, webhook)
             if encoded is not None:
                 self._new_state = encoded
             dropped += self._save()
         self._tell(dropped)
-        if self._listener is not None:
-            self._listener()
+        for listener in self._listeners:
+            listener()
 
-    def take(self) -> Pending | None:
-        """Return what is to be sent next, or None; give it to one of the `mark` methods after."""
+    def take(self, webhook: str = DEFAULT) -> Pending | None:
+        """Return what a webhook gets next, or None; give it to one of the `mark` methods after."""
         with self._lock:
-            row = self._queue.head()
+            row = self._queue.head(webhook)
             if row is not None:
                 row.in_flight = True
                 row.attempts += 1
@@ -163,6 +186,8 @@ class Outbox:
         """Do what is due without any notification: expire old ones, try a failed disk again."""
         with self._lock:
             dropped = self._queue.expire(self._clock())
+            if self._known is not None:
+                self._queue.redirect(self._known)
             dropped += self._save()
         self._tell(dropped)
 
@@ -238,7 +263,7 @@ class Outbox:
             Moment(now.mono - max(0.0, now.wall - wall), wall)
             for wall in (row.created, row.updated)
         )
-        return Pending(row.seq, notification, row.body, created, updated)
+        return Pending(row.seq, notification, row.body, created, updated, row.webhook)
 
     def _fail(self, reason: str, now: Moment) -> None:
         """Go on from memory; the file is opened anew at the next try."""
@@ -285,4 +310,4 @@ class Outbox:
 
 
 def _to_row(row: Pending) -> Row:
-    return Row(row.seq, row.body, row.created.wall, row.updated.wall)
+    return Row(row.seq, row.body, row.created.wall, row.updated.wall, row.webhook)

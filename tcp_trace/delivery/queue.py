@@ -1,12 +1,13 @@
 """The pending notifications in memory: their order, their merging, their bounds. No I/O.
 
-Rules:
+Rules, for each webhook by itself:
 
     one incident's messages leave in the order in which they were put
     a message that is not being sent takes in the next one of its incident, where `merge` can
     of several incidents the one whose message was tried least goes first, then the oldest, so
     that a message the other side chokes on does not hold up all others
-    over a bound the oldest goes, unless it is being sent
+
+And for all together: over a bound the oldest goes, unless it is being sent.
 """
 
 from __future__ import annotations
@@ -16,9 +17,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from tcp_trace.core.notification import Notification, merge
+from tcp_trace.core.routing import DEFAULT
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable
 
     from tcp_trace.core.events import Moment
 
@@ -34,7 +36,7 @@ class Limits:
 
 @dataclass(slots=True, eq=False)
 class Pending:
-    """A notification that was not sent yet.
+    """A notification that was not sent yet, to the webhook of that name.
 
     `created` is when its first part was put, `updated` when its last one was; `body` is its JSON,
     `attempts` how often it was tried since the service started.
@@ -45,8 +47,14 @@ class Pending:
     body: str
     created: Moment
     updated: Moment
+    webhook: str = DEFAULT
     attempts: int = 0
     in_flight: bool = False
+
+    @property
+    def line(self) -> tuple[str, str]:
+        """In which line this waits: that of its incident at its webhook."""
+        return self.webhook, self.notification.incident
 
 
 class Dropped(NamedTuple):
@@ -69,7 +77,7 @@ class Queue:
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
         self._rows: dict[int, Pending] = {}
-        self._incidents: dict[str, list[Pending]] = {}
+        self._lines: dict[tuple[str, str], list[Pending]] = {}
         self._size = 0
         self._last_seq = 0
         self._written: set[int] = set()
@@ -87,15 +95,19 @@ class Queue:
         """Return all rows, oldest first."""
         return list(self._rows.values())
 
-    def add(self, notification: Notification, now: Moment) -> list[Dropped]:
+    def count(self, webhook: str) -> int:
+        """Return how many wait for one webhook."""
+        return sum(len(rows) for line, rows in self._lines.items() if line[0] == webhook)
+
+    def add(self, notification: Notification, now: Moment, webhook: str = DEFAULT) -> list[Dropped]:
         """Put a notification last; return what its coming pushed out."""
         body = _encode(notification)
         if len(body) > self._limits.size:  # it would push out all others, and then go itself
             return [Dropped(notification, "bytes")]
         self._last_seq += 1
-        row = Pending(self._last_seq, notification, body, created=now, updated=now)
+        row = Pending(self._last_seq, notification, body, now, now, webhook)
         self._insert(row)
-        rows = self._incidents[notification.incident]
+        rows = self._lines[row.line]
         if len(rows) > 1:
             self._merge(rows[-2], row)
         return self._enforce_bounds()
@@ -105,7 +117,7 @@ class Queue:
         own, loaded = self.rows(), sorted(loaded, key=lambda row: row.seq)
         shift = loaded[-1].seq if loaded else 0
         self._rows.clear()
-        self._incidents.clear()
+        self._lines.clear()
         self._size = 0
         self.saved()  # what was noted by its old number; every row is noted anew
         for row in own:
@@ -115,26 +127,33 @@ class Queue:
         self._last_seq += shift
         return self._enforce_bounds()
 
-    def head(self) -> Pending | None:
-        """Return the row to send next, or None."""
-        heads = (rows[0] for rows in self._incidents.values())
+    def head(self, webhook: str = DEFAULT) -> Pending | None:
+        """Return the row to send next to this webhook, or None."""
+        heads = (rows[0] for line, rows in self._lines.items() if line[0] == webhook)
         free = (row for row in heads if not row.in_flight)
         return min(free, key=lambda row: (row.attempts, row.seq), default=None)
 
     def release(self, row: Pending) -> None:
         """Take back a row that was being sent and was not: newer ones may merge with it now."""
         row.in_flight = False
-        rows = self._incidents[row.notification.incident]
+        rows = self._lines[row.line]
         while len(rows) > 1 and self._merge(rows[0], rows[1]):
             pass
+
+    def redirect(self, known: Collection[str]) -> None:
+        """Let what waits for a webhook that is not known any more go to the default one."""
+        for row in list(self._rows.values()):
+            if row.webhook not in known and not row.in_flight:
+                self._leave_line(row)
+                row.webhook = DEFAULT
+                self._lines.setdefault(row.line, []).append(row)
+                self._lines[row.line].sort(key=lambda each: each.seq)
+                self._written.add(row.seq)
 
     def remove(self, row: Pending) -> None:
         """Forget a row."""
         del self._rows[row.seq]
-        incident = row.notification.incident
-        self._incidents[incident].remove(row)
-        if not self._incidents[incident]:
-            del self._incidents[incident]
+        self._leave_line(row)
         self._size -= len(row.body)
         self._written.discard(row.seq)
         self._deleted.add(row.seq)
@@ -154,9 +173,14 @@ class Queue:
         self._written.clear()
         self._deleted.clear()
 
+    def _leave_line(self, row: Pending) -> None:
+        self._lines[row.line].remove(row)
+        if not self._lines[row.line]:
+            del self._lines[row.line]
+
     def _insert(self, row: Pending) -> None:
         self._rows[row.seq] = row
-        self._incidents.setdefault(row.notification.incident, []).append(row)
+        self._lines.setdefault(row.line, []).append(row)
         self._size += len(row.body)
         self._written.add(row.seq)
 

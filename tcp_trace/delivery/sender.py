@@ -1,4 +1,4 @@
-"""The sender: one thread that brings what is pending to one webhook, and no faster than it likes.
+"""A sender: one thread that brings what is pending to one webhook, and no faster than it likes.
 
 Nothing it does holds up the poll loop. It sends at most about one message a second, waits longer
 after each failure in a row, honours Retry-After, and leaves a dead webhook alone for a quarter of
@@ -9,64 +9,56 @@ from __future__ import annotations
 
 import logging
 import threading
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from tcp_trace.core.routing import DEFAULT
 from tcp_trace.delivery.channel import Rejected, Retry, Sent
 from tcp_trace.delivery.outbox import present
 from tcp_trace.delivery.pacing import Backoff, Bucket, Pacing
+from tcp_trace.delivery.statistics import Statistics
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from tcp_trace.core.events import Moment
     from tcp_trace.core.notification import Notification
-    from tcp_trace.delivery.channel import Channel
+    from tcp_trace.delivery.channel import Channel, Outcome
     from tcp_trace.delivery.outbox import Outbox
     from tcp_trace.delivery.queue import Pending
 
-    Payload = dict[str, Any]
+    Payload = dict[str, Any] | list[dict[str, Any]]
     Render = Callable[[Notification, float | None], Payload]
 
 log = logging.getLogger(__name__)
 
 _STUCK_MARGIN = 10.0
-
-
-@dataclass(frozen=True, kw_only=True)
-class Statistics:
-    """What a sender did since it started; `logged` are those without any destination.
-
-    `last_error` is safe to log; `dead` says that the webhook takes nothing until somebody acts.
-    """
-
-    sent: int = 0
-    retried: int = 0
-    rejected: int = 0
-    logged: int = 0
-    dead: bool = False
-    last_error: str | None = None
+# A message of so many alerts is some 200 kB.
+_BATCH = 100
 
 
 class Sender:
-    """Sends what is in `outbox` by `channel`; with None, notifications are only logged.
+    """Sends what `outbox` has for `webhook` by `channel`; with None, it is only logged.
 
     `render(notification, delayed_by)` makes the payload; `delayed_by` is in seconds, None for a
     message that is on time.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - a thread with all that it needs
         self,
         outbox: Outbox,
         channel: Channel | None,
         render: Render,
         *,
+        webhook: str = DEFAULT,
         pacing: Pacing | None = None,
         clock: Callable[[], Moment] = present,
     ) -> None:
         self._outbox = outbox
         self._channel = channel
         self._render = render
+        self._webhook = webhook
+        self._standing: list[Notification] = []
         self._pacing = pacing or Pacing()
         self._clock = clock
         now = clock().mono
@@ -108,11 +100,31 @@ class Sender:
 
         A send that takes longer is left behind; its notification stays in the outbox.
         """
+        self.finish(drain_seconds)
+        self.join(drain_seconds)
+
+    def finish(self, drain_seconds: float) -> None:
+        """Let the thread end once it has tried what is due, for at most that long."""
         self._drain_until = self._clock().mono + drain_seconds
+        self._standing = []
         self._stopping.set()
         self._wake.set()
+        self._outbox.unlisten(self._wake.set)
+
+    def join(self, seconds: float) -> None:
+        """Wait for the thread's end, so long at most."""
         if self._thread.is_alive():
-            self._thread.join(drain_seconds)
+            self._thread.join(seconds)
+
+    def stand(self, notifications: Iterable[Notification]) -> None:
+        """Tell these again when nothing is pending: they are for a webhook that forgets.
+
+        They take the place of those that were given before, and are not kept: what fails is told
+        again the next time. For a `render` that returns lists only.
+        """
+        with self._lock:
+            self._standing = list(notifications)
+        self._wake.set()
 
     def revive(self) -> None:
         """Try now, whatever the webhook said before."""
@@ -123,9 +135,9 @@ class Sender:
             self._statistics = replace(self._statistics, dead=False)
         self._wake.set()
 
-    def replace(self, channel: Channel | None) -> None:
-        """Send by another channel from now on, and try it at once."""
-        self._channel = channel
+    def replace(self, channel: Channel | None, render: Render | None = None) -> None:
+        """Send by another channel (and render) from now on, and try it at once."""
+        self._channel, self._render = channel, render or self._render
         self.revive()
 
     def step(self) -> float:
@@ -141,10 +153,11 @@ class Sender:
             return self._pacing.idle
         wait = max(self._not_before - now.mono, self._bucket.wait(now.mono))
         if wait > 0:
-            return wait if self._outbox.pending else self._pacing.idle
-        row = self._outbox.take()
+            waiting = self._standing or self._outbox.pending_for(self._webhook)
+            return wait if waiting else self._pacing.idle
+        row = self._outbox.take(self._webhook)
         if row is None:
-            return self._pacing.idle
+            return self._send_standing(channel, now)
         self._send(row, channel, now)
         return 0.0
 
@@ -154,17 +167,18 @@ class Sender:
             self._wake.clear()
             wait = self.step()
             now = self._clock().mono
-            drained = not self._outbox.pending or now + wait > self._drain_until
+            drained = not self._outbox.pending_for(self._webhook) or now + wait > self._drain_until
             if self._stopping.is_set() and drained:
                 return
             self._wake.wait(min(wait, self._pacing.idle))
 
     def _log_pending(self) -> None:
         """Log what is pending: nowhere to send it is no reason to keep it for ever."""
-        while (row := self._outbox.take()) is not None:
+        while (row := self._outbox.take(self._webhook)) is not None:
             payload = self._rendered(row, None)
             if payload is not None:
-                log.warning("notification", extra=_extra(row) | {"text": payload.get("text")})
+                text = payload.get("text") if isinstance(payload, dict) else None
+                log.warning("notification", extra=self._extra(row) | {"text": text})
                 self._outbox.mark_sent(row)
                 self._count("logged")
 
@@ -199,11 +213,37 @@ class Sender:
             case Rejected():
                 self._on_dead(row, outcome, era)
 
+    def _send_standing(self, channel: Channel, now: Moment) -> float:
+        """Tell again what stands, some at a time; return the seconds until the next may be due."""
+        with self._lock:
+            batch, self._standing = self._standing[:_BATCH], self._standing[_BATCH:]
+        payload = [alert for each in batch for alert in self._render(each, None)]
+        if not payload:
+            return self._pacing.idle
+        era = self._era
+        self._bucket.take(now.mono)
+        self._on_standing(channel.send(payload), len(batch), era)
+        return 0.0
+
+    def _on_standing(self, outcome: Outcome, count: int, era: int) -> None:
+        match outcome:
+            case Sent():
+                self._backoff.reset()
+                self._count("resent", count, dead=False)
+            case Retry(after, reason):
+                self._count("retried", last_error=reason)
+                self._pause(self._backoff.next(after), era)
+            case Rejected(reason, dead):
+                extra = {"webhook": self._webhook, "reason": reason}
+                log.warning("what stands was not told again", extra=extra)
+                self._count("rejected", last_error=reason)
+                self._pause(self._pacing.dead_pause if dead else 0.0, era)
+
     def _on_sent(self, row: Pending, delay: float) -> None:
         self._outbox.mark_sent(row)
-        log.info("notification sent", extra=_extra(row) | {"delay": round(delay, 3)})
+        log.info("notification sent", extra=self._extra(row) | {"delay": round(delay, 3)})
         if self._statistics.dead:
-            log.info("the webhook takes messages again")
+            log.info("the webhook takes messages again", extra={"webhook": self._webhook})
         self._backoff.reset()
         self._count("sent", dead=False)
 
@@ -212,26 +252,28 @@ class Sender:
         pause = self._backoff.next(outcome.after)
         log.warning(
             "notification not sent yet",
-            extra=_extra(row) | {"reason": outcome.reason, "retry_in": round(pause, 1)},
+            extra=self._extra(row) | {"reason": outcome.reason, "retry_in": round(pause, 1)},
         )
         self._count("retried", last_error=outcome.reason)
         self._pause(pause, era)
 
     def _on_rejected(self, row: Pending, outcome: Rejected) -> None:
         self._outbox.mark_rejected(row, "rejected")
-        log.error("notification rejected", extra=_extra(row) | {"reason": outcome.reason})
+        log.error("notification rejected", extra=self._extra(row) | {"reason": outcome.reason})
         self._backoff.reset()
         self._count("rejected", last_error=outcome.reason, dead=False)
 
     def _on_dead(self, row: Pending, outcome: Rejected, era: int) -> None:
         self._outbox.mark_retry(row)
         pause = self._pacing.dead_pause
-        extra = _extra(row) | {"reason": outcome.reason, "retry_in": pause}
+        extra = self._extra(row) | {"reason": outcome.reason, "retry_in": pause}
         if self._statistics.dead:
             log.info("the webhook still takes no messages", extra=extra)
         else:
+            where = "SLACK_URL" if self._webhook == DEFAULT else "it in ROUTES_FILE"
             log.error(
-                "the webhook takes no messages: correct SLACK_URL and reload the service",
+                "the webhook takes no messages: correct %s and reload the service",
+                where,
                 extra=extra,
             )
         self._count("retried", last_error=outcome.reason, dead=era == self._era)
@@ -243,18 +285,18 @@ class Sender:
             if era == self._era:
                 self._not_before = self._clock().mono + seconds
 
-    def _count(self, name: str, **changes: Any) -> None:  # noqa: ANN401 - fields of Statistics
+    def _count(self, name: str, by: int = 1, **changes: Any) -> None:  # noqa: ANN401 - fields of Statistics
         with self._lock:
-            changes[name] = getattr(self._statistics, name) + 1
+            changes[name] = getattr(self._statistics, name) + by
             self._statistics = replace(self._statistics, **changes)
 
-
-def _extra(row: Pending) -> dict[str, object]:
-    """Return the fields of a log line about a notification."""
-    notification = row.notification
-    return {
-        "notification": notification.id,
-        "incident": notification.incident,
-        "kind": notification.kind.value,
-        "attempts": row.attempts,
-    }
+    def _extra(self, row: Pending) -> dict[str, object]:
+        """Return the fields of a log line about a notification."""
+        notification = row.notification
+        return {
+            "webhook": self._webhook,
+            "notification": notification.id,
+            "incident": notification.incident,
+            "kind": notification.kind.value,
+            "attempts": row.attempts,
+        }

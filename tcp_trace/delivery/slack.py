@@ -1,4 +1,4 @@
-"""Slack's incoming webhook, and those that take the same payload (Mattermost, Rocket.Chat)."""
+"""Webhooks: Slack's, those that take the same (Mattermost, Rocket.Chat), and all others."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ import time
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Protocol
 
-from tcp_trace.delivery.answers import classify, error_word
+from tcp_trace.delivery.answers import classify, classify_plainly, error_word
 from tcp_trace.delivery.channel import Outcome, Rejected, Retry
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
     from tcp_trace.delivery.answers import Answer
+    from tcp_trace.delivery.channel import Payload
     from tcp_trace.delivery.transport import Post
 
 
@@ -25,7 +26,7 @@ class Url(Protocol):
 
 
 class Slack:
-    """A channel to one webhook.
+    """A channel to one webhook, which has to say `ok`.
 
     `url` is its address, `deadline` the seconds after which a send is cut off, `wall` returns the
     seconds since the epoch. Raises ModuleNotFoundError where `requests` is not installed.
@@ -36,7 +37,7 @@ class Slack:
     ) -> None:
         if find_spec("requests") is None:
             raise ModuleNotFoundError(
-                "SLACK_URL is set, but Python's requests is missing: apt install python3-requests"
+                "a webhook is set, but Python's requests is missing: apt install python3-requests"
             )
         self._url = url
         self._wall = wall
@@ -48,7 +49,7 @@ class Slack:
         """Seconds after which a send is cut off (and returns half a second later at most)."""
         return self._deadline
 
-    def send(self, payload: Mapping[str, object]) -> Outcome:
+    def send(self, payload: Payload) -> Outcome:
         """Post the payload once and say what came of it; the reason never holds the address."""
         from tcp_trace.delivery.transport import TransportError  # noqa: PLC0415 - 15 MB, see there
 
@@ -58,7 +59,10 @@ class Slack:
             if error.unusable:
                 return Rejected(error.reason, dead=True)
             return Retry(None, error.reason)
-        return classify(self._without_echo(answer), self._wall())
+        return self._judge(self._without_echo(answer), self._wall())
+
+    def _judge(self, answer: Answer, wall: float) -> Outcome:
+        return classify(answer, wall)
 
     def _poster(self) -> Post:
         if self._post is None:
@@ -73,3 +77,10 @@ class Slack:
         if word is not None and word in self._url.reveal():
             return answer._replace(body=b"")
         return answer
+
+
+class Plain(Slack):
+    """A channel to a webhook of another make, Alertmanager's among them: any status 2xx is good."""
+
+    def _judge(self, answer: Answer, wall: float) -> Outcome:
+        return classify_plainly(answer, wall)

@@ -14,11 +14,13 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, NamedTuple
 
+from tcp_trace.core.routing import DEFAULT
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 _SCHEMA = """
 CREATE TABLE notification (
     seq INTEGER PRIMARY KEY,  -- the order in which they were put
@@ -31,6 +33,11 @@ CREATE TABLE state (
     body TEXT NOT NULL
 ) STRICT, WITHOUT ROWID;
 """
+# Each brings a file to the version of its number. Rows of before are Slack's.
+_MIGRATIONS = {
+    1: _SCHEMA,
+    2: f"ALTER TABLE notification ADD COLUMN webhook TEXT NOT NULL DEFAULT '{DEFAULT}';",
+}
 _KEPT_ASIDE = 3
 
 
@@ -43,12 +50,16 @@ class StoreError(Exception):
 
 
 class Row(NamedTuple):
-    """One row of the table `notification`; times are seconds since the epoch."""
+    """One row of the table `notification`; times are seconds since the epoch.
+
+    `webhook` is the name of the one that it is for.
+    """
 
     seq: int
     body: str
     created: float
     updated: float
+    webhook: str
 
 
 class Store:
@@ -68,7 +79,7 @@ class Store:
         """Return all rows, oldest first, and the state last saved."""
         with _translated():
             rows = self._db.execute(
-                "SELECT seq, body, created, updated FROM notification ORDER BY seq"
+                "SELECT seq, body, created, updated, webhook FROM notification ORDER BY seq"
             ).fetchall()
             state = self._db.execute("SELECT body FROM state WHERE name = 'incidents'").fetchone()
         try:
@@ -88,7 +99,7 @@ class Store:
             if all_of_it:
                 db.execute("DELETE FROM notification")
             db.executemany("DELETE FROM notification WHERE seq = ?", ((seq,) for seq in deleted))
-            db.executemany("INSERT OR REPLACE INTO notification VALUES (?, ?, ?, ?)", written)
+            db.executemany("INSERT OR REPLACE INTO notification VALUES (?, ?, ?, ?, ?)", written)
             if state is not None:
                 db.execute("INSERT OR REPLACE INTO state VALUES ('incidents', ?)", (state,))
 
@@ -137,8 +148,8 @@ def _migrate(db: sqlite3.Connection) -> None:
         raise StoreError(
             f"its schema has version {version}, this program knows {SCHEMA_VERSION}", spoilt=True
         )
-    if version == 0:
-        db.executescript(f"BEGIN; {_SCHEMA} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;")
+    for number in range(version + 1, SCHEMA_VERSION + 1):
+        db.executescript(f"BEGIN; {_MIGRATIONS[number]} PRAGMA user_version = {number}; COMMIT;")
 
 
 def _lock(path: Path) -> int:

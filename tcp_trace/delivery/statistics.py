@@ -1,0 +1,22 @@
+"""What a sender did."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True)
+class Statistics:
+    """What a sender did since it started.
+
+    `logged` are those without any destination, `resent` those that were told again for standing.
+    `last_error` is safe to log; `dead` says that the webhook takes nothing until somebody acts.
+    """
+
+    sent: int = 0
+    retried: int = 0
+    rejected: int = 0
+    logged: int = 0
+    resent: int = 0
+    dead: bool = False
+    last_error: str | None = None

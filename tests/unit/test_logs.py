@@ -295,6 +295,19 @@ def test_a_record_can_be_many_lines(tmp_path: Path) -> None:
     assert TOKEN not in (tmp_path / "log").read_text()
 
 
+@pytest.mark.parametrize("comm", ["},{", '},{"dport"', '},{"dport":1', "}\n{", '"', "\\"])
+def test_no_value_divides_a_line(tmp_path: Path, comm: str) -> None:
+    """What looks like the end of a line and the beginning of the next in a value stays a value."""
+    set_up(tmp_path / "log")
+    fields = [{"dport": port, "comm": comm, "last": comm} for port in (1, 2, 3)]
+    log.info("x", extra={logs.EACH: fields})
+    log.info("x", extra={logs.EACH: [{"comm": comm}, {"comm": comm}]})
+    lines = [json.loads(line) for line in (tmp_path / "log").read_text().splitlines()]
+    own = [{name: line[name] for name in ("dport", "comm", "last")} for line in lines[:3]]
+    assert own == fields
+    assert [line["comm"] for line in lines[3:]] == [comm, comm]
+
+
 def test_a_record_can_be_many_lines_of_text(tmp_path: Path) -> None:
     """The same holds for text: a line each, whatever a field contains."""
     set_up(tmp_path / "log", LOG_FORMAT="text")

@@ -12,6 +12,7 @@
 #include <linux/sched.h>
 #include <linux/version.h>
 #include <net/sock.h>
+#include <linux/errqueue.h>
 #include <net/net_namespace.h>
 #include <linux/tcp.h>
 #define OFFSETOF_sock_common_skc_family	      offsetof(struct sock_common, skc_family)
@@ -25,6 +26,10 @@
 #define OFFSETOF_sock_common_skc_net	      offsetof(struct sock_common, skc_net)
 #define OFFSETOF_sock_sk_err		      offsetof(struct sock, sk_err)
 #define OFFSETOF_sock_sk_err_soft	      offsetof(struct sock, sk_err_soft)
+#define OFFSETOF_sock_sk_error_queue	      offsetof(struct sock, sk_error_queue)
+#define OFFSETOF_sk_buff_head_prev	      offsetof(struct sk_buff_head, prev)
+#define OFFSETOF_sk_buff_cb		      offsetof(struct sk_buff, cb)
+#define OFFSETOF_sock_exterr_skb_ee	      offsetof(struct sock_exterr_skb, ee)
 #define OFFSETOF_sock_sk_protocol	      offsetof(struct sock, sk_protocol)
 #define OFFSETOF_sock_sk_uid		      offsetof(struct sock, sk_uid)
 #define OFFSETOF_inet_sock_inet_sport	      offsetof(struct inet_sock, inet_sport)

@@ -16,6 +16,7 @@
  * CGROUPS_MAX, WATCH_MAX, ENDS_MAX, SELF_PID and SELF_UID; RETURNS where connect() can be watched
  * returning.
  */
+#include <uapi/linux/errqueue.h>
 #include <uapi/linux/ptrace.h>
 #include "layout.h"
 #include "transition.h"
@@ -283,6 +284,8 @@ static __always_inline void go_on(void *ctx, void *sk, struct transition *t, str
 	} else if (decided) {
 		count_failed(&t->destination);
 		read_end(sk, t);
+		if (!t->sk_err)
+			t->sk_err = a->error;
 		expect_return(t);
 	} else if (EVENTS != EVENTS_ALL) {
 		return;
@@ -375,6 +378,49 @@ int tracepoint_inet_sock_set_state(struct bpf_raw_tracepoint_args *ctx)
 	void *sk = (void *)ctx->args[0];
 
 	return handle(ctx, sk, ctx->args[1], ctx->args[2], read_sport(sk));
+}
+
+/* The error in the ICMP message that was queued last, 0 where it was none. */
+static __always_inline int read_icmp_error(void *sk)
+{
+	struct sock_extended_err ee = {};
+	void *skb = NULL;
+
+	READ_FIELD(skb, sk + OFFSETOF_sock_sk_error_queue, sk_buff_head_prev);
+	if (skb == sk + OFFSETOF_sock_sk_error_queue)
+		return 0;
+	READ_FIELD(ee, skb + OFFSETOF_sk_buff_cb, sock_exterr_skb_ee);
+	if (ee.ee_origin != SO_EE_ORIGIN_ICMP && ee.ee_origin != SO_EE_ORIGIN_ICMP6)
+		return 0;
+	return ee.ee_errno;
+}
+
+/*
+ * sock:inet_sk_error_report(const struct sock *sk): the application is told of an error, soft or
+ * not. It may take it out of the socket (SO_ERROR) before the socket is closed, by the kernel or
+ * by itself; then this is where it was seen. Of an ICMP message it is told before the error is in
+ * the socket. The tracepoint is there since commit e6a3e4434000 (in v5.14).
+ */
+int error_inet_sk_error_report(struct bpf_raw_tracepoint_args *ctx)
+{
+	void *sk = (void *)ctx->args[0];
+	u64 key = (u64)sk;
+	struct attempt *a;
+	u8 state = 0;
+	int error = 0;
+
+	READ_FIELD(state, sk, sock_common_skc_state);
+	if (!is_handshake(state))
+		return 0;
+	a = attempts.lookup(&key);
+	if (!a)
+		return 0;
+	READ_FIELD(error, sk, sock_sk_err);
+	if (!error)
+		error = read_icmp_error(sk);
+	if (error)
+		a->error = error;
+	return 0;
 }
 
 /* The net behind either hook, on the same tracepoint, which comes after the kprobe. */

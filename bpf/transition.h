@@ -32,10 +32,14 @@ struct maker {
 	char comm[16];
 };
 
-/* One per socket address, from SYN_SENT until the attempt ends. state is the last one seen. */
+/*
+ * One per socket address, from SYN_SENT until the attempt ends. state is the last one seen, error
+ * the last one that the application was told of.
+ */
 struct attempt {
 	u64 start_ns;
-	u64 state;
+	u32 state;
+	int error;
 	struct maker maker;
 	struct destination destination;
 };

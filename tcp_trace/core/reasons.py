@@ -88,10 +88,19 @@ def classify(sk_err: int, local_port: int) -> Reason:
 
     An error of 0 means that nobody told the socket of an error: either the kernel found no free
     local port (then the port is still 0), or the application closed it before any answer came.
+    IPv6 makes EACCES of the ICMP message (administratively prohibited) that IPv4 makes
+    EHOSTUNREACH of: both came from a machine on the way.
     """
     if sk_err == 0:
         return Reason.CANCELLED if local_port else Reason.NO_LOCAL_PORT
-    return _BY_ERRNO.get(sk_err, Reason.OTHER)
+    if sk_err == errno.EACCES:
+        return Reason.HOST_UNREACHABLE
+    return classify_returned(sk_err)
+
+
+def classify_returned(error: int) -> Reason:
+    """Return the reason of a connect() that returned this errno without an answer from afar."""
+    return _BY_ERRNO.get(error, Reason.OTHER)
 
 
 def errno_name(number: int) -> str:

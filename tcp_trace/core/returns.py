@@ -12,7 +12,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tcp_trace.core.events import Failure
-from tcp_trace.core.reasons import classify
+from tcp_trace.core.reasons import classify_returned
 from tcp_trace.core.tracker import elapsed
 
 if TYPE_CHECKING:
@@ -81,15 +81,14 @@ class Returns:
 
 def _joined(failure: Failure, error: Failure) -> Failure:
     """Return the failure with the error that connect() returned: it gave up before any SYN."""
-    reason = classify(error.errno, failure.local_port)
-    return failure._replace(errno=error.errno, reason=reason, syns=0)
+    return failure._replace(errno=error.errno, reason=error.reason, syns=0)
 
 
 def _failure_of(record: Transition) -> Failure:
     begun = bool(record.start_ns)
     return Failure(
         destination=record.destination,
-        reason=classify(record.errno, record.local_port),
+        reason=classify_returned(record.errno),
         errno=record.errno,
         local_port=record.local_port,
         process=record.process,

@@ -53,10 +53,12 @@ def _established(transition: Transition) -> Outcome:
 
 
 def _failed(transition: Transition) -> Outcome:
+    # An application that gives up may have had an error that it was not told of yet.
+    errno = transition.errno or transition.soft_errno
     return Failure(
         destination=transition.destination,
-        reason=classify(transition.errno, transition.local_port),
-        errno=transition.errno,
+        reason=classify(errno, transition.local_port),
+        errno=errno,
         local_port=transition.local_port,
         process=transition.process,
         elapsed=elapsed(transition),

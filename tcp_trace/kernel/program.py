@@ -35,6 +35,7 @@ _ENDS = 1_024
 
 _TRACEPOINT = b"tracepoint_inet_sock_set_state"
 _RETURN = b"kretfunc__"
+_SET_STATE = b"inet_sock_set_state"
 
 _EVENTS = {Events.FAILURES: "EVENTS_FAILURES", Events.ATTEMPTS: "EVENTS_ATTEMPTS"}
 # `transitions` is never read by its descriptor, but the kernel takes the rings out of it when the
@@ -70,7 +71,8 @@ def start(settings: Settings) -> NoReturn:
     _import_bcc()
     bpf, no_returns = _load(layout, _constants(settings, account))
     hook, hook_fd, fallback = _attach(bpf, settings.hook)
-    net_fd = _attach_tracepoint(bpf, b"net_inet_sock_set_state")
+    hook_fds = [hook_fd, _attach_tracepoint(bpf, b"net_inet_sock_set_state")]
+    hook_fds += _attach_error_report(bpf)
     facts: dict[str, str | bool | int] = {
         "kernel": platform.release(),
         "layout": layout.source,
@@ -84,7 +86,7 @@ def start(settings: Settings) -> NoReturn:
     handover.execute(
         handover.Handover(
             hook=hook.value,
-            hook_fds=(hook_fd, net_fd, *bpf.kfunc_exit_fds.values()),
+            hook_fds=(*hook_fds, *bpf.kfunc_exit_fds.values()),
             return_fds=tuple(f.fd for n, f in bpf.funcs.items() if n.startswith(_RETURN)),
             rings=_open_rings(bpf, settings.perf_pages),
             pages=settings.perf_pages,
@@ -193,17 +195,25 @@ def _attach_kprobe(bpf: Any) -> int:  # noqa: ANN401
     return int(fd)
 
 
-def _attach_tracepoint(bpf: Any, name: bytes) -> int:  # noqa: ANN401
+def _attach_tracepoint(bpf: Any, name: bytes, event: bytes = _SET_STATE) -> int:  # noqa: ANN401
     # Not BPF.attach_raw_tracepoint(): it allows one program per tracepoint, and there are two.
     bcc = _import_bcc()
     try:
         function = bpf.load_func(name, bcc.BPF.RAW_TRACEPOINT)
-        fd = bcc.lib.bpf_attach_raw_tracepoint(function.fd, b"inet_sock_set_state")
+        fd = bcc.lib.bpf_attach_raw_tracepoint(function.fd, event)
     except Exception as error:  # BCC raises nothing narrower
         raise StartError(f"{name.decode()} cannot be loaded: {error}") from error
     if fd < 0:
-        raise StartError("this kernel has no tracepoint sock:inet_sock_set_state (Linux 4.17)")
+        raise StartError(f"this kernel has no tracepoint sock:{event.decode()}")
     return int(fd)
+
+
+def _attach_error_report(bpf: Any) -> list[int]:  # noqa: ANN401
+    """Return the descriptor of the tracepoint on errors, none before Linux 5.14."""
+    try:
+        return [_attach_tracepoint(bpf, b"error_inet_sk_error_report", b"inet_sk_error_report")]
+    except StartError:
+        return []
 
 
 def _open_rings(bpf: Any, pages: int) -> tuple[int, ...]:  # noqa: ANN401

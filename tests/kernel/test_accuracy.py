@@ -1,0 +1,74 @@
+"""Every failure with its true reason, once, and nothing else: the matrix."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tcp_trace import sandbox
+from tcp_trace.core.reasons import Reason
+from tests.kernel import cases
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.kernel.cases import Row
+
+ROWS = cases.build()
+
+
+class Matrix:
+    """The rows after they ran, and what the service told of each."""
+
+    def __init__(self, hook: str) -> None:
+        self.rows = cases.build()
+        with (
+            sandbox.network(cases.SERVER_FIREWALL) as network,
+            sandbox.service(HOOK=hook, ALERT_INTERVAL="1h") as service,
+        ):
+            cases.prepare(network)
+            self.has_returns = "no_returns" not in service.find("watching")[0]
+            cases.connect_all(network, self.rows)
+            expected = sum(sum(row.truth.values()) for row in self.rows)
+            service.wait_for(lambda: len(self._failures(service)) >= expected, 10)
+            service.stop()
+            self.told = Counter(
+                (line["dport"], Reason(line["reason"])) for line in self._failures(service)
+            )
+            self.pids = {line["pid"] for line in self._failures(service)}
+            (self.tallies,) = service.find("stopped")
+
+    def _failures(self, service: sandbox.Service) -> list[dict[str, object]]:
+        ports = {row.port for row in self.rows}
+        return [line for line in service.find("connect failed") if line["dport"] in ports]
+
+    def told_of(self, row: Row) -> Counter[Reason]:
+        """Return what was told of a row's port."""
+        return Counter({reason: n for (port, reason), n in self.told.items() if port == row.port})
+
+
+@pytest.fixture(scope="module")
+def matrix(hook: str) -> Iterator[Matrix]:
+    """Run the matrix once under each hook."""
+    return Matrix(hook)
+
+
+@pytest.mark.parametrize("number", range(len(ROWS)), ids=[str(row) for row in ROWS])
+def test_row(matrix: Matrix, number: int) -> None:
+    """What is told of a row is what its application saw."""
+    row = matrix.rows[number]
+    assert len(row.seen) == cases.TIMES
+    if row.needs_returns and not matrix.has_returns:
+        assert matrix.told_of(row) == Counter(), "without the return hook nothing can be told"
+    else:
+        assert matrix.told_of(row) == row.truth
+
+
+def test_nothing_was_lost(matrix: Matrix) -> None:
+    """No record was lost, and no transition was missed by both hook and net."""
+    assert matrix.tallies["lost"] == matrix.tallies["missed"] == matrix.tallies["evicted"] == 0
+    assert os.getpid() in matrix.pids
+    assert None not in matrix.pids

@@ -11,6 +11,7 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+from tcp_trace.core.alerts import Alerts
 from tcp_trace.core.events import Destination
 from tcp_trace.core.notification import (
     Condition,
@@ -236,5 +237,6 @@ def rendered(name: str) -> str:
     payloads = {
         "slack": slack_payload(notification, HOST, delayed_by=delayed_by),
         "json": json_payload(notification, HOST, delayed_by=delayed_by),
+        "alertmanager": Alerts().payload(notification, HOST, delayed_by=delayed_by),
     }
     return json.dumps(payloads, indent=1, ensure_ascii=False) + "\n"

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
 ENV_FILE = Path("/etc/tcp-trace/tcp-trace.env")
 
+EX_USAGE = 2
+"""As argparse has it."""
+
 EX_CONFIG = 78
 """sysexits.h: the configuration is wrong. systemd does not restart after it."""
 
@@ -28,6 +31,9 @@ _EPILOG = """\
 examples:
   tcp-trace check                    can this host run it? what to do where it cannot
   tcp-trace test-alert               send one message to the configured webhook
+  tcp-trace incidents                what is failing now, and what failed lately
+  tcp-trace silence add --for 2h 10.0.0.5:5432
+                                     tell nobody of that database for two hours
   DEST_IP=10.0.0.0/8 LOG_FORMAT=text tcp-trace run
                                      watch from a terminal, as root; lines on stderr
   systemctl enable --now tcp-trace   run it as a service
@@ -36,7 +42,7 @@ examples:
 files:
   /etc/tcp-trace/tcp-trace.env       configuration; every variable is explained there
   /var/log/tcp-trace/tcp-trace.log   the service's log
-  /var/lib/tcp-trace                 messages that wait to be delivered
+  /var/lib/tcp-trace                 messages that wait, open incidents, silences
 
 exit codes:
   0   as asked
@@ -47,6 +53,14 @@ exit codes:
 _RUN_DESCRIPTION = """\
 Run the service. Started with privileges, it loads the kernel program and then goes on
 without any, as SERVICE_USER. SIGHUP reads the configuration again, SIGTERM ends it."""
+
+_SILENCE_DESCRIPTION = """\
+Tell nobody of some failures for a while: those that fit one of each kind that is given.
+The running service heeds it at once. They are logged and counted all the same; an incident
+that was told before is still told to be over; and what fails on when the silence has ended
+is told then, with what was silenced."""
+
+_PLACE_HELP = "an address, a network, either with a port, :PORT, or all"
 
 _ENV_FILE_HELP = f"configuration (default: {ENV_FILE} where it exists; the environment wins)"
 
@@ -102,7 +116,17 @@ def _parser(*, with_variables: bool) -> argparse.ArgumentParser:
         _test_alert,
         "Send one message to the configured webhook, and tell what came of it.",
     )
-    for command in (run, check, test_alert):
+    incidents = _command(
+        commands,
+        "incidents",
+        "list what is failing, and what failed lately",
+        _incidents,
+        "List open incidents, the worst first, and those that ended lately, as the running\n"
+        "service saved them last (within 15 s), or as the stopped one left them.",
+    )
+    incidents.add_argument("--json", action="store_true", help="write JSON for a program: all")
+    incidents.add_argument("--all", action="store_true", help="list all, however many")
+    for command in (run, check, test_alert, incidents, *_silence_parsers(commands)):
         command.add_argument("--env-file", type=Path, metavar="F", help=_ENV_FILE_HELP)
     _command(
         commands,
@@ -113,6 +137,37 @@ def _parser(*, with_variables: bool) -> argparse.ArgumentParser:
         "network namespace of its own, and show what it tells. Needs root.",
     )
     return parser
+
+
+def _silence_parsers(
+    commands: argparse._SubParsersAction[argparse.ArgumentParser],
+) -> list[argparse.ArgumentParser]:
+    silence = commands.add_parser("silence", help="tell nobody of some failures, for a while")
+    actions = silence.add_subparsers(required=True, metavar="ACTION", title="actions")
+    add = _command(actions, "add", "begin a silence", _silence, _SILENCE_DESCRIPTION)
+    add.set_defaults(action="add")
+    add.add_argument("destinations", nargs="*", metavar="DESTINATION", help=_PLACE_HELP)
+    add.add_argument("--for", required=True, dest="seconds", metavar="2h", help="for how long")
+    for name, words in (
+        ("process", "of processes of this name (a pattern: psql, 'php*')"),
+        ("unit", "of this systemd unit (a pattern: shop, 'backup@*')"),
+        ("reason", "of this reason (refused, timed_out, ...)"),
+    ):
+        add.add_argument(
+            f"--{name}", action="append", default=[], metavar=name[0].upper(), help=f"only {words}"
+        )
+    add.add_argument("--comment", default="", metavar="TEXT", help="why, for those who list it")
+    show = _command(
+        actions, "list", "list silences and maintenance windows", _silence,
+        "List the silences that hold, and the maintenance windows, with what each has silenced.",
+    )  # fmt: skip
+    show.set_defaults(action="listing")
+    show.add_argument("--json", action="store_true", help="write JSON for a program")
+    show.add_argument("--all", action="store_true", help="also those that ended this week")
+    remove = _command(actions, "remove", "end a silence", _silence, "End a silence now.")
+    remove.set_defaults(action="remove")
+    remove.add_argument("id", metavar="ID", help="as `tcp-trace silence list` shows it")
+    return [add, show, remove]
 
 
 def _command(
@@ -195,6 +250,44 @@ def _test_alert(args: argparse.Namespace) -> int:
     except testalert.NotDelivered as error:
         _complain(str(error))
         return 1
+    return 0
+
+
+def _incidents(args: argparse.Namespace) -> int:
+    settings = _load(args)
+    if settings is None:
+        return EX_CONFIG
+    from tcp_trace import listing  # noqa: PLC0415
+    from tcp_trace.delivery.reading import StateError  # noqa: PLC0415
+
+    try:
+        text = listing.incidents(settings.state_dir, as_json=args.json, everything=args.all)
+    except StateError as error:
+        _complain(str(error))
+        return 1
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
+    return 0
+
+
+def _silence(args: argparse.Namespace) -> int:
+    settings = _load(args)
+    if settings is None:
+        return EX_CONFIG
+    from tcp_trace import silencing  # noqa: PLC0415
+    from tcp_trace.delivery.reading import StateError  # noqa: PLC0415
+    from tcp_trace.silencefile import SilenceFileError  # noqa: PLC0415
+
+    try:
+        text = getattr(silencing, args.action)(settings, args)
+    except ValueError as error:
+        _complain(str(error))
+        return EX_USAGE
+    except (SilenceFileError, StateError) as error:
+        _complain(str(error))
+        return 1
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
     return 0
 
 

@@ -25,11 +25,15 @@ from dotenv.parser import parse_stream
 
 from tcp_trace import routes, values
 from tcp_trace.core.watch import Rule, parse_rules
-from tcp_trace.values import Events, Hook, LogFormat, LogLevel, Secret, Threshold
+from tcp_trace.values import Events, Hook, LogFormat, LogLevel, LostRaces, Secret, Threshold
 from tcp_trace.variables import VARIABLES, Variable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from tcp_trace.core.maintenance import Window
+    from tcp_trace.core.routing import Route
+    from tcp_trace.routes import Webhook
 
 __all__ = [
     "ConfigError",
@@ -37,6 +41,7 @@ __all__ = [
     "Hook",
     "LogFormat",
     "LogLevel",
+    "LostRaces",
     "Rule",
     "Secret",
     "Settings",
@@ -68,11 +73,14 @@ class Settings:
     dest_ip: tuple[Rule, ...]
     events: Events
     hook: Hook
+    lost_races: LostRaces
     perf_pages: int
     alert_interval: float
     alert_after: Threshold
     alert_repeat: float
     resolve_after: float
+    alert_mention: str | None = None
+    maintenance: tuple[Window, ...] | None = None
     log_format: LogFormat
     log_level: LogLevel
     state_dir: Path

@@ -20,15 +20,17 @@ from typing import TYPE_CHECKING
 from systemd.daemon import notify
 
 from tcp_trace import __version__, config, lines, logs
-from tcp_trace.core.events import RETURNED, Begun, Established, Failure
+from tcp_trace.core.events import RETURNED, Begun, Established, Failure, Raced
 from tcp_trace.core.incidents import Incidents, Policy
 from tcp_trace.core.returns import Returns
+from tcp_trace.core.silences import Silences
 from tcp_trace.core.tracker import Tracker
 from tcp_trace.delivery.outbox import present
 from tcp_trace.identity import Identities
 from tcp_trace.kernel import handover
 from tcp_trace.kernel.stream import Maps, Rings, Tallies
 from tcp_trace.messages import Messages
+from tcp_trace.silencefile import SilenceFile
 from tcp_trace.values import Events
 from tcp_trace.variables import VARIABLES
 
@@ -48,6 +50,8 @@ DRAIN_SECONDS = 10.0
 # After a batch the rings are left alone for this long: under load a wake-up then serves many
 # records, and the first alert is still told well within a second.
 _PAUSE = 0.05
+# Outcomes that are logged and nothing more.
+_SHOWN = Begun | Established | Raced
 # How many records are handled between two looks at the rings.
 _BATCH = 256
 # How often the kernel's tallies are compared and the incidents saved.
@@ -123,9 +127,10 @@ class Service:
         self._returns = Returns()
         self._identities = Identities(self._maps.cgroup_path)
         self._messages = Messages(settings)
+        self._silence_file = SilenceFile(settings.state_dir)
         self._incidents = self._restore()
         self._signals = Signals()
-        self._tallies = Tallies(0, 0, 0, 0, 0)
+        self._tallies = Tallies()
         self._unsaved = False
         self._next_housekeeping = 0.0
         self._watchdog = _watchdog_interval()
@@ -150,6 +155,8 @@ class Service:
         """Do all that is due: read the rings, tell of incidents, answer signals and watchdog."""
         transitions = self._rings.read(_BATCH)
         now = present()
+        if self._silence_file.refresh():
+            self._incidents.silences = self._silences(self._settings)
         notifications = self._take_in(transitions, now)
         deadline = self._incidents.next_deadline()
         if deadline is not None and deadline <= now.mono:
@@ -171,7 +178,7 @@ class Service:
         if self._settings.events is Events.ALL:
             lines.write_transitions([one for one in transitions if one.newstate != RETURNED])
         else:
-            lines.write_outcomes([one for one in outcomes if isinstance(one, Begun | Established)])
+            lines.write_outcomes([one for one in outcomes if isinstance(one, _SHOWN)])
         if not self._rings.backlog:
             failures += self._returns.expire(now.mono)
         return self._tell(failures, now)
@@ -243,21 +250,26 @@ class Service:
             log.warning("%s is changed: it takes effect at the next restart", name)
         self._settings = _keep_at_start(self._settings, settings)
         now = present()
-        self._incidents = Incidents.load(self._incidents.dump(now), _policy(settings), now)
+        self._incidents = Incidents.load(
+            self._incidents.dump(now), _policy(settings), now, self._silences(settings)
+        )
         self._messages.apply(self._settings)
         log.info("reloaded", extra={"watching": _describe(settings)})
 
     def _restore(self) -> Incidents:
         """Take up the incidents that an earlier process left open."""
-        policy = _policy(self._settings)
+        policy, silences = _policy(self._settings), self._silences(self._settings)
         state = self._messages.restore()
         if state is None:
-            return Incidents(policy)
+            return Incidents(policy, silences)
         try:
-            return Incidents.load(state, policy, present())
+            return Incidents.load(state, policy, present(), silences)
         except ValueError as error:
             log.error("open incidents are forgotten: %s", error)  # noqa: TRY400 - says it all
-            return Incidents(policy)
+            return Incidents(policy, silences)
+
+    def _silences(self, settings: Settings) -> Silences:
+        return Silences(self._silence_file.silences, settings.maintenance or ())
 
     def _tell_started(self) -> None:
         facts = dict(self._received.facts)

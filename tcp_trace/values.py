@@ -56,6 +56,13 @@ class Hook(Enum):
     TRACEPOINT = "tracepoint"
 
 
+class LostRaces(Enum):
+    """What an attempt is that lost a race (Happy Eyeballs) against another of its process."""
+
+    IGNORE = "ignore"
+    ALERT = "alert"
+
+
 class LogFormat(Enum):
     """How a log line is written."""
 
@@ -83,6 +90,9 @@ EnumT = TypeVar("EnumT", bound=Enum)
 
 _SECONDS = {"": 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h|d|)")
+# An id has a digit, which a name in capitals has not.
+_ID = r"(?=[A-Z]*[0-9])[A-Z0-9]{2,20}"
+_MENTION = re.compile(rf"(?:@|<!)?(channel|here)>?|(?:<!subteam\^)?(S{_ID})>?|(?:<@)?([UW]{_ID})>?")
 _LONGEST = 365 * 86400.0
 _DEFAULT_WINDOW = 60.0
 _PAGES_FOR_ALL = 1024
@@ -147,6 +157,30 @@ def host_name(text: str) -> str:
     if len(text) > 255 or not text.isprintable():
         raise ValueError("not a printable name of at most 255 characters; write for example db-1")
     return text
+
+
+def mention(text: str) -> str:
+    """Return Slack's markup for those to wake: `@channel`, `@here`, ids of user groups or users.
+
+    Names of users and groups cannot be mentioned by a webhook: Slack wants their ids.
+    """
+    parts = re.split(r"[,\s]+", text.strip())
+    found = [(_MENTION.fullmatch(part), part) for part in parts]
+    for match, part in found:
+        if match is None:
+            shown = part if part.isprintable() else ascii(part)
+            raise ValueError(
+                f"{shown} cannot be mentioned; write @channel, @here, or Slack's id of a user"
+                " group (S0123ABCD) or a user (U0123ABCD)"
+            )
+    return " ".join(_markup(match) for match, _ in found if match)
+
+
+def _markup(match: re.Match[str]) -> str:
+    everybody, group, user = match[1], match[2], match[3]
+    if everybody:
+        return f"<!{everybody}>"
+    return f"<!subteam^{group}>" if group else f"<@{user}>"
 
 
 def absolute_path(text: str) -> Path:

@@ -10,8 +10,9 @@ import textwrap
 from typing import TYPE_CHECKING, NamedTuple
 
 from tcp_trace import values
+from tcp_trace.core.maintenance import parse_windows
 from tcp_trace.core.watch import parse_rules
-from tcp_trace.values import Events, Hook, LogFormat, LogLevel
+from tcp_trace.values import Events, Hook, LogFormat, LogLevel, LostRaces
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -100,6 +101,25 @@ VARIABLES = (
         "An incident is over when connects succeed again and none has failed for this time.",
     ),
     Variable(
+        "ALERT_MENTION",
+        "",
+        values.mention,
+        "Who is mentioned, and so woken, when an incident opens or becomes critical: @channel,"
+        " @here, or Slack's id of a user group or a user; several with commas.",
+        shown="nobody",
+        example="@here,S0123ABCD",
+    ),
+    Variable(
+        "MAINTENANCE",
+        "",
+        parse_windows,
+        "Hours in which failures are counted and logged, but not told, separated by semicolons:"
+        " days, hours, a time zone (UTC if none), and what is meant if not everything, as"
+        " destinations or process=, unit= or reason=.",
+        shown="none",
+        example="Sun 02:00-04:00; daily 23:45-00:15 Europe/Berlin 10.0.0.0/8 unit=backup*",
+    ),
+    Variable(
         "EVENTS",
         "failures",
         values.choice(Events),
@@ -113,6 +133,14 @@ VARIABLES = (
         values.choice(Hook),
         "Where to attach: kprobe, tracepoint, or auto (kprobe, and tracepoint where the kernel"
         " has no kprobes).",
+        at_start=True,
+    ),
+    Variable(
+        "LOST_RACES",
+        "ignore",
+        values.choice(LostRaces),
+        "ignore: an IPv6 connect that a program closes because its IPv4 twin was faster (Happy"
+        " Eyeballs), or the other way round, is counted and no failure. alert: it is one.",
         at_start=True,
     ),
     Variable(

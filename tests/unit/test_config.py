@@ -308,3 +308,41 @@ def test_documents_name_every_variable() -> None:
     for item in variables.VARIABLES:
         assert f"  {item.name}\n" in variables.help_text()
         assert f"| `{item.name}` | " in variables.markdown_table()
+
+
+@pytest.mark.parametrize(
+    ("text", "markup"),
+    [
+        ("@channel", "<!channel>"),
+        ("here", "<!here>"),
+        ("<!here>", "<!here>"),
+        ("S0123ABCD", "<!subteam^S0123ABCD>"),
+        ("<!subteam^S123>, U123 @here", "<!subteam^S123> <@U123> <!here>"),
+        ("<@W0123ABCD>", "<@W0123ABCD>"),
+    ],
+)
+def test_mentions(text: str, markup: str) -> None:
+    """Who is to be woken is turned into what Slack understands."""
+    assert load(ALERT_MENTION=text).alert_mention == markup
+
+
+@pytest.mark.parametrize("text", ["@bob", "#ops", "SUPPORT", "<!channel|x>", "u0123abcd", "@@here"])
+def test_mentions_that_cannot_be(text: str) -> None:
+    """A name that Slack would not mention is refused with what to write."""
+    (error,) = errors(ALERT_MENTION=text)
+    assert error == (
+        f"ALERT_MENTION={text}: {text} cannot be mentioned; write @channel, @here, or Slack's id of"
+        " a user group (S0123ABCD) or a user (U0123ABCD)"
+    )
+
+
+def test_maintenance(env_file: Path) -> None:
+    """Windows are read from the file as they are written, semicolons and all."""
+    env_file.write_text("MAINTENANCE=Sun 02:00-04:00 UTC; daily 03:00-03:15 10.0.0.0/8\n")
+    windows = load(env_file).maintenance
+    assert windows is not None
+    assert [each.id for each in windows] == ["Sun 02:00-04:00 UTC", "daily 03:00-03:15 10.0.0.0/8"]
+    assert load().maintenance is None
+    (error,) = errors(MAINTENANCE="Sux 02:00-04:00; daily 3-4")
+    assert error.startswith("MAINTENANCE=Sux 02:00-04:00; daily 3-4: 'Sux 02:00-04:00': Sux is no")
+    assert "'daily 3-4': 3-4 are no hours" in error

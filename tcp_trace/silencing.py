@@ -1,0 +1,128 @@
+"""`tcp-trace silence`: what its commands do, and what they tell."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import TYPE_CHECKING, Any
+
+from tcp_trace import silencefile
+from tcp_trace.core.safetext import visible
+from tcp_trace.core.silences import (
+    Match,
+    Silence,
+    parse_places,
+    parse_process,
+    parse_reason,
+    parse_unit,
+)
+from tcp_trace.core.wording import failures, span, utc
+from tcp_trace.delivery.reading import read_state
+from tcp_trace.tables import table
+from tcp_trace.values import duration
+
+if TYPE_CHECKING:
+    from argparse import Namespace
+
+    from tcp_trace.config import Settings
+    from tcp_trace.core.maintenance import Window
+
+_COMMENT_LIMIT = 200
+
+
+def add(settings: Settings, args: Namespace) -> str:
+    """Add the silence that the arguments tell of; return what to tell people.
+
+    Raises ValueError for arguments that cannot be meant, SilenceFileError for what the disk does.
+    """
+    match = _match(args)
+    seconds = duration(args.seconds)
+    if len(args.comment) > _COMMENT_LIMIT:
+        raise ValueError(f"the comment is longer than {_COMMENT_LIMIT} characters")
+    now = time.time()
+    added = silencefile.add(settings.state_dir, match, now, now + seconds, args.comment)
+    return f"{added.id}: silenced until {utc(added.ends)} ({span(seconds)}): {match}"
+
+
+def remove(settings: Settings, args: Namespace) -> str:
+    """Remove a silence; return what to tell people."""
+    removed = silencefile.remove(settings.state_dir, args.id, time.time())
+    return f"{removed.id}: no longer silenced: {removed.match}"
+
+
+def listing(settings: Settings, args: Namespace) -> str:
+    """Return all silences that hold (or, with `--all`, held lately) and all windows."""
+    now = time.time()
+    silences = silencefile.read(settings.state_dir / silencefile.NAME)
+    shown = [each for each in silences if args.all or each.ends > now]
+    state = read_state(settings.state_dir / "outbox.db") or {}
+    counts: dict[str, int] = state.get("silenced_by", {})
+    windows = settings.maintenance or ()
+    if args.json:
+        return json.dumps(_as_json(shown, windows, counts, now), indent=2)
+    return "\n".join([*_silence_lines(shown, counts, now), *_window_lines(windows, counts, now)])
+
+
+def _match(args: Namespace) -> Match:
+    places = [rule for text in args.destinations for rule in parse_places(text)]
+    match = Match(
+        tuple(dict.fromkeys(places)),
+        tuple(map(parse_process, args.process)),
+        tuple(map(parse_unit, args.unit)),
+        tuple(map(parse_reason, args.reason)),
+    )
+    if match == Match():
+        raise ValueError("say what to silence: a destination, --process, --unit, --reason, or all")
+    return match
+
+
+def _silence_lines(silences: list[Silence], counts: dict[str, int], now: float) -> list[str]:
+    if not silences:
+        return ["nothing is silenced by hand"]
+    rows = [
+        (
+            each.id,
+            utc(each.ends),
+            span(each.ends - now) if each.ends > now else "ended",
+            f"{counts.get(each.id, 0):,}",
+            str(each.match),
+            each.comment,
+        )
+        for each in sorted(silences, key=lambda each: each.ends)
+    ]
+    return table(("id", "until", "left", "silenced", "what", "comment"), rows)
+
+
+def _window_lines(windows: tuple[Window, ...], counts: dict[str, int], now: float) -> list[str]:
+    if not windows:
+        return []
+    lines = ["", "maintenance windows (MAINTENANCE):"]
+    for each in windows:
+        holds = "holds now" if each.in_force(now) else "does not hold now"
+        count = failures(counts.get(each.id, 0))
+        lines.append(f"  {visible(each.id)}: {holds}, {count} silenced")
+    return lines
+
+
+def _as_json(
+    silences: list[Silence], windows: tuple[Window, ...], counts: dict[str, int], now: float
+) -> dict[str, Any]:
+    return {
+        "silences": [
+            {
+                **each.to_dict(),
+                "in_force": each.in_force(now),
+                "silenced": counts.get(each.id, 0),
+            }
+            for each in silences
+        ],
+        "maintenance": [
+            {
+                "window": each.id,
+                "match": str(each.match),
+                "in_force": each.in_force(now),
+                "silenced": counts.get(each.id, 0),
+            }
+            for each in windows
+        ],
+    }

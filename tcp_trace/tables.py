@@ -1,0 +1,42 @@
+"""Tables for a terminal. Cells may hold what others chose: nothing in one reaches the terminal."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tcp_trace.core.safetext import ELLIPSIS, visible
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+_WIDEST = 60
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    """Return lines: the head in capitals and the rows, each column as wide as its widest cell.
+
+    What is longer than a cell may be ends in an ellipsis; numbers stand at the right.
+    """
+    cells = [[_cell(text) for text in row] for row in rows]
+    lines = [[text.upper() for text in head], *cells]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    right = [
+        bool(column) and all(_is_number(cell) for cell in column)
+        for column in (zip(*cells, strict=True) if cells else [()] * len(head))
+    ]
+    return [
+        "  ".join(
+            text.rjust(width) if at_right else text.ljust(width)
+            for text, width, at_right in zip(line, widths, right, strict=True)
+        ).rstrip()
+        for line in lines
+    ]
+
+
+def _cell(text: str) -> str:
+    shown = visible(text) or "-"
+    return shown if len(shown) <= _WIDEST else shown[: _WIDEST - 1] + ELLIPSIS
+
+
+def _is_number(text: str) -> bool:
+    return text == "-" or text.replace(",", "").isdigit()

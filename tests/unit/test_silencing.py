@@ -1,0 +1,124 @@
+"""`tcp-trace silence` as its users see it."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tcp_trace import cli
+from tcp_trace.core.events import Moment
+from tcp_trace.core.incidents import Incidents, Policy
+from tcp_trace.core.silences import Silences
+from tcp_trace.delivery.outbox import Outbox
+from tcp_trace.silencefile import SilenceFile
+from tests.unit.core.test_silences import FAILURE
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.fixture(autouse=True)
+def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return a state directory for the commands to use."""
+    monkeypatch.setenv("STATE_DIR", str(tmp_path))
+    monkeypatch.setattr(cli, "ENV_FILE", tmp_path / "none")
+    return tmp_path
+
+
+def silence(*args: str) -> int:
+    """Run the command."""
+    return cli.main(["silence", *args])
+
+
+def test_add_list_remove(state: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A silence that is added is listed with what it means, until it is removed."""
+    assert silence("add", "--for", "2h", "10.0.0.5:5432", "--reason", "refused") == 0
+    told = capsys.readouterr().out
+    name = told.partition(":")[0]
+    assert "UTC (2 h 0 min)" in told or "UTC (2 h): 10.0.0.5:5432 reason=refused" in told
+    assert silence("add", "--for", "30m", "--process", "psql", "--comment", "a\x1b[31m") == 0
+    capsys.readouterr()
+    assert silence("list") == 0
+    listed = capsys.readouterr().out
+    assert "10.0.0.5:5432 reason=refused" in listed
+    assert "process=psql" in listed
+    assert "a\\x1b[31m" in listed
+    assert silence("remove", name) == 0
+    assert f"{name}: no longer silenced: 10.0.0.5:5432 reason=refused" in capsys.readouterr().out
+    assert [str(each.match) for each in SilenceFile(state).silences] == ["process=psql"]
+    assert silence("remove", name) == 1
+    assert "no silence has the id" in capsys.readouterr().err
+
+
+def test_what_was_silenced_is_counted(
+    state: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The list shows how many failures each silence and each window has silenced so far."""
+    monkeypatch.setenv("MAINTENANCE", "daily 00:00-24:00 192.0.2.0/24; Sun 01:00-01:01 all")
+    silence("add", "--for", "1h", ":5432")
+    now = Moment(time.monotonic(), time.time())
+    incidents = Incidents(Policy(), Silences(SilenceFile(state).silences))
+    for _ in range(1234):
+        incidents.failed(FAILURE, now)
+    outbox = Outbox(state / "outbox.db")
+    outbox.save_state(incidents.dump(now))
+    capsys.readouterr()
+    silence("list")
+    listed = capsys.readouterr().out
+    assert "1,234" in listed
+    assert "daily 00:00-24:00 192.0.2.0/24: holds now, 0 failures silenced" in listed
+    silence("list", "--json")
+    shown = json.loads(capsys.readouterr().out)
+    outbox.close()
+    assert [(each["silenced"], each["in_force"]) for each in shown["silences"]] == [(1234, True)]
+    assert [each["match"] for each in shown["maintenance"]] == ["192.0.2.0/24", "all"]
+
+
+def test_silences_that_ended(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What ended is listed on demand only."""
+    silence("add", "--for", "1s", "all")
+    later = time.time() + 2
+    monkeypatch.setattr(time, "time", lambda: later)
+    capsys.readouterr()
+    silence("list")
+    assert capsys.readouterr().out == "nothing is silenced by hand\n"
+    silence("list", "--all")
+    assert "ended" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("args", "words"),
+    [
+        (("--for", "2h"), "say what to silence"),
+        (("--for", "soon", "all"), "write it like 30s, 5m or 4h"),
+        (("--for", "2h", "10.0.0.0/33"), "no address or network"),
+        (("--for", "2h", "--reason", "bad"), "write one of refused"),
+        (("--for", "2h", "--process", "x" * 16), "the kernel keeps 15 bytes"),
+        (("--for", "2h", "all", "--comment", "x" * 201), "longer than 200"),
+    ],
+)
+def test_what_cannot_be_meant(
+    state: Path, args: tuple[str, ...], words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Arguments that cannot be meant exit with 2 and a sentence, and silence nothing."""
+    assert silence("add", *args) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert words in captured.err
+    assert list(state.iterdir()) == []
+
+
+def test_a_wrong_configuration(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With a configuration that cannot be read it is not known where silences are."""
+    monkeypatch.setenv("MAINTENANCE", "Sux 01:00-02:00; daily 1-2")
+    assert silence("list") == 78
+    said = capsys.readouterr().err
+    assert "Sux is no day" in said
+    assert "1-2 are no hours" in said

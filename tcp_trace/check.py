@@ -49,7 +49,7 @@ def run(environ: Mapping[str, str], env_file: Path | None) -> list[Finding]:
     findings = [_kernel(), *_layout(), _hook(hook), *_tools(), _privileges()]
     findings += configuration
     if settings:
-        findings += [_user(settings.service_user), _state_dir(settings), _webhook(settings)]
+        findings += [_user(settings.service_user), _state_dir(settings), *_webhooks(settings)]
     return findings
 
 
@@ -210,14 +210,18 @@ def _state_dir(settings: Settings) -> Finding:
     return Finding("state", Level.OK, str(path))
 
 
-def _webhook(settings: Settings) -> Finding:
-    if settings.slack_url is None:
+def _webhooks(settings: Settings) -> Iterator[Finding]:
+    if settings.slack_url is not None:
+        yield _reach(settings.slack_url)
+    elif not settings.webhooks:
         fix = "set SLACK_URL"
-        return Finding("webhook", Level.WARN, "none: failures are logged, nobody is told", fix)
-    return _reach(settings.slack_url)
+        yield Finding("webhook", Level.WARN, "none: failures are logged, nobody is told", fix)
+    for webhook in settings.webhooks:
+        found = _reach(webhook.url, "its address")
+        yield found._replace(detail=f"{webhook.name}: {found.detail}")
 
 
-def _reach(webhook: Secret) -> Finding:
+def _reach(webhook: Secret, setting: str = "SLACK_URL") -> Finding:
     """Ask the webhook's host for its front page, by the way the messages go.
 
     Any answer will do. The webhook's own path is not asked for: some servers take a GET for a
@@ -238,6 +242,7 @@ def _reach(webhook: Secret) -> Finding:
             status = response.status_code
     except requests.RequestException as error:
         why, fix = _why_unreachable(error)
+        fix = fix.replace("SLACK_URL", setting)
         return Finding("webhook", Level.FAIL, f"{host}: {why}", fix)
     detail = f"{host} answers (status {status})"
     return Finding("webhook", Level.OK, f"{detail}; 'tcp-trace test-alert' sends a message")

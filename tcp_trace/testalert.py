@@ -1,14 +1,24 @@
-"""`tcp-trace test-alert`: one message to the configured webhook, and what came of it."""
+"""`tcp-trace test-alert`: one message to each configured webhook, and what came of it."""
 
 from __future__ import annotations
 
+import time
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from tcp_trace.delivery.channel import Rejected, Sent
-from tcp_trace.delivery.slack import Slack
+from tcp_trace.core.render import JSON_VERSION
+from tcp_trace.core.routing import DEFAULT
+from tcp_trace.delivery.channel import Rejected, Retry
+from tcp_trace.delivery.slack import Plain, Slack
+from tcp_trace.routes import Kind, Webhook
 
 if TYPE_CHECKING:
     from tcp_trace.config import Settings
+    from tcp_trace.delivery.channel import Payload
+
+
+# Long enough for Alertmanager's group_wait, after which it tells people.
+_ALERT_SECONDS = 120.0
 
 
 class NotDelivered(Exception):  # noqa: N818 - it says what is the matter, and reads so
@@ -16,31 +26,78 @@ class NotDelivered(Exception):  # noqa: N818 - it says what is the matter, and r
 
 
 def send(settings: Settings) -> str:
-    """Send one message and return a sentence of success; raises NotDelivered."""
-    if settings.slack_url is None:
+    """Send one message to each webhook and return a sentence of success; raises NotDelivered.
+
+    All are tried, whatever comes of the first; with more than one, each has a line of its own.
+    """
+    url = settings.slack_url
+    webhooks = [*([Webhook(DEFAULT, Kind.SLACK, url)] if url else []), *settings.webhooks]
+    if not webhooks:
         raise NotDelivered("no webhook is set; put SLACK_URL into the env file, or see --env-file")
+    told: list[str] = []
+    failed = False
+    for webhook in webhooks:
+        sentence = "delivered: the message stands in the webhook's channel"
+        try:
+            _try(webhook, settings.host_name)
+        except NotDelivered as error:
+            sentence, failed = str(error), True
+        told.append(f"{webhook.name}: {sentence}" if len(webhooks) > 1 else sentence)
+    if failed:
+        raise NotDelivered("\n".join(told))
+    return "\n".join(told)
+
+
+def _try(webhook: Webhook, host_name: str) -> None:
+    channel = Slack if webhook.kind is Kind.SLACK else Plain
     try:
-        outcome = Slack(settings.slack_url).send(_payload(settings.host_name))
+        outcome = channel(webhook.url).send(_payload(webhook.kind, host_name, time.time()))
     except ModuleNotFoundError as error:
         raise NotDelivered(str(error)) from None
-    if isinstance(outcome, Sent):
-        return "delivered: the message stands in the webhook's channel"
-    if not isinstance(outcome, Rejected):
-        raise NotDelivered(
+    if isinstance(outcome, Retry | Rejected):
+        setting = "SLACK_URL" if webhook.name == DEFAULT else "its address"
+        raise NotDelivered(_why(outcome, setting))
+
+
+def _why(outcome: Retry | Rejected, setting: str) -> str:
+    if isinstance(outcome, Retry):
+        return (
             f"not delivered ({outcome.reason}); is there a way from here to the webhook's host:"
             " name resolution, firewall, HTTPS_PROXY? 'tcp-trace check' looks"
         )
     if outcome.dead:
-        raise NotDelivered(
+        return (
             f"not delivered ({outcome.reason}); this webhook takes no message until somebody acts:"
-            " compare SLACK_URL with what Slack shows, or make a new webhook"
+            f" compare {setting} with what the other side shows, or make a new webhook"
         )
-    raise NotDelivered(f"not delivered ({outcome.reason}); the other side refuses the message")
+    return f"not delivered ({outcome.reason}); the other side refuses the message"
 
 
-def _payload(host_name: str) -> dict[str, object]:
-    host = host_name.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    return {
-        "text": f"Test message of tcp_trace on {host}: failed TCP connects of this host will be"
-        " told here. Nothing has failed."
-    }
+def _payload(kind: Kind, host_name: str, now: float) -> Payload:
+    text = (
+        f"Test message of tcp_trace on {host_name}: failed TCP connects of this host will be told"
+        " here. Nothing has failed."
+    )
+    match kind:
+        case Kind.SLACK:
+            escaped = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+            return {"text": escaped}
+        case Kind.JSON:
+            return {
+                "version": JSON_VERSION,
+                "source": "tcp-trace",
+                "host": host_name,
+                "delayed_by": None,
+                "text": text,
+                "ratio": None,
+                "notification": None,
+            }
+        case Kind.ALERTMANAGER:
+            began, over = (
+                datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds")
+                for at in (now, now + _ALERT_SECONDS)
+            )
+            labels = {"alertname": "TcpTraceTest", "host": host_name, "source": "tcp-trace"}
+            annotations = {"summary": text}
+            alert = {"labels": labels, "annotations": annotations, "startsAt": began}
+            return [alert | {"endsAt": over}]

@@ -174,7 +174,8 @@ def test_state_directory(tmp_path: Path) -> None:
 
 def reach(url: str) -> Finding:
     """Return what check finds of a webhook."""
-    return check._webhook(config.load({"SLACK_URL": url}, None))
+    (finding,) = check._webhooks(config.load({"SLACK_URL": url}, None))
+    return finding
 
 
 def test_webhook_is_reached_without_a_message() -> None:
@@ -229,7 +230,20 @@ def test_unreachable_webhook() -> None:
 
 def test_no_webhook_is_a_warning() -> None:
     """Without a webhook the service runs, but nobody is told."""
-    assert check._webhook(config.load({}, None)).level is Level.WARN
+    (finding,) = check._webhooks(config.load({}, None))
+    assert finding.level is Level.WARN
+
+
+def test_every_webhook_of_the_routes_is_reached(tmp_path: Path) -> None:
+    """Each by its name; the fix names what to correct."""
+    path = tmp_path / "routes.toml"
+    path.touch(0o600)
+    path.write_text(
+        '[webhook.a]\nurl = "http://127.0.0.1:1/sesame"\n[[route]]\nto = "a"\n', encoding="utf-8"
+    )
+    (finding,) = check._webhooks(config.load({"ROUTES_FILE": str(path)}, None))
+    assert finding.detail == "a: 127.0.0.1:1: connection refused"
+    assert finding.fix == "look at host and port in its address, and the firewall"
 
 
 def test_table() -> None:

@@ -10,12 +10,13 @@ import threading
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
 from tcp_trace import __version__, cli
 from tcp_trace.variables import VARIABLES
+from tests.unit.core.test_webhook_schema import SCHEMA, misfits
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -122,6 +123,33 @@ def test_alert_not_delivered(status: int, body: bytes, told: str) -> None:
     assert (done.returncode, done.stdout) == (1, "")
     assert f"status {status}" in done.stderr
     assert told in done.stderr
+    assert "sesame" not in done.stderr
+
+
+def test_alert_to_every_webhook(tmp_path: Path) -> None:
+    """Each gets a message of its kind, and each has its line; one that fails hides no other."""
+    path = tmp_path / "routes.toml"
+    path.touch(0o600)
+    with (
+        webhook(200, b"ok") as (slack, _),
+        webhook(202, b"") as (generic, to_generic),
+        webhook(400, b"") as (fleet, to_fleet),
+    ):
+        path.write_text(
+            f'[webhook.generic]\ntype = "json"\nurl = "{generic}"\n'
+            f'[webhook.fleet]\ntype = "alertmanager"\nurl = "{fleet}"\n'
+            '[[route]]\nto = ["default", "generic", "fleet"]\n'
+        )
+        done = run("test-alert", "--env-file", "/dev/null", SLACK_URL=slack, ROUTES_FILE=str(path))
+    assert (done.returncode, done.stdout) == (1, "")
+    default, second, third = done.stderr.splitlines()
+    assert "default: delivered" in default
+    assert "generic: delivered" in second
+    assert "fleet: not delivered (status 400)" in third
+    assert misfits(to_generic[0], SCHEMA) == []
+    ((alert,),) = cast("Any", to_fleet)
+    assert alert["labels"]["alertname"] == "TcpTraceTest"
+    assert alert["startsAt"] < alert["endsAt"]
     assert "sesame" not in done.stderr
 
 

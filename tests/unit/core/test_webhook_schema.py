@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -12,6 +12,9 @@ from tcp_trace.core.notification import Kind, Severity
 from tcp_trace.core.reasons import Reason
 from tcp_trace.core.render import JSON_VERSION, json_payload
 from tests.unit.core.golden import HOST, SAMPLES
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 PAGE = Path(__file__).parents[3] / "docs/WEBHOOK.md"
 SCHEMA: dict[str, Any] = json.loads(PAGE.with_name("webhook.schema.json").read_text())
@@ -57,7 +60,7 @@ def fits_type(value: Any, schema: dict[str, Any]) -> bool:  # noqa: ANN401
     )
 
 
-KEYWORDS = {
+KEYWORDS: dict[str, Callable[[Any, dict[str, Any]], bool]] = {
     "type": fits_type,
     "const": lambda value, schema: value == schema.get("const", value),
     "enum": lambda value, schema: value in schema.get("enum", [value]),

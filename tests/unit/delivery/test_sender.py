@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
+    from tcp_trace.delivery.channel import Payload
+
 OUTAGE = float(os.environ.get("TCP_TRACE_OUTAGE", "3"))
 """Seconds of an outage in real time: 60 for a thorough run."""
 
@@ -48,11 +50,12 @@ class Weather:
         self.tries: list[float] = []
         self.arrived: list[tuple[float, Mapping[str, Any]]] = []
 
-    def send(self, payload: Mapping[str, Any]) -> Outcome:
+    def send(self, payload: Payload) -> Outcome:
         """Try at the clock's time."""
         self.tries.append(self.clock.mono)
         outcome = self.outcome(self.clock.mono)
         if outcome == Sent():
+            assert isinstance(payload, dict)
             self.arrived.append((self.clock.mono, payload))
         return outcome
 
@@ -389,7 +392,7 @@ def test_progress_shows_a_loop_that_stands() -> None:
     class Standing:
         deadline = 20.0
 
-        def send(self, _: Mapping[str, object]) -> Outcome:
+        def send(self, _: Payload) -> Outcome:
             standing.wait(10)
             return Sent()
 

@@ -12,9 +12,8 @@
  * would have done where the entry shows that it did not: an interrupt finds at most one of the
  * two running.
  *
- * Constants come from user space: OFFSETOF_* (layout.h), EVENTS, ATTEMPTS_MAX, DESTINATIONS_MAX,
- * CGROUPS_MAX, WATCH_MAX, ENDS_MAX, SELF_PID and SELF_UID; RETURNS where connect() can be watched
- * returning.
+ * Constants come from user space: OFFSETOF_* (layout.h), EVENTS, LOST_RACES, SELF_PID, SELF_UID and
+ * the sizes of the maps; RETURNS where connect() can be watched returning.
  */
 #include <uapi/linux/errqueue.h>
 #include <uapi/linux/ptrace.h>
@@ -32,6 +31,7 @@ BPF_TABLE("lru_hash", struct destination, struct counters, destinations, DESTINA
 BPF_TABLE("lru_hash", u64, struct cgroup_path, cgroups, CGROUPS_MAX);
 BPF_PERCPU_ARRAY(new_cgroup, struct cgroup_path, 2); /* too large for the stack */
 BPF_LPM_TRIE(watched, struct watch_key, u8, WATCH_MAX);
+BPF_TABLE("lru_hash", struct racer, struct winner, winners, WINNERS_MAX);
 BPF_ARRAY(tallies, u64, TALLIES);
 #ifdef RETURNS
 BPF_TABLE("lru_hash", u64, struct ended, ends, ENDS_MAX);
@@ -44,13 +44,16 @@ static __always_inline void tally(u32 which)
 		__sync_fetch_and_add(count, 1);
 }
 
+static __always_inline bool is_v4(const union address *a)
+{
+	return !a->words[0] && !a->words[1] && a->words[2] == bpf_htonl(0xffff);
+}
+
 static __always_inline bool is_loopback(const union address *a)
 {
-	if (a->words[0] || a->words[1])
-		return false;
-	if (a->words[2] == bpf_htonl(0xffff))
+	if (is_v4(a))
 		return a->bytes[12] == 127;
-	return !a->words[2] && a->words[3] == bpf_htonl(1);
+	return !a->words[0] && !a->words[1] && !a->words[2] && a->words[3] == bpf_htonl(1);
 }
 
 /* Both addresses of the socket; false where it is neither IPv4 nor IPv6. */
@@ -263,12 +266,67 @@ static __always_inline void expect_return(struct transition *t)
 #endif
 }
 
+/*
+ * Happy Eyeballs (RFC 8305): a client connects to an IPv6 and an IPv4 address of one name at about
+ * the same time and closes what is left when one is established. The kernel does not know names;
+ * it takes for a race what one process does to one port: both began within RACE_BEGIN, in
+ * different families, and the loser was closed within RACE_END after the winner's success.
+ */
+#define RACE_BEGIN 2000000000ULL
+#define RACE_END   200000000ULL
+
+static __always_inline struct racer racer_of(const struct transition *t)
+{
+	struct racer racer = {.pid = t->maker.pid, .dport = t->destination.dport};
+
+	return racer;
+}
+
+static __always_inline void note_winner(const struct transition *t)
+{
+	struct racer racer = racer_of(t);
+	struct winner winner = {
+		.start_ns = t->start_ns,
+		.established_ns = t->timestamp_ns,
+		.is_v4 = is_v4(&t->destination.daddr),
+	};
+
+	winners.update(&racer, &winner);
+}
+
+static __always_inline bool lost_race(const struct transition *t)
+{
+	struct racer racer = racer_of(t);
+	struct winner *winner = winners.lookup(&racer);
+
+	return winner && winner->is_v4 != is_v4(&t->destination.daddr) &&
+	       winner->established_ns > t->start_ns &&
+	       t->timestamp_ns - winner->established_ns < RACE_END &&
+	       winner->start_ns + RACE_BEGIN > t->start_ns &&
+	       t->start_ns + RACE_BEGIN > winner->start_ns;
+}
+
+static __always_inline void fail(void *sk, struct transition *t, int error)
+{
+	read_end(sk, t);
+	if (!t->sk_err)
+		t->sk_err = error;
+	if (LOST_RACES && !t->sk_err && lost_race(t)) {
+		t->flags |= FLAG_RACED;
+		tally(TALLY_RACED);
+		return;
+	}
+	count_failed(&t->destination);
+	expect_return(t);
+}
+
 /* A transition of a socket that has an entry. */
 static __always_inline void go_on(void *ctx, void *sk, struct transition *t, struct attempt *a)
 {
 	bool decided = is_handshake(t->oldstate) && t->newstate != BPF_TCP_SYN_RECV;
 	bool established = decided && t->newstate == BPF_TCP_ESTABLISHED;
 	union address daddr;
+	int error = a->error;
 	u64 key = (u64)sk;
 
 	a->state = t->newstate;
@@ -279,14 +337,12 @@ static __always_inline void go_on(void *ctx, void *sk, struct transition *t, str
 		attempts.delete(&key);
 	if (established) {
 		count_established(&t->destination, t->start_ns, t->timestamp_ns);
+		if (LOST_RACES)
+			note_winner(t);
 		if (EVENTS == EVENTS_FAILURES)
 			return;
 	} else if (decided) {
-		count_failed(&t->destination);
-		read_end(sk, t);
-		if (!t->sk_err)
-			t->sk_err = a->error;
-		expect_return(t);
+		fail(sk, t, error);
 	} else if (EVENTS != EVENTS_ALL) {
 		return;
 	}

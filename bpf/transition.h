@@ -69,6 +69,23 @@ struct transition {
 /* The maker itself closed the socket, with no error in it: connect() may return one. */
 #define FLAG_MAY_RETURN 1
 
+/* The attempt lost a race against one of the same process to another family's address. */
+#define FLAG_RACED 2
+
+/* The connect of a process to a port that was established last: who won a race. */
+struct racer {
+	u32 pid;
+	u16 dport;
+	u16 pad;
+};
+
+struct winner {
+	u64 start_ns;
+	u64 established_ns;
+	u32 is_v4;
+	u32 pad;
+};
+
 /* The attempt that a thread closed last, for the return of the connect() that it may be in. */
 struct ended {
 	u64 skaddr;
@@ -109,6 +126,7 @@ enum tally {
 	TALLY_LOST,    /* the perf ring was full */
 	TALLY_EVICTED, /* an attempt ended and its entry was gone */
 	TALLY_NETTED,  /* the hook was not run, the net was */
+	TALLY_RACED,   /* attempts that lost a race, which is no failure */
 	TALLY_MISSED,  /* an entry's socket had changed state unseen */
 	TALLIES,
 };

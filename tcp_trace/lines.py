@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from tcp_trace.core.events import Begun, Established, Failure, State
+from tcp_trace.core.events import Begun, Established, Failure, Raced, State
 from tcp_trace.core.reasons import errno_name
 from tcp_trace.logs import EACH
 
@@ -28,13 +28,15 @@ def write_failure(failure: Failure) -> None:
     log.warning("connect failed", extra=_failure(failure))
 
 
-def write_outcomes(outcomes: Sequence[Begun | Established]) -> None:
-    """Log attempts that began or succeeded, first those that began."""
+def write_outcomes(outcomes: Sequence[Begun | Established | Raced]) -> None:
+    """Log attempts that began, succeeded or lost a race, in this order."""
     if log.isEnabledFor(logging.INFO):
         begun = [one for one in outcomes if isinstance(one, Begun)]
         _write("connect begun", [_transition(one.transition) for one in begun])
         established = [one for one in outcomes if isinstance(one, Established)]
-        _write("connect established", [_established(one) for one in established])
+        _write("connect established", [_ended(one) for one in established])
+        raced = [one for one in outcomes if isinstance(one, Raced)]
+        _write("connect lost a race", [_ended(one) for one in raced])
 
 
 def write_transitions(transitions: Sequence[Transition]) -> None:
@@ -62,7 +64,7 @@ def _failure(failure: Failure) -> dict[str, object]:
     }
 
 
-def _established(outcome: Established) -> dict[str, object]:
+def _ended(outcome: Established | Raced) -> dict[str, object]:
     return {**_transition(outcome.transition), "elapsed_ms": _milliseconds(outcome.elapsed)}
 
 

@@ -93,7 +93,8 @@ class Transition(NamedTuple):
 
     With `newstate` `RETURNED` it is no transition: connect() returned the error `errno`, of the
     attempt that began at `start_ns` and ended in that call, or, where that is 0, without sending
-    anything. `may_return` says of a transition to CLOSE that such a record may follow.
+    anything. `may_return` says of a transition to CLOSE that such a record may follow,
+    `raced` that another connect of the same process won a race against this one.
     """
 
     skaddr: int
@@ -110,6 +111,7 @@ class Transition(NamedTuple):
     soft_errno: int
     retransmits: int
     may_return: bool = False
+    raced: bool = False
 
 
 class Begun(NamedTuple):
@@ -146,7 +148,14 @@ class Failure(NamedTuple):
     maker: Maker = UNKNOWN
 
 
-Outcome = Begun | Established | Failure
+class Raced(NamedTuple):
+    """An attempt was closed because another one of its process won the race: no failure."""
+
+    transition: Transition
+    elapsed: float | None
+
+
+Outcome = Begun | Established | Failure | Raced
 
 
 class Counters(NamedTuple):

@@ -7,7 +7,7 @@ The rules, for a transition from `old` to `new` of a socket that connects:
     SYN_SENT    SYN_RECV       simultaneous open: the attempt goes on
     SYN_SENT    ESTABLISHED    the attempt succeeded
     SYN_RECV    ESTABLISHED    the same, after a simultaneous open
-    SYN_SENT    CLOSE          the attempt failed
+    SYN_SENT    CLOSE          the attempt failed (or lost a race, which the kernel says)
     SYN_RECV    anything else  the same, after a simultaneous open
     any other                  the connection's later life: no outcome
 
@@ -26,7 +26,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tcp_trace.core.events import Begun, Established, Failure, Outcome, State
+from tcp_trace.core.events import Begun, Established, Failure, Outcome, Raced, State
 from tcp_trace.core.reasons import classify
 
 if TYPE_CHECKING:
@@ -53,6 +53,8 @@ def _established(transition: Transition) -> Outcome:
 
 
 def _failed(transition: Transition) -> Outcome:
+    if transition.raced:
+        return Raced(transition, elapsed(transition))
     # An application that gives up may have had an error that it was not told of yet.
     errno = transition.errno or transition.soft_errno
     return Failure(

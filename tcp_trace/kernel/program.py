@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 from tcp_trace import resources
-from tcp_trace.config import Events, Hook
+from tcp_trace.config import Events, Hook, LostRaces
 from tcp_trace.kernel import btf, handover, headers
 
 if TYPE_CHECKING:
@@ -30,6 +30,8 @@ _DESTINATIONS = 8_192
 _CGROUPS = 1_024
 WATCH_MAX = 4_096
 
+# Ports that processes connect to, at one moment.
+_WINNERS = 4_096
 # Threads that are in a connect() that fails, at one moment.
 _ENDS = 1_024
 
@@ -125,10 +127,12 @@ def _constants(settings: Settings, account: handover.Account) -> list[str]:
         f"-DDESTINATIONS_MAX={_DESTINATIONS}",
         f"-DCGROUPS_MAX={_CGROUPS}",
         f"-DWATCH_MAX={WATCH_MAX}",
+        f"-DWINNERS_MAX={_WINNERS}",
         f"-DENDS_MAX={_ENDS}",
         # The exec keeps the PID, so stage 2 will have this one.
         f"-DSELF_PID={os.getpid()}",
         f"-DSELF_UID={account.uid}",
+        f"-DLOST_RACES={int(settings.lost_races is LostRaces.IGNORE)}",
     ]
 
 

@@ -30,6 +30,7 @@ DESTINATION = struct.Struct("=16sIHH")
 # retransmits flags lport oldstate newstate
 TRANSITION = struct.Struct(f"=QQQ {MAKER.size}s {DESTINATION.size}s 16siiHHHBB")
 _MAY_RETURN = 1
+_RACED = 2
 _LATENCY_SLOTS = 32
 COUNTERS = struct.Struct(f"=5Q{_LATENCY_SLOTS}I")
 WATCH_KEY = struct.Struct("=I4s16s")
@@ -51,14 +52,16 @@ class Tallies(NamedTuple):
 
     `submitted` reached a ring, `lost` did not because it was full, `evicted` are attempts that
     ended after their entry was gone, or that began before the service. `netted` transitions were
-    seen by the net alone, `missed` ones by nobody, which a later one of that socket has shown.
+    seen by the net alone, `raced` attempts lost a race, which is no failure; `missed` transitions
+    were seen by nobody, which a later one of that socket has shown.
     """
 
-    submitted: int
-    lost: int
-    evicted: int
-    netted: int
-    missed: int
+    submitted: int = 0
+    lost: int = 0
+    evicted: int = 0
+    netted: int = 0
+    raced: int = 0
+    missed: int = 0
 
 
 def _libbcc() -> ct.CDLL:
@@ -150,6 +153,7 @@ def decode(record: bytes, to_wall: float) -> Transition:
         soft_errno,
         retransmits,
         bool(flags & _MAY_RETURN),
+        bool(flags & _RACED),
     )
 
 

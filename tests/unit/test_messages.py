@@ -14,6 +14,7 @@ import pytest
 from tcp_trace import config
 from tcp_trace.core.events import Moment
 from tcp_trace.core.incidents import Incidents, Policy
+from tcp_trace.core.silences import Silence, Silences, parse_match
 from tcp_trace.delivery.pacing import Pacing
 from tcp_trace.messages import STAND_INTERVAL, Messages
 from tests.unit.core.golden import OPENED, RESOLVED, UPDATED
@@ -152,6 +153,25 @@ def test_what_ended_while_the_service_was_away_does_not_stand(
         messages.keep_house(Moment(1_000.0, 1_000.0))
         time.sleep(0.3)
     assert len(webhooks[1].received) == 1
+
+
+def test_what_was_silenced_until_now_is_led_like_any_other(
+    tmp_path: Path, webhooks: tuple[Webhook, Webhook, Webhook]
+) -> None:
+    """An incident that is told first after a restart goes where its route says."""
+    given = settings(tmp_path, *webhooks)
+    world = World()
+    begins = world.now.wall
+    world.incidents.silences = Silences([Silence("s", parse_match("all"), begins, begins + 10)])
+    world.fail()
+    earlier = Messages(given, FAST)
+    earlier.commit([], world.incidents.dump(world.now))
+    earlier.stop(0.0)
+    world.wait(11)
+    with running(given) as messages:
+        messages.commit(world.fail(), world.incidents.dump(world.now))
+        (told,) = webhooks[2].wait_for(1)
+    assert told.payload["notification"]["silenced"] == 1
 
 
 @pytest.mark.parametrize("key", ["standing", "incidents"])

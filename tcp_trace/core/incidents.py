@@ -36,18 +36,18 @@ Everything is pure: the present is passed in.
 from __future__ import annotations
 
 from collections import Counter, deque
-from heapq import heappop, heappush
 from math import inf
 from typing import TYPE_CHECKING, Any
 
 from tcp_trace.core import snapshot
+from tcp_trace.core.agenda import Agenda
 from tcp_trace.core.incident import Incident
 from tcp_trace.core.notification import Kind, Notification, Severity, merge
 from tcp_trace.core.overview import RECENT, Entry, ended, entries
 from tcp_trace.core.policy import Policy
 from tcp_trace.core.silences import Silences
 from tcp_trace.core.storm import Member, Storm
-from tcp_trace.core.threshold import Patience, Threshold
+from tcp_trace.core.threshold import Openings, Patience, Threshold
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -76,13 +76,8 @@ class Incidents:
         self._storm: Storm | None = None
         self._threshold = Threshold(policy)
         self._patience = Patience(policy)
-        # Who opened when, as far as it matters for calling it a storm.
-        remembered = max(policy.storm_destinations, policy.flood_destinations)
-        self._openings: deque[tuple[float, Incident]] = deque(maxlen=remembered)
-        # A heap of (when to look, a number to settle ties, at what); an entry whose time is not
-        # its account's `wake` any more is void.
-        self._agenda: list[tuple[float, int, Incident | Storm]] = []
-        self._planned = 0
+        self._openings = Openings(policy)
+        self._agenda = Agenda()
         self._serial = 0
 
     @property
@@ -111,8 +106,7 @@ class Incidents:
         if account is None or failure.destination in self._held:
             return self._begin(failure, now, counters)
         whole = account.storm if isinstance(account, Member) else account
-        by = whole.silenced_by
-        resumed = by is not None and not self.silences.in_force(by, now)
+        resumed = whole.silenced_by and not self.silences.in_force(whole.silenced_by, now)
         if resumed:
             whole.resume()
         if account.add(failure) or resumed:
@@ -125,21 +119,14 @@ class Incidents:
         It is asked only for destinations that are due to be looked at, and the ten to be named
         of a storm.
         """
-        due = []
-        while self.next_deadline() is not None and self._agenda[0][0] <= now.mono:
-            account = heappop(self._agenda)[2]
-            account.wake = inf
-            due.append(account)
+        due = self._agenda.due(now.mono)
         self._threshold.forget(now)
         told = (self._review(account, now, counters) for account in due)
         return [notification for notification in told if notification is not None]
 
     def next_deadline(self) -> float | None:
         """Return when `tick` is useful next, in seconds of CLOCK_MONOTONIC; None for never."""
-        agenda = self._agenda
-        while agenda and agenda[0][0] != agenda[0][2].wake:
-            heappop(agenda)
-        return agenda[0][0] if agenda else None
+        return self._agenda.next()
 
     def overview(self) -> list[Entry]:
         """Return the open incidents, the worst first, and then those that ended lately."""
@@ -193,7 +180,7 @@ class Incidents:
             if incident.held:
                 self._held.add(incident.destination)
             else:
-                self._openings.append((incident.tally.first_mono, incident))
+                self._openings.add(incident.tally.first_mono, incident)
         if state["storm"] is not None:
             self._storm = snapshot.load_storm(state["storm"], self.policy, shift)
             self._open.update({m.destination: m for m in self._storm.members})
@@ -204,7 +191,10 @@ class Incidents:
         if not failures:
             return []
         if self._storm is None:
-            self._watch_for_storm(now)
+            full = len(self._open) >= self.policy.max_incidents
+            since = self._openings.storm_since(now, full=full)
+            if since is not None:
+                self._begin_storm(now, since)
         if self._storm is not None:
             self._join(self._storm, failures, now)
             return []
@@ -219,7 +209,7 @@ class Incidents:
             incident = self._make_incident(destination, failures[0], now)
         for failure in failures:
             incident.add(failure)
-        self._openings.append((now.mono, incident))
+        self._openings.add(now.mono, incident)
         seen = counters(destination) if counters else None
         notification = incident.open(now, seen, asked=counters is not None)
         self._plan(incident, now)
@@ -257,28 +247,13 @@ class Incidents:
         held = self._open[destination]
         return held if isinstance(held, Incident) else None
 
-    def _watch_for_storm(self, now: Moment) -> None:
-        """Begin a storm if the opening that is about to happen makes one."""
-        policy = self.policy
-        if self._opened_since(now.mono - policy.storm_window) + 1 >= policy.storm_destinations:
-            self._begin_storm(now, now.mono - policy.storm_window)
-        elif (
-            self._opened_since(now.mono - policy.quiet_after) + 1 >= policy.flood_destinations
-            or len(self._open) >= policy.max_incidents
-        ):
-            self._begin_storm(now, now.mono - policy.quiet_after)
-
-    def _opened_since(self, mono: float) -> int:
-        return sum(opened >= mono for opened, _ in self._openings)
-
     def _begin_storm(self, now: Moment, since: float) -> None:
         self._serial += 1
         storm = Storm.begin(self.policy, now, self._serial, self._patience.begin(None, now))
-        for opened, incident in self._openings:
-            if opened >= since and self._open.get(incident.destination) is incident:
+        for incident in self._openings.take(since):
+            if self._open.get(incident.destination) is incident:
                 incident.wake = -inf
                 self._open[incident.destination] = storm.absorb(incident)
-        self._openings.clear()
         self._storm = storm
 
     def _join(self, storm: Storm, failures: Sequence[Failure], now: Moment) -> None:
@@ -322,9 +297,4 @@ class Incidents:
             self._patience.end(account.destination, now, account.patience)
 
     def _plan(self, account: Incident | Storm, now: Moment) -> None:
-        """Put `account` on the agenda, unless it is there for an earlier time."""
-        when = account.next_look(now)
-        if when < account.wake:
-            account.wake = when
-            self._planned += 1
-            heappush(self._agenda, (when, self._planned, account))
+        self._agenda.plan(account, account.next_look(now))

@@ -1,4 +1,4 @@
-"""Before an incident and after it: how many failures open one, how long the end of one waits."""
+"""Around an incident: how many failures open one, how many a storm, how long its end waits."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from tcp_trace.core.events import Failure, Moment
+    from tcp_trace.core.incident import Incident
     from tcp_trace.core.policy import Policy
 
 REMEMBERED_ENDS = 1000
@@ -60,6 +61,39 @@ class Threshold:
     def _drop_oldest(self) -> None:
         oldest = next(iter(self._waiting))
         self.below += len(self._waiting.pop(oldest))
+
+
+class Openings:
+    """Which incidents opened when, as far as it matters for calling it a storm."""
+
+    def __init__(self, policy: Policy) -> None:
+        self.policy = policy
+        remembered = max(policy.storm_destinations, policy.flood_destinations)
+        self._opened: deque[tuple[float, Incident]] = deque(maxlen=remembered)
+
+    def add(self, mono: float, incident: Incident) -> None:
+        """Remember that an incident opened then (CLOCK_MONOTONIC)."""
+        self._opened.append((mono, incident))
+
+    def storm_since(self, now: Moment, *, full: bool) -> float | None:
+        """Return since when what opened is a storm, with one that is about to; None for none.
+
+        With a `full` table whatever opens makes one: there is no place for an incident of its own.
+        """
+        policy = self.policy
+        lately, long = now.mono - policy.storm_window, now.mono - policy.quiet_after
+        if self._count(lately) + 1 >= policy.storm_destinations:
+            return lately
+        return long if full or self._count(long) + 1 >= policy.flood_destinations else None
+
+    def take(self, since: float) -> list[Incident]:
+        """Return those that opened since then, open or not, and forget all."""
+        taken = [incident for opened, incident in self._opened if opened >= since]
+        self._opened.clear()
+        return taken
+
+    def _count(self, since: float) -> int:
+        return sum(opened >= since for opened, _ in self._opened)
 
 
 class Patience:

@@ -76,6 +76,7 @@ bench: ## Measure the cost beside that of others, and write benchmarks/RESULTS.m
 docs: ## Write the files that come from the table of variables
 	$(PYTHON) -c 'from tcp_trace.variables import example_file as e; print(e(), end="")' \
 		> systemd/tcp-trace.env.example
+	$(PYTHON) -m docs.tables
 
 install: ## Install below PREFIX (/usr/local), with unit, user and logrotate; keeps configuration
 	rm -rf "$(LIB)"

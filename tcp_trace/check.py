@@ -46,7 +46,7 @@ def run(environ: Mapping[str, str], env_file: Path | None) -> list[Finding]:
     """Return the findings of all checks, in the order in which the service needs the things."""
     settings, configuration = _configuration(environ, env_file)
     hook = settings.hook if settings else Hook.AUTO
-    findings = [_kernel(), *_layout(), _hook(hook), *_tools(), _privileges()]
+    findings = [_kernel(), *_layout(), _hook(hook), _returns(), *_tools(), _privileges()]
     findings += configuration
     if settings:
         findings += [_user(settings.service_user), _state_dir(settings), *_webhooks(settings)]
@@ -86,10 +86,10 @@ def _hook(wanted: Hook) -> Finding:
     symbols = KALLSYMS.read_text() if KALLSYMS.exists() else ""
     lockdown = LOCKDOWN.read_text() if LOCKDOWN.exists() else ""
     kprobe = bool(re.search(r" tcp_set_state$", symbols, re.MULTILINE)) and (
-        KPROBE_PMU.exists() or any((path / "kprobe_events").exists() for path in TRACING)
+        _seen(KPROBE_PMU) or any(_seen(path / "kprobe_events") for path in TRACING)
     )
     tracepoint = " __traceiter_inet_sock_set_state\n" in symbols or any(
-        (path / "events/sock/inet_sock_set_state").exists() for path in TRACING
+        _seen(path / "events/sock/inet_sock_set_state") for path in TRACING
     )
     if "[confidentiality]" in lockdown:
         fix = "boot without lockdown=confidentiality"
@@ -106,6 +106,27 @@ def _hook(wanted: Hook) -> Finding:
     }
     detail, remedy = missing[wanted]
     return Finding("hook", Level.FAIL, detail, f"use {remedy}")
+
+
+def _returns() -> Finding:
+    """Check whether connect() can be watched returning, which takes BPF trampolines."""
+    symbols = KALLSYMS.read_text() if KALLSYMS.exists() else ""
+    if platform.machine() == "x86_64" and " bpf_trampoline_link_prog" in symbols:
+        return Finding("returns", Level.OK, "connect() is watched returning")
+    return Finding(
+        "returns",
+        Level.WARN,
+        "this kernel has no BPF trampolines: connects that fail before a SYN are not seen",
+        "nothing to do: all else works",
+    )
+
+
+def _seen(path: Path) -> bool:
+    """Tell whether a path is there and this user may see it."""
+    try:
+        return path.exists()
+    except PermissionError:
+        return False
 
 
 def _tools() -> Iterator[Finding]:

@@ -25,6 +25,7 @@ from tcp_trace.core.incidents import Incidents, Policy
 from tcp_trace.core.returns import Returns
 from tcp_trace.core.silences import Silences
 from tcp_trace.core.tracker import Tracker
+from tcp_trace.core.watch import EVERYTHING
 from tcp_trace.delivery.outbox import present
 from tcp_trace.identity import Identities
 from tcp_trace.kernel import handover
@@ -312,6 +313,8 @@ def _policy(settings: Settings) -> Policy:
 
 
 def _describe(settings: Settings) -> str:
+    if settings.dest_ip == (EVERYTHING,):
+        return "every destination"
     return ",".join(str(rule) for rule in settings.dest_ip)
 
 

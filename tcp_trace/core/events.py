@@ -54,7 +54,7 @@ class Destination(NamedTuple):
 
     `address` is the canonical text of an IPv4 or IPv6 address; a v4-mapped one is IPv4.
     `netns` is the inode of the network namespace for loopback addresses, which mean another
-    place in every namespace, and 0 for all others.
+    place in every namespace, and 0 for all others and in the service's own namespace.
     """
 
     address: str

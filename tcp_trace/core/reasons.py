@@ -58,7 +58,7 @@ _WORDS: dict[Reason, tuple[str, str]] = {
     ),
     Reason.NOT_PERMITTED: (
         "not permitted by this host",
-        "A local firewall rule or security policy rejects the connect.",
+        "A route that prohibits (ip route get ADDRESS), or a security policy of this host.",
     ),
     Reason.NO_LOCAL_PORT: (
         "no free local port",

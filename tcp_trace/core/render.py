@@ -123,7 +123,7 @@ def _facts(n: Notification, style: Style) -> list[tuple[str, str]]:
     facts: list[tuple[str, str | None]] = [
         ("Failures", wording.count(n)),
         ("While silenced", wording.failures(n.silenced) if n.silenced else None),
-        ("Share that fails", wording.share(n)),
+        ("Share that failed" if n.kind.is_last else "Share that fails", wording.share(n)),
         ("First", style.time(n.first)),
         ("Last", style.time(n.last) if n.total > 1 else None),
         (

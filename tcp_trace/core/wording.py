@@ -179,11 +179,18 @@ def _details(count: ReasonCount) -> str:
     details = []
     if count.elapsed is not None:
         # Milliseconds tell a rejecting firewall on the way from a host that answers itself.
-        after = f"{count.elapsed * 1000:.3g} ms" if count.elapsed < 1 else f"{count.elapsed:.1f} s"
-        details.append(f"after {after}")
+        details.append(f"after {_elapsed(count.elapsed)}")
     if count.syns > 1:
         details.append(f"{count.syns} SYNs")
     return f" ({', '.join(details)})" if details else ""
+
+
+def _elapsed(seconds: float) -> str:
+    if seconds < 0.0001:
+        return "under 0.1 ms"
+    if seconds < 0.01:
+        return f"{seconds * 1000:.1f} ms"
+    return f"{seconds * 1000:.0f} ms" if seconds < 1 else f"{seconds:.1f} s"
 
 
 def _destination(count: DestinationCount, style: Style) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 import platform
+import re
 import resource
 import sys
 import tempfile
@@ -37,6 +38,10 @@ _ENDS = 1_024
 
 _TRACEPOINT = b"tracepoint_inet_sock_set_state"
 _RETURN = b"kretfunc__"
+
+# include/uapi/linux/capability.h
+_CAP_SYS_ADMIN = 1 << 21
+_CAP_BPF_PERFMON = 1 << 39 | 1 << 38
 _SET_STATE = b"inet_sock_set_state"
 
 _EVENTS = {Events.FAILURES: "EVENTS_FAILURES", Events.ATTEMPTS: "EVENTS_ATTEMPTS"}
@@ -70,6 +75,7 @@ def start(settings: Settings) -> NoReturn:
             "install it with 'make install', or put the checkout elsewhere"
         )
     layout = _layout()
+    _require_privileges()
     _import_bcc()
     bpf, no_returns = _load(layout, _constants(settings, account))
     hook, hook_fd, fallback = _attach(bpf, settings.hook)
@@ -97,6 +103,17 @@ def start(settings: Settings) -> NoReturn:
         ),
         account,
     )
+
+
+def _require_privileges() -> None:
+    """Raise StartError where this process holds no capability to load and attach programs."""
+    status = Path("/proc/self/status").read_text()
+    held = int(re.search(r"^CapEff:\s*(\w+)", status, re.MULTILINE)[1], 16)  # type: ignore[index]
+    if not held & _CAP_SYS_ADMIN and held & _CAP_BPF_PERFMON != _CAP_BPF_PERFMON:
+        raise StartError(
+            "loading a kernel program takes root (or CAP_BPF, CAP_PERFMON and CAP_SYS_ADMIN): "
+            "use sudo, or start the service by systemctl"
+        )
 
 
 def _layout() -> _Layout:
@@ -155,8 +172,8 @@ def _load(layout: _Layout, constants: list[str]) -> tuple[Any, str | None]:
     """
     try:
         return _compile(layout, [*constants, "-DRETURNS"]), None
-    except Exception as error:  # noqa: BLE001 - BCC raises nothing narrower
-        why = str(error)
+    except Exception:  # noqa: BLE001 - BCC raises nothing narrower, and says no reason
+        why = "this kernel lets no BPF program watch connect() returning (BPF trampolines)"
     try:
         return _compile(layout, constants), why
     except Exception as error:  # BCC raises nothing narrower

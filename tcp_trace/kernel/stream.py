@@ -13,6 +13,8 @@ import struct
 import time
 from collections import deque
 from functools import lru_cache
+from ipaddress import ip_address
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from tcp_trace.core.events import Counters, Destination, Process, Transition
@@ -42,6 +44,8 @@ CGROUP_PATH = struct.Struct("=" + f"{_CGROUP_NAME}s" * _CGROUP_LEVELS)
 
 _V4_MAPPED = b"\0" * 10 + b"\xff\xff"
 _PORT_BITS = 32
+# A loopback address in the host's own network namespace is what people mean by it.
+_OWN_NETNS = Path("/proc/self/ns/net").stat().st_ino
 
 _RAW_CALLBACK = ct.CFUNCTYPE(None, ct.c_void_p, ct.c_void_p, ct.c_int)
 _LOST_CALLBACK = ct.CFUNCTYPE(None, ct.c_void_p, ct.c_uint64)
@@ -164,7 +168,7 @@ def decode(record: bytes, to_wall: float) -> Transition:
 @lru_cache(maxsize=1024)
 def _destination(packed: bytes) -> Destination:
     daddr, netns, dport, _ = DESTINATION.unpack(packed)
-    return Destination(_address(daddr), dport, netns)
+    return Destination(_address(daddr), dport, 0 if netns == _OWN_NETNS else netns)
 
 
 @lru_cache(maxsize=1024)
@@ -205,7 +209,10 @@ class Maps:
 
     def counters(self, destination: Destination) -> Counters | None:
         """Return what was counted for a destination, None where nothing is known of it."""
-        key = DESTINATION.pack(_pack(destination.address), destination.netns, destination.port, 0)
+        address, port, netns = destination
+        if not netns and ip_address(address).is_loopback:
+            netns = _OWN_NETNS
+        key = DESTINATION.pack(_pack(address), netns, port, 0)
         value = self._lookup("destinations", key, COUNTERS.size)
         if value is None:
             return None

@@ -13,7 +13,6 @@ from tcp_trace.core.reasons import Reason
 from tests.kernel import cases
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
 
     from tests.kernel.cases import Row
 
@@ -51,7 +50,7 @@ class Matrix:
 
 
 @pytest.fixture(scope="module")
-def matrix(hook: str) -> Iterator[Matrix]:
+def matrix(hook: str) -> Matrix:
     """Run the matrix once under each hook."""
     return Matrix(hook)
 

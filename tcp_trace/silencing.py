@@ -17,7 +17,7 @@ from tcp_trace.core.silences import (
     parse_unit,
 )
 from tcp_trace.core.wording import failures, span, utc
-from tcp_trace.delivery.reading import read_state
+from tcp_trace.delivery.reading import StateError, read_state
 from tcp_trace.tables import table
 from tcp_trace.values import duration
 
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from tcp_trace.core.maintenance import Window
 
 _COMMENT_LIMIT = 200
+
+Counts = dict[str, int] | None
 
 
 def add(settings: Settings, args: Namespace) -> str:
@@ -55,12 +57,24 @@ def listing(settings: Settings, args: Namespace) -> str:
     now = time.time()
     silences = silencefile.read(settings.state_dir / silencefile.NAME)
     shown = [each for each in silences if args.all or each.ends > now]
-    state = read_state(settings.state_dir / "outbox.db") or {}
-    counts: dict[str, int] = state.get("silenced_by", {})
+    counts = _counts(settings)
     windows = settings.maintenance or ()
     if args.json:
         return json.dumps(_as_json(shown, windows, counts, now), indent=2)
     return "\n".join([*_silence_lines(shown, counts, now), *_window_lines(windows, counts, now)])
+
+
+def _counts(settings: Settings) -> Counts:
+    """Return how many failures each has silenced, None for who may silence but not see that."""
+    try:
+        state = read_state(settings.state_dir / "outbox.db") or {}
+    except StateError:
+        return None
+    return dict(state.get("silenced_by", {}))
+
+
+def _count(counts: Counts, name: str) -> int | None:
+    return None if counts is None else counts.get(name, 0)
 
 
 def _match(args: Namespace) -> Match:
@@ -76,7 +90,7 @@ def _match(args: Namespace) -> Match:
     return match
 
 
-def _silence_lines(silences: list[Silence], counts: dict[str, int], now: float) -> list[str]:
+def _silence_lines(silences: list[Silence], counts: Counts, now: float) -> list[str]:
     if not silences:
         return ["nothing is silenced by hand"]
     rows = [
@@ -84,7 +98,7 @@ def _silence_lines(silences: list[Silence], counts: dict[str, int], now: float) 
             each.id,
             utc(each.ends),
             span(each.ends - now) if each.ends > now else "ended",
-            f"{counts.get(each.id, 0):,}",
+            "" if counts is None else f"{counts.get(each.id, 0):,}",
             str(each.match),
             each.comment,
         )
@@ -93,26 +107,26 @@ def _silence_lines(silences: list[Silence], counts: dict[str, int], now: float) 
     return table(("id", "until", "left", "silenced", "what", "comment"), rows)
 
 
-def _window_lines(windows: tuple[Window, ...], counts: dict[str, int], now: float) -> list[str]:
+def _window_lines(windows: tuple[Window, ...], counts: Counts, now: float) -> list[str]:
     if not windows:
         return []
     lines = ["", "maintenance windows (MAINTENANCE):"]
     for each in windows:
         holds = "holds now" if each.in_force(now) else "does not hold now"
-        count = failures(counts.get(each.id, 0))
-        lines.append(f"  {visible(each.id)}: {holds}, {count} silenced")
+        count = "" if counts is None else f", {failures(counts.get(each.id, 0))} silenced"
+        lines.append(f"  {visible(each.id)}: {holds}{count}")
     return lines
 
 
 def _as_json(
-    silences: list[Silence], windows: tuple[Window, ...], counts: dict[str, int], now: float
+    silences: list[Silence], windows: tuple[Window, ...], counts: Counts, now: float
 ) -> dict[str, Any]:
     return {
         "silences": [
             {
                 **each.to_dict(),
                 "in_force": each.in_force(now),
-                "silenced": counts.get(each.id, 0),
+                "silenced": _count(counts, each.id),
             }
             for each in silences
         ],
@@ -121,7 +135,7 @@ def _as_json(
                 "window": each.id,
                 "match": str(each.match),
                 "in_force": each.in_force(now),
-                "silenced": counts.get(each.id, 0),
+                "silenced": _count(counts, each.id),
             }
             for each in windows
         ],

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import tempfile
 import time
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
@@ -16,8 +18,7 @@ from tcp_trace.delivery.outbox import Outbox
 from tcp_trace.silencefile import SilenceFile
 from tests.unit.core.test_silences import FAILURE
 
-if TYPE_CHECKING:
-    from pathlib import Path
+NOBODY = 65534
 
 
 @pytest.fixture(autouse=True)
@@ -75,6 +76,39 @@ def test_what_was_silenced_is_counted(
     outbox.close()
     assert [(each["silenced"], each["in_force"]) for each in shown["silences"]] == [(1234, True)]
     assert [each["match"] for each in shown["maintenance"]] == ["192.0.2.0/24", "all"]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="becomes another user")
+def test_a_member_of_the_group(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Where the directory is the group's, a member silences, and sees all but the counts."""
+    with tempfile.TemporaryDirectory() as name:
+        directory = Path(name)
+        monkeypatch.setenv("STATE_DIR", name)
+        monkeypatch.setattr(cli, "ENV_FILE", directory / "none")
+        Outbox(directory / "outbox.db").close()
+        for path in (directory, *directory.iterdir()):
+            os.chown(path, NOBODY, NOBODY)
+        directory.chmod(0o770)
+        silence("add", "--for", "1h", "10.0.0.1")
+        os.setegid(NOBODY)
+        os.seteuid(NOBODY - 1)
+        try:
+            assert silence("add", "--for", "1h", "10.0.0.2") == 0
+            capsys.readouterr()
+            assert silence("list") == 0
+            assert cli.main(["incidents"]) == 1
+        finally:
+            os.seteuid(0)
+            os.setegid(0)
+        captured = capsys.readouterr()
+        assert "10.0.0.1" in captured.out
+        assert "10.0.0.2" in captured.out
+        assert "try it as root" in captured.err
+        found = (directory / "silences.json").stat()
+        assert (found.st_gid, found.st_mode & 0o777) == (NOBODY, 0o660)
+        assert len(SilenceFile(directory).silences) == 2
 
 
 def test_silences_that_ended(

@@ -168,12 +168,15 @@ def _load(layout: _Layout, constants: list[str]) -> tuple[Any, str | None]:
     """Return the program, and why it cannot watch connect() returning where it cannot.
 
     That part is loaded and attached with the rest, since its functions are named for BCC to do so.
-    Whether a kernel can do it shows only when it is tried.
+    Whether a kernel can do it shows only when it is tried; without type information it never can,
+    and each try there compiles all of net/sock.h.
     """
-    try:
-        return _compile(layout, [*constants, "-DRETURNS"]), None
-    except Exception:  # noqa: BLE001 - BCC raises nothing narrower, and says no reason
-        why = "this kernel lets no BPF program watch connect() returning (BPF trampolines)"
+    why = "this kernel lets no BPF program watch connect() returning (BPF trampolines)"
+    if layout.source == "btf":
+        try:
+            return _compile(layout, [*constants, "-DRETURNS"]), None
+        except Exception:  # noqa: BLE001, S110 - BCC raises nothing narrower, and says no reason
+            pass
     try:
         return _compile(layout, constants), why
     except Exception as error:  # BCC raises nothing narrower

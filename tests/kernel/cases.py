@@ -122,7 +122,7 @@ class Rows:
             for blocking in (True, False):
                 port = self.port(base)
 
-                def make(a: str = address, p: int = port, b: bool = blocking) -> list[int]:  # noqa: FBT001, FBT002
+                def make(a: str = address, p: int = port, b: bool = blocking) -> list[int]:  # noqa: FBT001
                     return many(TIMES, lambda: attempt(a, p, blocking=b, patience=patience))  # type: ignore[arg-type]
 
                 waiting = "blocking" if blocking else "non-blocking"
@@ -262,6 +262,9 @@ def prepare(network: Network) -> None:
         sandbox.run("ip", "-n", client, "route", "add", kind, f"{addresses[IPV4]}/32")
         sandbox.run("ip", "-n", client, "-6", "route", "add", kind, f"{addresses[IPV6]}/128")
     sandbox.run_in(client, "nft", _CLIENT_FIREWALL)
+    for namespace in network:  # else most rejects would be drops
+        for limit in ("net.ipv4.icmp_ratelimit=0", "net.ipv6.icmp.ratelimit=0"):
+            sandbox.run_in(namespace, "sysctl", "-qw", limit)
 
 
 def connect_all(network: Network, rows: list[Row]) -> None:

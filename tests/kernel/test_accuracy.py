@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import os
 from collections import Counter
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from tcp_trace import sandbox
 from tcp_trace.core.reasons import Reason
-from tests.kernel import cases
+from tests.kernel import accuracy, cases
 
 if TYPE_CHECKING:
-
     from tests.kernel.cases import Row
 
 ROWS = cases.build()
+_NO_RETURNS = "connect() fails before any SYN, and this kernel lets no program watch it returning"
 
 
 class Matrix:
@@ -44,6 +45,20 @@ class Matrix:
         ports = {row.port for row in self.rows}
         return [line for line in service.find("connect failed") if line["dport"] in ports]
 
+    def cannot_tell(self, row: Row) -> str:
+        """Return why this kernel cannot tell a row, nothing where it can."""
+        return _NO_RETURNS if row.needs_returns and not self.has_returns else ""
+
+    def result_of(self, row: Row) -> accuracy.Result:
+        """Return a row as it is published."""
+        truth, told = (
+            {reason.value: number for reason, number in sorted(counts.items(), key=str)}
+            for counts in (row.truth, self.told_of(row))
+        )
+        return accuracy.Result(
+            row.case, row.family, row.waiting, len(row.seen), truth, told, self.cannot_tell(row)
+        )
+
     def told_of(self, row: Row) -> Counter[Reason]:
         """Return what was told of a row's port."""
         return Counter({reason: n for (port, reason), n in self.told.items() if port == row.port})
@@ -60,10 +75,19 @@ def test_row(matrix: Matrix, number: int) -> None:
     """What is told of a row is what its application saw."""
     row = matrix.rows[number]
     assert len(row.seen) == cases.TIMES
-    if row.needs_returns and not matrix.has_returns:
-        assert matrix.told_of(row) == Counter(), "without the return hook nothing can be told"
+    if matrix.cannot_tell(row):
+        assert matrix.told_of(row) == Counter()
     else:
         assert matrix.told_of(row) == row.truth
+
+
+def test_the_results_are_written(matrix: Matrix, hook: str) -> None:
+    """Where asked to, the matrix is written down for docs/ACCURACY.md."""
+    directory = os.environ.get("TCP_TRACE_ACCURACY")
+    results = [matrix.result_of(row) for row in matrix.rows]
+    assert accuracy.page([accuracy.Run("6.1-test", hook, "today", results)])
+    if directory:
+        accuracy.save(Path(directory), hook, results)
 
 
 def test_nothing_was_lost(matrix: Matrix) -> None:

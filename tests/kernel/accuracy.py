@@ -1,0 +1,148 @@
+"""What was told of the matrix, and the page that publishes it.
+
+    TCP_TRACE_ACCURACY=DIR python3 -m pytest tests/kernel/test_accuracy.py
+    python3 -m tests.kernel.accuracy DIR > docs/ACCURACY.md
+
+The first leaves one file per kernel and hook in DIR, the second makes the page of them.
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+import sys
+from collections import Counter
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tcp_trace.core.reasons import Reason
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+NONE = "none"
+"""In place of a reason: the connect succeeded, or nothing was told."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """One row of the matrix: failures by reason as the applications saw them, and as told."""
+
+    case: str
+    family: str
+    waiting: str
+    connects: int
+    truth: dict[str, int]
+    told: dict[str, int]
+    cannot_tell: str
+
+
+@dataclass(frozen=True)
+class Run:
+    """The matrix under one hook of one kernel."""
+
+    kernel: str
+    hook: str
+    day: str
+    results: list[Result]
+
+
+def save(directory: Path, hook: str, results: list[Result]) -> None:
+    """Write one run to a file of its own."""
+    directory.mkdir(parents=True, exist_ok=True)
+    run = Run(platform.release(), hook, f"{datetime.now(UTC):%Y-%m-%d}", results)
+    name = f"{run.kernel}-{hook}.json"
+    directory.joinpath(name).write_text(json.dumps(asdict(run), indent=1) + "\n")
+
+
+def load(directory: Path) -> list[Run]:
+    """Return the runs of a directory, by kernel and hook."""
+    runs = []
+    for path in sorted(directory.glob("*.json")):
+        data = json.loads(path.read_text())
+        data["results"] = [Result(**result) for result in data["results"]]
+        runs.append(Run(**data))
+    return sorted(runs, key=lambda run: ([int(n) for n in run.kernel.split("-")[0].split(".")],
+                                         run.hook))  # fmt: skip
+
+
+def page(runs: list[Run]) -> str:
+    """Return the page: precision and recall per reason, then every row."""
+    parts = [_HEAD]
+    for run in runs:
+        parts += [f"\n## Kernel {run.kernel}, {run.hook} ({run.day})\n", _per_reason(run.results)]
+        blind = [result for result in run.results if result.cannot_tell]
+        if blind:
+            parts.append(_blind(blind))
+    parts += ["\n## Every row\n", _rows(runs)]
+    return "\n".join(parts)
+
+
+def _per_reason(results: Iterable[Result]) -> str:
+    right, told, true = Counter[str](), Counter[str](), Counter[str]()
+    for result in results:
+        if result.cannot_tell:
+            continue
+        told.update(result.told)
+        true.update(result.truth)
+        right.update(Counter(result.told) & Counter(result.truth))
+    lines = ["| reason | failures | told | precision | recall |", "|---|---|---|---|---|"]
+    for reason in Reason:
+        name = reason.value
+        if true[name] or told[name]:
+            precision = right[name] / told[name] if told[name] else 0.0
+            recall = right[name] / true[name] if true[name] else 0.0
+            lines.append(
+                f"| {name} | {true[name]} | {told[name]} | {precision:.3f} | {recall:.3f} |"
+            )
+    return "\n".join(lines)
+
+
+def _blind(results: list[Result]) -> str:
+    lines = ["\nNot in this table, since this kernel cannot tell them:\n"]
+    lines += [f"- {r.case}, {r.family}, {r.waiting}: {r.cannot_tell}" for r in results]
+    return "\n".join(lines)
+
+
+def _rows(runs: list[Run]) -> str:
+    names = [f"{run.kernel.split('-')[0]} {run.hook}" for run in runs]
+    lines = ["| case | address | waiting | seen by the application | " + " | ".join(names) + " |"]
+    lines.append("|---" * (4 + len(runs)) + "|")
+    for results in zip(*(run.results for run in runs), strict=True):
+        first = results[0]
+        cells = [_verdict(result) for result in results]
+        seen = _counts(first.truth)
+        lines.append(
+            f"| {first.case} | {first.family} | {first.waiting} | {seen} | {' | '.join(cells)} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def _verdict(result: Result) -> str:
+    if result.cannot_tell:
+        return "cannot tell"
+    return "all" if result.told == result.truth else f"told {_counts(result.told)}"
+
+
+def _counts(counts: dict[str, int]) -> str:
+    return ", ".join(f"{number} {name}" for name, number in counts.items()) or "no failure"
+
+
+_HEAD = """\
+# Accuracy
+
+Written by the tests (`make accuracy`): every row is 23 connects (or more where the way to connect
+makes more) with a known end. The truth is what the connecting application saw itself; what the
+service told, by its log, is held against it. A failure that is told twice, or of a connect that
+succeeded, counts against the precision; one that is not told, against the recall."""
+
+
+def main() -> None:
+    """Print the page of a directory's runs."""
+    sys.stdout.write(page(load(Path(sys.argv[1]))))
+
+
+if __name__ == "__main__":
+    main()

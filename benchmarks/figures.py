@@ -155,9 +155,9 @@ def _cpu_ratio(costs: Mapping[str, Cost], one: str, other: str, workload: str) -
 def _start_and_memory(costs: Mapping[str, Cost]) -> Iterator[Verdict]:
     start = (costs[FAILURES].startup or 0) / (costs[PLAIN].startup or 1)
     yield Verdict(f"start-up : {PLAIN}", "≤ 1/3", as_fraction(start), start <= 1 / 3)
-    resident = max(costs[name].resident_kb or 0 for name in (FAILURES, ATTEMPTS, ALL)) / 1024
+    resident = (costs[FAILURES].resident_kb or 0) / 1024
     yield Verdict(
-        "resident memory, the largest of the three modes",
+        "resident memory, default mode",
         "≤ 35 MB",
         f"{resident:.1f} MB",
         resident <= 35,
@@ -193,8 +193,3 @@ def as_fraction(ratio: float) -> str:
     if ratio <= 0:
         return "0"
     return f"1/{1 / ratio:,.0f}" if ratio < 1 / 3 else f"{ratio:.2f}"
-
-
-def median(values: Sequence[float]) -> float:
-    """Return the median."""
-    return statistics.median(values)

@@ -33,11 +33,6 @@ _WORKLOADS = {
     figures.LONG: ("--connects", "50000"),
     figures.REFUSED: ("--connects", "1000", "--refused"),
 }
-# Compiled once before anything is timed, so that who comes first does not pay for the disk.
-_WARM_UP = """
-from bcc import BPF
-BPF(text="#include <net/sock.h>\\nint f(void *ctx) { return 0; }")
-"""
 _began = time.monotonic()
 
 
@@ -56,11 +51,10 @@ def main(argv: list[str] | None = None) -> int:
     options = parser.parse_args(argv)
     for name in [name for name in _WORKLOADS if not re.search(options.workloads, name)]:
         del _WORKLOADS[name]
-    say("warming up: compiling against the kernel's headers")
-    subprocess.run([sys.executable, "-c", _WARM_UP], check=True, capture_output=True)
     with _webhook() as url:
         everybody = contenders(url)
         chosen = [one for one in everybody if re.search(options.only, one.name)]
+        # First, also because who starts for the first time pays for reading the disk.
         rounds = _take_turns(everybody[0], options.rounds)
         costs = {figures.NOTHING: _measure_nothing()}
         for contender in chosen:

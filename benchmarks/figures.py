@@ -9,7 +9,7 @@ from math import comb
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping
 
 NOTHING = "nothing"
 FAILURES, ATTEMPTS, ALL = (

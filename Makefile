@@ -26,7 +26,7 @@ CONFIG := $(DESTDIR)/etc/tcp-trace
 SYSTEMD := [ -z "$(DESTDIR)" ] && [ -d /run/systemd/system ]
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-fast test-kernels lint format bench docs install uninstall purge
+.PHONY: help setup demo test test-fast test-kernels reliability lint format bench docs install uninstall purge
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
@@ -50,7 +50,12 @@ test: test-fast ## Run every test: on this host, then in a virtual machine
 
 test-fast: ## Run the tests that need no virtual machine
 	@tools/packages test
-	$(PYTEST) tests/unit tests/property tests/kernel
+	$(PYTEST) tests/unit tests/property tests/reliability tests/kernel
+
+reliability: ## Inject every fault for longer (200 kills), and write docs/RELIABILITY.md
+	@tools/packages test
+	TCP_TRACE_KILLS=200 TCP_TRACE_OUTAGE=60 $(PYTEST) tests/reliability tests/unit/delivery \
+		--reliability docs/RELIABILITY.md
 
 test-kernels: ## Run the virtual machine's tests on each kernel of KERNELS
 	@tools/packages test

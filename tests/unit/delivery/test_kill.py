@@ -13,9 +13,12 @@ import sys
 from collections import defaultdict
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tests.webhook import Webhook
+
+if TYPE_CHECKING:
+    from tests.figures import Figures
 
 KILLS = int(os.environ.get("TCP_TRACE_KILLS", "25"))
 CRASHING = Path(__file__).parent / "crashing.py"
@@ -50,7 +53,7 @@ def run(database: Path, url: str, first: int, count: int, kill_after: float | No
     return Run(before, committed, ["drained"] in lines)
 
 
-def test_nothing_committed_is_lost_and_little_comes_twice(tmp_path: Path) -> None:
+def test_nothing_committed_is_lost_and_little_comes_twice(tmp_path: Path, figure: Figures) -> None:
     """All that was committed arrives in order, twice only what was in flight at a kill."""
     seed = random.randrange(2**32)  # noqa: S311 - when to kill is no secret
     print(f"seed {seed}")  # noqa: T201 - shown where the test fails
@@ -64,7 +67,14 @@ def test_nothing_committed_is_lost_and_little_comes_twice(tmp_path: Path) -> Non
         runs.append(run(database, webhook.url, KILLS * BATCH, 1, None))
         arrived = [request.payload for request in webhook.received]
     assert [one.drained for one in runs] == [False] * KILLS + [True]
-    audit(committed_by(runs), arrived)
+    committed = committed_by(runs)
+    twice = audit(committed, arrived)
+    figure(
+        "kill -9 at random moments, under load",
+        "nothing that was committed; what was being sent comes twice",
+        f"{KILLS} kills, {committed:,} notifications committed, 0 lost, 0 out of order, {twice}"
+        f" of {len(arrived):,} messages came twice",
+    )
 
 
 def committed_by(runs: list[Run]) -> int:
@@ -85,8 +95,8 @@ def committed_by(runs: list[Run]) -> int:
     return total
 
 
-def audit(committed: int, arrived: list[dict[str, Any]]) -> None:
-    """Compare what was promised with what came.
+def audit(committed: int, arrived: list[dict[str, Any]]) -> int:
+    """Compare what was promised with what came; return how many came twice.
 
     Each notification counts one failure and merged ones add up. A message that came twice counts
     as it came last: it may have taken in newer ones meanwhile.
@@ -99,3 +109,4 @@ def audit(committed: int, arrived: list[dict[str, Any]]) -> None:
         order[each["incident"]].append(each["id"])
     for ids in order.values():
         assert ids == sorted(ids)
+    return len(arrived) - len(by_id)

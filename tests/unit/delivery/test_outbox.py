@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections import deque
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -18,6 +19,9 @@ from tcp_trace.delivery.outbox import RETRY_INTERVAL, Outbox
 from tcp_trace.delivery.queue import Limits
 from tcp_trace.delivery.store import SCHEMA_VERSION
 from tests.unit.delivery.samples import Clock, notification, update
+
+if TYPE_CHECKING:
+    from tests.figures import Figures
 
 
 @pytest.fixture
@@ -170,9 +174,12 @@ def test_commits_wait_for_the_disk(path: Path) -> None:
     outbox.close()
 
 
-@pytest.mark.parametrize("damage", ["text", "page", "newer"])
+DAMAGES = {"text": "overwritten", "page": "a page damaged", "newer": "of a newer version"}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
 def test_a_spoilt_file_is_moved_aside_and_the_service_goes_on(
-    path: Path, damage: str, caplog: pytest.LogCaptureFixture
+    path: Path, damage: str, caplog: pytest.LogCaptureFixture, figure: Figures
 ) -> None:
     """What cannot be read is kept for people, and a new file takes its place."""
     outbox = Outbox(path)
@@ -184,10 +191,16 @@ def test_a_spoilt_file_is_moved_aside_and_the_service_goes_on(
         "outbox.db.spoilt-20231114T221320Z"
     ]
     assert "a spoilt outbox was moved aside" in caplog.text
-    assert (restarted.degraded, restarted.pending) == (None, 0)
+    kept = restarted.pending
+    assert (restarted.degraded, kept) == (None, 0)
     restarted.put(notification("a"))
     assert on_disk(path) == ["a"]
     restarted.close()
+    figure(
+        f"the database cannot be read at the start ({DAMAGES[damage]})",
+        "what waited in it: the file is moved aside and kept, the service goes on",
+        f"{kept} of 200 waiting notifications taken over, 1 of 1 put afterwards is on disk",
+    )
 
 
 def spoil(path: Path, damage: str) -> None:
@@ -330,7 +343,9 @@ FULL_DISK = Path(__file__).parent / "full_disk.py"
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small tmpfs takes root")
 @pytest.mark.parametrize("fault", ["full", "readonly"])
-def test_a_full_or_read_only_disk_costs_durability_only(tmp_path: Path, fault: str) -> None:
+def test_a_full_or_read_only_disk_costs_durability_only(
+    tmp_path: Path, fault: str, figure: Figures
+) -> None:
     """On a real small file system: go on from memory, say so, and write all when it is back."""
     command = ["unshare", "-m", sys.executable, str(FULL_DISK), str(tmp_path), fault]
     root = str(Path(__file__).parents[3])
@@ -338,3 +353,8 @@ def test_a_full_or_read_only_disk_costs_durability_only(tmp_path: Path, fault: s
     run = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
     assert (run.returncode, run.stderr) == (0, "")
     assert deque(run.stdout.splitlines(), maxlen=1).pop() == "all as expected"
+    figure(
+        f"the state's disk is {'full' if fault == 'full' else 'read-only'}",
+        "what was committed since, if the service ends before there is room again",
+        run.stdout.splitlines()[-2],
+    )

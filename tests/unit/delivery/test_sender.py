@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tcp_trace.delivery.channel import Payload
+    from tests.figures import Figures
 
 OUTAGE = float(os.environ.get("TCP_TRACE_OUTAGE", "3"))
 """Seconds of an outage in real time: 60 for a thorough run."""
@@ -83,7 +84,7 @@ class World:
             self.clock.advance(min(wait, end - self.clock.mono))
 
 
-def test_an_hour_of_outage_costs_few_tries_and_no_message() -> None:
+def test_an_hour_of_outage_costs_few_tries_and_no_message(figure: Figures) -> None:
     """An hour without Slack: tried now and then, then all is told, with how late it is."""
     world = World(lambda now: Sent() if now >= 3_600 else Retry(None, "ConnectionError"))
     for number in range(10):
@@ -102,6 +103,40 @@ def test_an_hour_of_outage_costs_few_tries_and_no_message() -> None:
     assert (statistics.sent, statistics.rejected) == (10, 0)
     assert statistics.retried == len(world.channel.tries) - 10
     assert statistics.last_error == "ConnectionError"
+    last = max(at for at, _ in world.channel.arrived)
+    figure(
+        "an hour without Slack (fake time)",
+        "a delay until 5 min after it is back; no message",
+        f"{sum(payload['failures'] for _, payload in world.channel.arrived):,} of 1,010 failures"
+        f" told in {statistics.sent} messages, the last {last - 3_600:.0f} s after it was back,"
+        f" {len([at for at in world.channel.tries if at < 3_600])} tries in that hour",
+    )
+
+
+def test_a_day_without_slack_costs_a_row_per_incident(figure: Figures) -> None:
+    """Ten incidents that are told of every five minutes wait as ten rows, and add up."""
+    world = World(lambda now: Sent() if now >= 86_400 else Retry(None, "ConnectionError"))
+    put = 0
+    for at in range(0, 86_400, 300):
+        for incident in range(10):
+            world.outbox.put(update(f"u{at}-{incident}", f"i{incident}", failures=7))
+            put += 1
+        world.run(300)
+    rows, size = world.outbox.pending, world.outbox.pending_bytes
+    assert rows == 10
+    assert size < 10_000
+    world.run(400)
+    assert world.outbox.drops == {}
+    assert sum(payload["failures"] for _, payload in world.channel.arrived) == 7 * put
+    assert {round(payload["delayed_by"]) for _, payload in world.channel.arrived} <= set(
+        range(86_400, 86_800)
+    )
+    figure(
+        "a day without Slack (fake time)",
+        "a row per incident and 3 days' patience; one message per incident, which says how late",
+        f"{put:,} notifications of 10 incidents waited as {rows} rows of {size / rows:.0f} bytes;"
+        f" {len(world.channel.arrived)} messages told all {7 * put:,} failures",
+    )
 
 
 def test_a_burst_is_paced() -> None:
@@ -278,7 +313,7 @@ def test_the_first_message_leaves_at_once(tmp_path: Path) -> None:
         assert request.at - put_at < 1.0
 
 
-def test_everything_arrives_through_every_fault(tmp_path: Path) -> None:
+def test_everything_arrives_through_every_fault(tmp_path: Path, figure: Figures) -> None:
     """Resets, drips, hangs, 429 and 5xx cost duplicates at most, and never a message."""
     faults = [Reply(behaviour=behaviour) for behaviour in Behaviour if behaviour.name != "NORMAL"]
     faults += [Reply(429, b"rate_limited", {"Retry-After": "0"}), Reply(500), Reply(503)]
@@ -292,6 +327,11 @@ def test_everything_arrives_through_every_fault(tmp_path: Path) -> None:
         arrived = ids(webhook)
     assert set(arrived) == {f"n{number}" for number in range(30)}
     assert len(arrived) <= 30 + len(faults)
+    figure(
+        "resets before and after the body, drips, hangs, cut bodies, 429, 5xx",
+        "what may have arrived comes twice",
+        f"{len(faults)} faults in a row, 0 of 30 messages lost, {len(arrived) - 30} came twice",
+    )
 
 
 def test_the_poll_thread_never_waits_for_the_network(tmp_path: Path) -> None:
@@ -335,7 +375,7 @@ def test_stop_of_an_idle_sender_takes_no_time() -> None:
     assert time.monotonic() - began < 1.0
 
 
-def test_a_real_outage_costs_no_message(tmp_path: Path) -> None:
+def test_a_real_outage_costs_no_message(tmp_path: Path, figure: Figures) -> None:
     """With the webhook's host gone for a while, all arrives after it is back, and is counted."""
     outbox = Outbox(tmp_path / "outbox.db")
     with Webhook() as webhook, running(webhook, outbox, Pacing()):
@@ -352,6 +392,13 @@ def test_a_real_outage_costs_no_message(tmp_path: Path) -> None:
             arrived = back.wait_for(5, timeout=3 * OUTAGE + 10)
             assert sum(request.payload["failures"] for request in arrived) == put
             assert len(arrived) == 5
+            after = arrived[-1].at - until
+    figure(
+        "the webhook's host is gone (real time)",
+        "a delay; no message",
+        f"gone for {OUTAGE:g} s, {put:,} failures of 5 incidents meanwhile: all told in"
+        f" {len(arrived)} messages, the last {after:.0f} s after it was back",
+    )
 
 
 def test_stop_does_not_wait_for_what_cannot_be_sent(tmp_path: Path) -> None:

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
 
+    from tests.figures import Figures
+
 FAST = Pacing(rate=1_000.0, burst=10, first_backoff=0.01, longest_backoff=0.05)
 
 
@@ -92,7 +94,9 @@ def test_each_webhook_gets_its_own(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("fault", ["hangs", "is dead", "is slow"])
-def test_a_bad_webhook_does_not_hold_up_another(tmp_path: Path, fault: str) -> None:
+def test_a_bad_webhook_does_not_hold_up_another(
+    tmp_path: Path, fault: str, figure: Figures
+) -> None:
     """Hanging, dead or told to wait: the others get theirs as fast as ever."""
     reply = {
         "hangs": Reply(behaviour=Behaviour.HANG),
@@ -111,7 +115,13 @@ def test_a_bad_webhook_does_not_hold_up_another(tmp_path: Path, fault: str) -> N
         for number in range(20):
             put(outbox, str(number), DEFAULT, "good")
         good.wait_for(20)
-        assert time.monotonic() - began < 0.9
+        took = time.monotonic() - began
+        assert took < 0.9
+        figure(
+            f"one of two webhooks {fault}",
+            "its own messages wait; the other's do not",
+            f"20 messages reached the other one within {took:.2f} s (unpaced)",
+        )
         assert ids(good) == [str(number) for number in range(20)]
         wait_for_sent(workers, "good", 20)
         assert workers.statistics[DEFAULT].sent == 0

@@ -1,0 +1,75 @@
+"""Fill the log's small tmpfs, and only it, under a running pipeline. Run with `unshare -m`.
+
+`unshare -m python full_log.py FOLDER URL` prints JSON of what it cost.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from tcp_trace import logs
+from tcp_trace.delivery.outbox import present
+from tests.reliability.pipeline import feed, record, service, settings
+
+BEFORE, FULL, AFTER = 10, 200, 10
+
+
+def records(count: int) -> list[bytes]:
+    """Return so many failures of one destination."""
+    return [record(number, "192.0.2.1") for number in range(count)]
+
+
+def fill(folder: Path) -> None:
+    """Leave no byte free."""
+    with (folder / "filler").open("wb", buffering=0) as filler:
+        for size in (4096, 1):
+            try:
+                while True:
+                    filler.write(b"x" * size)
+            except OSError:
+                continue
+
+
+def main(folder: Path, url: str) -> None:
+    """Fail before, while and after the log's disk is full."""
+    log_folder, state = folder / "log", folder / "state"
+    log_folder.mkdir()
+    state.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(log_folder)]
+    subprocess.run(command, check=True)
+    given = settings(state, url)
+    handler = logs.setup(given, log_folder / "log", sys.stderr)
+    fed = service(given, log_folder / "log")
+    fed._messages.start()
+    feed(fed, records(BEFORE))
+    fill(log_folder)
+    feed(fed, records(FULL))
+    feed(fed, [record(0, "192.0.2.2")])  # an incident of its own: a message while the disk is full
+    until = time.monotonic() + 10
+    while fed._messages.statistics["default"].sent < 2 and time.monotonic() < until:
+        time.sleep(0.01)
+    told_while_full = fed._messages.statistics["default"].sent
+    lost_while_full = handler.lost
+    (log_folder / "filler").unlink()
+    feed(fed, records(AFTER))
+    text = (log_folder / "log").read_text()
+    fed._stop()
+    print(  # noqa: T201 - the answer
+        json.dumps(
+            {
+                "told": told_while_full,
+                "degraded": fed._messages.outbox.degraded,
+                "lost": lost_while_full,
+                "lost_after": handler.lost - lost_while_full,
+                "failures": fed._incidents.dump(present())["incidents"][0]["tally"]["total"],
+                "log": text,
+            }
+        )
+    )
+
+
+main(Path(sys.argv[1]), sys.argv[2])

@@ -26,7 +26,7 @@ CONFIG := $(DESTDIR)/etc/tcp-trace
 SYSTEMD := [ -z "$(DESTDIR)" ] && [ -d /run/systemd/system ]
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-fast test-kernels reliability lint format bench docs install uninstall purge
+.PHONY: help setup demo test test-fast test-kernels reliability lint format bench accuracy soak docs install uninstall purge
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
@@ -77,6 +77,16 @@ format: $(VENV)/.stamp ## Format Python and C
 bench: ## Measure the cost beside that of others, and write benchmarks/RESULTS.md
 	@tools/packages test
 	$(PYTHON) -m benchmarks
+
+accuracy: ## Run the matrix on each kernel of KERNELS, and write docs/ACCURACY.md
+	@tools/packages test
+	@set -e; for kernel in $(KERNELS); do \
+		TCP_TRACE_ACCURACY=$(CURDIR)/docs/accuracy $(PYTEST) tests/vm/test_kernel.py --vm-kernel=$$kernel; done
+	$(PYTHON) -m tests.kernel.accuracy docs/accuracy > docs/ACCURACY.md
+
+soak: ## Make 1,000,000 connects on this host, one in a hundred of which fails
+	@tools/packages test
+	TCP_TRACE_SOAK=1000000 $(PYTEST) -s tests/kernel/test_soak.py
 
 docs: ## Write the files that come from the table of variables
 	$(PYTHON) -c 'from tcp_trace.variables import example_file as e; print(e(), end="")' \

@@ -57,7 +57,7 @@ class Incident(Account):
 
         When one sets in, neither are those before it that only wait for `interval` to be over.
         """
-        if self.silenced_by is None and not self.held:
+        if self.silenced_by is None:
             self.silenced += self.pressing
             self.worth = False
         super().add_silenced(failure, silence)

@@ -39,6 +39,18 @@ def test_the_service_sees_what_was_added_and_removed(tmp_path: Path) -> None:
     assert file.silences == ()
 
 
+def test_a_file_of_the_same_size_is_another_one(tmp_path: Path) -> None:
+    """One silence in place of another that looks like it is seen."""
+    file = SilenceFile(tmp_path)
+    silencefile.remove(tmp_path, add(tmp_path), 1.0)
+    first = add(tmp_path)
+    file.refresh()
+    silencefile.remove(tmp_path, first, 1.0)
+    second = add(tmp_path)
+    assert file.refresh()
+    assert [each.id for each in file.silences] == [second]
+
+
 def test_a_file_that_is_there_at_the_start(tmp_path: Path) -> None:
     """Silences outlive a restart of the service."""
     name = add(tmp_path)

@@ -9,7 +9,7 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tcp_trace.core.notification import Kind, merge
+from tcp_trace.core.notification import Kind, Severity, merge
 from tcp_trace.core.render import slack_payload
 from tests.unit.core.golden import HOST, OPENED, PSQL, RESOLVED, STORM_OPENED, UPDATED
 from tests.unit.core.incident_world import World, destination
@@ -47,6 +47,17 @@ def test_a_merged_message_wakes_unless_it_is_over() -> None:
     assert (updated.escalated, updated.silenced) == (True, 8)
     resolved = merge(updated, RESOLVED)
     assert resolved is not None
+    assert not resolved.escalated
+
+
+def test_what_turns_out_critical_when_it_is_over_wakes_nobody() -> None:
+    """The share of failures that is known at the end only is shown, and no more."""
+    world = World()
+    world.fail(times=5)
+    world.mono += 1
+    world.succeed()
+    (resolved,) = world.wait(200)
+    assert resolved.severity is Severity.CRITICAL
     assert not resolved.escalated
 
 

@@ -123,9 +123,22 @@ def test_silenced_failures_open_nothing() -> None:
     assert world.incidents.silenced == 50
     assert world.incidents.silenced_by == {"s1": 50}
     assert world.incidents.failing_destinations == 0
+    saved = json.loads(json.dumps(world.incidents.dump(world.now)))
+    world.incidents = Incidents.load(saved, world.policy, world.now)
+    assert world.incidents.silenced == 50
     (entry,) = world.incidents.overview()
     assert (entry.status, entry.failures, entry.silenced) == ("recovered", 50, 50)
     assert (entry.messages, entry.told_at) == (0, None)
+
+
+def test_after_one_that_ended_in_silence() -> None:
+    """What ended in silence is over: the next failure opens an incident without it."""
+    world = World()
+    silence(world)
+    world.fail()
+    world.wait(HOUR)
+    (opened,) = world.fail()
+    assert (opened.kind, opened.total, opened.silenced) == (Kind.OPENED, 1, 0)
 
 
 def test_others_are_told_meanwhile() -> None:
@@ -220,6 +233,43 @@ def test_a_told_incident_is_updated_when_the_silence_ends() -> None:
         assert world.told_failures == world.fed
 
 
+@pytest.mark.parametrize("heard", [0, 1])
+def test_the_end_of_a_silence_is_news_by_itself(heard: int) -> None:
+    """Even where nothing else is new, people hear what goes on before the next reminder."""
+    world = World()
+    world.fail()
+    world.succeed(times=100)  # becoming critical would be news
+    world.wait(301)
+    world.fail()
+    world.wait(1)
+    assert [n.kind for n in world.told] == [Kind.OPENED, Kind.UPDATED]
+    silence(world, "reason=timed_out", seconds=600)
+    world.fail(reason=Reason.TIMED_OUT)
+    world.fail(times=heard)
+    assert world.wait(700) == []
+    world.fail()
+    (updated,) = world.wait(0)
+    assert (updated.kind, updated.failures, updated.silenced) == (Kind.UPDATED, 2 + heard, 1)
+
+
+def test_what_was_held_over_a_restart_claims_no_ratio() -> None:
+    """Successes before the restart are not known, so none are counted after it, either."""
+    world = World()
+    silence(world, seconds=60)
+    silences = world.incidents.silences
+    world.fail()
+    saved = world.incidents.dump(world.now)
+    world.incidents = Incidents.load(saved, world.policy, world.now, silences)
+    world.mono += 1
+    world.succeed()
+    world.wait(60)
+    (opened,) = world.fail()
+    world.mono += 1
+    world.succeed(times=5)
+    (resolved,) = world.wait(HOUR)
+    assert (opened.established, resolved.established) == (None, None)
+
+
 def test_what_is_heard_beside_the_silenced_is_no_constant_news() -> None:
     """With one reason silenced, the others are told no more often than without the silence."""
     world = World()
@@ -259,7 +309,9 @@ def test_held_destinations_join_a_storm() -> None:
     digest = world.told[-1]
     assert (digest.destinations, digest.total, len(digest.absorbed)) == (40, 80, 4)
     assert sum(n.silenced for n in world.told) == 40
+    world.wait(2 * HOUR)
     assert world.told_failures == world.fed
+    assert world.incidents.failing_destinations == world.incidents.silenced == 0
 
 
 def test_a_silence_within_a_storm() -> None:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import subprocess
 import sys
@@ -43,6 +44,8 @@ def main(folder: Path, url: str) -> None:
     subprocess.run(command, check=True)
     given = settings(state, url)
     handler = logs.setup(given, log_folder / "log", sys.stderr)
+    emitted = itertools.count()
+    handler.addFilter(lambda _: next(emitted) >= 0)
     fed = service(given, log_folder / "log")
     fed._messages.start()
     feed(fed, records(BEFORE))
@@ -56,12 +59,13 @@ def main(folder: Path, url: str) -> None:
     lost_while_full = handler.lost
     (log_folder / "filler").unlink()
     feed(fed, records(AFTER))
-    text = (log_folder / "log").read_text()
+    text, count = (log_folder / "log").read_text(), next(emitted)
     fed._stop()
     print(  # noqa: T201 - the answer
         json.dumps(
             {
                 "told": told_while_full,
+                "emitted": count,
                 "degraded": fed._messages.outbox.degraded,
                 "lost": lost_while_full,
                 "lost_after": handler.lost - lost_while_full,

@@ -47,6 +47,7 @@ def test_a_full_disk_under_the_log_costs_log_lines_only(tmp_path: Path, figure: 
         whole += 1
     torn = len(cost["log"].splitlines()) - whole
     assert torn <= 1
+    assert whole == cost["emitted"] - cost["lost"]
     last = json.loads(cost["log"].splitlines()[-1])
     assert last["message"] == "connect failed"
     figure(

@@ -52,10 +52,18 @@ RANDOM = 2_000
 UNSEEN = re.compile("[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
-def happens(comm: bytes) -> tuple[Failure, Notification]:
-    """Return the failure, and what is told of it, of a process with this name."""
+def happens(comm: bytes, *, decoded: bool = True) -> tuple[Failure, Notification]:
+    """Return the failure, and what is told of it, of a process with this name.
+
+    With `decoded` the name is as the edge lets it in, which escapes a part of it; without, every
+    output has to cope with it alone.
+    """
     outcome = Tracker().judge(decode(record(7, "192.0.2.1", comm=comm), 0.0))
     assert isinstance(outcome, Failure)
+    if not decoded:
+        assert outcome.process is not None
+        text = comm.decode("utf-8", "surrogateescape")
+        outcome = outcome._replace(process=outcome.process._replace(comm=text))
     (notification,) = Incidents(Policy()).failed(outcome, present(), lambda _: None)
     return outcome, notification
 
@@ -125,12 +133,13 @@ def check_alerts(notification: Notification) -> None:
     assert str(annotations).isprintable() or "\\" in str(annotations)
 
 
+@pytest.mark.parametrize("decoded", [True, False])
 @pytest.mark.parametrize("name", HOSTILE)
 def test_a_hostile_name_is_harmless_in_every_output(
-    name: str, log: io.StringIO, tmp_path: Path
+    name: str, log: io.StringIO, tmp_path: Path, *, decoded: bool
 ) -> None:
     """JSON log, text log, Slack, JSON webhook, Alertmanager and the tables of the command line."""
-    failure, notification = happens(HOSTILE[name][:15])
+    failure, notification = happens(HOSTILE[name][:15], decoded=decoded)
     lines.write_failure(failure)
     check_log(log.getvalue(), failure)
     check_slack(notification)
@@ -161,7 +170,7 @@ def test_15_bytes_of_anything(log: io.StringIO, figure: Figures) -> None:
     for number in range(RANDOM):
         size = rng.randrange(16)
         comm = rng.randbytes(size) if number % 2 else bytes(rng.choices(alphabet, k=size))
-        failure, notification = happens(comm)
+        failure, notification = happens(comm, decoded=number % 4 < 2)
         log.seek(0)
         log.truncate()
         lines.write_failure(failure)

@@ -4,7 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from tcp_trace.delivery.answers import MAX_RETRY_AFTER, Answer, classify, parse_retry_after
+from tcp_trace.delivery.answers import (
+    MAX_RETRY_AFTER,
+    Answer,
+    classify,
+    classify_plainly,
+    parse_retry_after,
+)
 from tcp_trace.delivery.channel import Outcome, Rejected, Retry, Sent
 
 WALL = 1_700_000_000.0  # Tue, 14 Nov 2023 22:13:20 GMT
@@ -90,3 +96,23 @@ def test_retry_after_is_heard_with_every_status_worth_another_try(status: int) -
     """Both a rate limit and an overload can name a time."""
     outcome = classify(Answer(status, b"", "30"), WALL)
     assert outcome == Retry(30.0, f"status {status}")
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "expected"),
+    [
+        (200, b"", Sent()),
+        (200, b"invalid_payload", Sent()),
+        (299, b"", Sent()),
+        (302, b"", Rejected("status 302: a redirect, which is not followed", dead=True)),
+        (400, b"no_service", Rejected("status 400", dead=False)),
+        (404, b"", Rejected("status 404", dead=True)),
+        (429, b"", Retry(7.0, "status 429")),
+        (503, b"busy", Retry(7.0, "status 503")),
+    ],
+)
+def test_a_webhook_of_another_make_says_it_by_status(
+    status: int, body: bytes, expected: Outcome
+) -> None:
+    """Any 2xx is success, and no word of the body counts."""
+    assert classify_plainly(Answer(status, body, "7"), WALL) == expected

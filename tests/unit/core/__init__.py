@@ -1,0 +1,1 @@
+"""Tests of tcp_trace.core."""

@@ -434,23 +434,26 @@ def test_stop_is_over_in_time_even_when_a_send_hangs(tmp_path: Path) -> None:
 
 def test_progress_shows_a_loop_that_stands() -> None:
     """Idle, the loop comes round every few seconds; a send beyond its deadline is stuck."""
-    standing = threading.Event()
+    begun, standing = threading.Event(), threading.Event()
 
     class Standing:
         deadline = 20.0
 
         def send(self, _: Payload) -> Outcome:
-            standing.wait(10)
+            begun.set()
+            standing.wait(30)
             return Sent()
 
     outbox = Outbox(None)
     sender = Sender(outbox, Standing(), render, pacing=Pacing(idle=0.05))
     sender.start()
     first = sender.progress
-    time.sleep(0.3)
+    until = time.monotonic() + 10
+    while sender.progress == first and time.monotonic() < until:
+        time.sleep(0.01)
     assert sender.progress > first
     outbox.put(notification("a"))
-    time.sleep(0.3)
+    assert begun.wait(10)
     stood = sender.progress
     time.sleep(0.2)
     assert sender.progress == stood

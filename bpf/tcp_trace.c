@@ -290,8 +290,13 @@ static __always_inline void note_winner(const struct transition *t)
 		.established_ns = t->timestamp_ns,
 		.is_v4 = is_v4(&t->destination.daddr),
 	};
+	struct winner *last = winners.lookup(&racer);
 
-	winners.update(&racer, &winner);
+	/* In place: an update would take a new element, which costs several times as much. */
+	if (last)
+		*last = winner;
+	else
+		winners.update(&racer, &winner);
 }
 
 static __always_inline bool lost_race(const struct transition *t)

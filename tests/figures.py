@@ -2,7 +2,7 @@
 
     pytest tests/reliability tests/unit/delivery --reliability docs/RELIABILITY.md
 
-No figure on that page is typed in: a test that passes records what it measured, and a run with a
+A test that passes records what it measured, or what it would have failed without; a run with a
 failure writes nothing.
 """
 
@@ -24,8 +24,9 @@ ROOT = Path(__file__).parents[1]
 _PACKAGES = ("requests", "urllib3", "python-json-logger")
 _SETTINGS = ("TCP_TRACE_KILLS", "TCP_TRACE_OUTAGE")
 _EXPLANATION = """\
-Written by the tests, which injected these faults for real; no figure is typed in. `make
-reliability` writes it anew. A message is what people see; failures are what it counts.
+Written by the tests that injected these faults; `make reliability` writes it anew. A figure is
+measured in that run, or is what the test fails without (such as "0 lost"). Where it says fake time
+or a jump, only the clock is a stand-in. A message is what people see; failures are what it counts.
 """
 
 

@@ -60,7 +60,8 @@ reliability: ## Inject every fault for longer (200 kills), and write docs/RELIAB
 test-kernels: ## Run the virtual machine's tests on each kernel of KERNELS
 	@tools/packages test
 	@set -e; for kernel in $(KERNELS); do \
-		echo "== kernel $$kernel"; $(PYTEST) tests/vm --vm-kernel=$$kernel; done
+		echo "== kernel $$kernel"; TCP_TRACE_VM_HOOKS=kprobe,tracepoint \
+		$(PYTEST) tests/vm --vm-kernel=$$kernel; done
 
 lint: $(VENV)/.stamp ## Check style, types, shell and C
 	$(VENV)/bin/ruff check
@@ -81,7 +82,8 @@ bench: ## Measure the cost beside that of others, and write benchmarks/RESULTS.m
 accuracy: ## Run the matrix on each kernel of KERNELS, and write docs/ACCURACY.md
 	@tools/packages test
 	@set -e; for kernel in $(KERNELS); do \
-		TCP_TRACE_ACCURACY=$(CURDIR)/docs/accuracy $(PYTEST) tests/vm/test_kernel.py --vm-kernel=$$kernel; done
+		TCP_TRACE_VM_HOOKS=kprobe,tracepoint TCP_TRACE_ACCURACY=$(CURDIR)/docs/accuracy \
+		$(PYTEST) tests/vm/test_kernel.py --vm-kernel=$$kernel; done
 	$(PYTHON) -m tests.kernel.accuracy docs/accuracy > docs/ACCURACY.md
 
 soak: ## Make 1,000,000 connects on this host, one in a hundred of which fails

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import http.server
+import itertools
 import json
 import os
 import shutil
@@ -38,6 +39,7 @@ _START_SECONDS = 90.0  # a compiler on an emulated machine takes its time
 _WAIT_SECONDS = 30.0
 _CLONE_NEWNET = 0x40000000
 _ABSENT = object()
+_NUMBERS = itertools.count(1)
 
 LIBC = ctypes.CDLL(None, use_errno=True)
 """For the calls that Python has no name for."""
@@ -72,7 +74,8 @@ def network(firewall: str = "") -> Iterator[Network]:
     `firewall` are nftables rules for what comes to the server, separated by semicolons. The
     client's kernel gives up after 3 s and not after two minutes.
     """
-    names = Network(*(f"tcp-trace-{os.getpid()}-{role}" for role in Network._fields))
+    prefix = f"tcp-trace-{os.getpid()}-{next(_NUMBERS)}"
+    names = Network(*(f"{prefix}-{role}" for role in Network._fields))
     try:
         for name in names:
             run("ip", "netns", "add", name)

@@ -67,8 +67,10 @@ def test_what_a_full_ring_loses_is_counted(hook: str, network: Network) -> None:
     times = 5000
     with sandbox.service(HOOK=hook, PERF_PAGES="8") as service:
         os.kill(service.pid, signal.SIGSTOP)
-        hammer(network, times, processes=2)
-        os.kill(service.pid, signal.SIGCONT)
+        try:
+            hammer(network, times, processes=2)
+        finally:
+            os.kill(service.pid, signal.SIGCONT)
         tallies = tallies_of(service)
     assert tallies["lost"] > 0
     assert tallies["submitted"] + tallies["lost"] == times

@@ -49,7 +49,6 @@ def run(environ: Mapping[str, str], env_file: Path | None) -> list[Finding]:
     findings = [_kernel(), *_layout(), _hook(hook), _returns(), *_tools(), _privileges()]
     findings += configuration
     if settings:
-        findings.append(_names(on=settings.dns_names))
         findings += [_user(settings.service_user), _state_dir(settings), *_webhooks(settings)]
     return findings
 
@@ -107,19 +106,6 @@ def _hook(wanted: Hook) -> Finding:
     }
     detail, remedy = missing[wanted]
     return Finding("hook", Level.FAIL, detail, f"use {remedy}")
-
-
-def _names(*, on: bool) -> Finding:
-    """Check whether host names can be learned, as far as that shows without trying."""
-    if not on:
-        return Finding("names", Level.OK, "DNS_NAMES=off: failures are told by address")
-    symbols = KALLSYMS.read_text() if KALLSYMS.exists() else ""
-    ways = ["fentry"] * (btf.VMLINUX.exists() and " arch_prepare_bpf_trampoline\n" in symbols)
-    ways += ["kprobe"] * KPROBE_PMU.exists()
-    if ways and " skb_consume_udp\n" in symbols:
-        return Finding("names", Level.OK, f"from DNS answers over UDP, by {' or '.join(ways)}")
-    why = "this kernel has no fentry and no kprobes, so host names are not known"
-    return Finding("names", Level.WARN, why, "set DNS_NAMES=off; all else works without")
 
 
 def _returns() -> Finding:

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 from dotenv.parser import parse_stream
 
 from tcp_trace import routes, values
-from tcp_trace.core.watch import Host, Rule, parse_hosts, parse_rules
+from tcp_trace.core.watch import Rule, parse_rules
 from tcp_trace.values import Events, Hook, LogFormat, LogLevel, LostRaces, Secret, Threshold
 from tcp_trace.variables import VARIABLES, Variable
 
@@ -66,13 +66,11 @@ class Settings:
 
     `slack_url` is None where no webhook is set: failures are then only logged, unless a route
     leads them to one of `webhooks`. `warnings` are sentences for the log: the configuration works,
-    but probably not as meant. `dest_ip` is empty where only the hosts of `dest_host` are watched.
+    but probably not as meant.
     """
 
     slack_url: Secret | None
     dest_ip: tuple[Rule, ...]
-    dest_host: tuple[Host, ...]
-    dns_names: bool
     events: Events
     hook: Hook
     lost_races: LostRaces
@@ -117,8 +115,6 @@ def load(environ: Mapping[str, str], env_file: Path | None) -> Settings:
     routed = _read_routes(parsed.pop("routes_file"), environ, errors, warnings)
     if errors:
         raise ConfigError(errors)
-    if parsed["dest_host"] and not given.get("DEST_IP", "").strip():
-        parsed["dest_ip"] = ()
     return Settings(
         **parsed, webhooks=routed.webhooks, routes=routed.routes, warnings=tuple(warnings)
     )
@@ -132,7 +128,7 @@ def _from_host(environ: Mapping[str, str]) -> dict[str, str]:
 
 def _parse(item: Variable, given: Mapping[str, str], errors: list[str]) -> Any:  # noqa: ANN401
     text = given.get(item.name, "").strip() or item.default
-    if not text and item.parse not in (parse_rules, parse_hosts):
+    if not text and item.parse is not parse_rules:
         return None
     try:
         return item.parse(text)

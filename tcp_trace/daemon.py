@@ -29,10 +29,8 @@ from tcp_trace.core.watch import EVERYTHING
 from tcp_trace.delivery.outbox import present
 from tcp_trace.identity import Identities
 from tcp_trace.kernel import handover
-from tcp_trace.kernel.names import Names
 from tcp_trace.kernel.stream import Maps, Rings, Tallies
 from tcp_trace.messages import Messages
-from tcp_trace.resolver import Resolver, addresses_of
 from tcp_trace.silencefile import SilenceFile
 from tcp_trace.values import Events
 from tcp_trace.variables import VARIABLES
@@ -59,8 +57,6 @@ _SHOWN = Begun | Established | Raced
 _BATCH = 256
 # How often the kernel's tallies are compared and the incidents saved.
 _HOUSEKEEPING = 15.0
-# How long the start waits for the addresses of DEST_HOST.
-_RESOLVE_PATIENCE = 2.0
 # How long after an incident could be over it is said at the latest.
 _RECHECK = 30.0
 
@@ -128,8 +124,6 @@ class Service:
         self._log_file = log_file
         self._maps = Maps(received.maps)
         self._rings = Rings(received.rings, received.pages)
-        self._names = Names(received.maps)
-        self._resolver = Resolver(settings.dest_host, addresses_of, self._names.ttl_since)
         self._tracker = Tracker()
         self._returns = Returns()
         self._identities = Identities(self._maps.cgroup_path)
@@ -145,11 +139,9 @@ class Service:
     def run(self) -> int:
         """Run until a signal ends it; return the exit code."""
         poller = select.epoll()
-        for fd in (*self._rings.fds, self._signals.fd, self._resolver.fd):
+        for fd in (*self._rings.fds, self._signals.fd):
             poller.register(fd, select.EPOLLIN)
         self._maps.watch(self._settings.dest_ip)
-        self._resolver.start(_RESOLVE_PATIENCE)
-        self._watch_hosts()
         self._messages.start()
         self._tell_started()
         notify("READY=1")
@@ -172,8 +164,6 @@ class Service:
             notifications += self._incidents.tick(now, self._maps.counters)
         if notifications:
             self._commit(notifications, now)
-        if self._resolver.has_news:
-            self._watch_hosts()
         if self._signals.reload:
             self._signals.reload = False
             self._on_reload()
@@ -212,18 +202,10 @@ class Service:
         return notifications
 
     def _identify(self, failure: Failure) -> Failure:
-        host = self._names.of(failure) or self._resolver.name_of(failure.destination.address)
         if failure.process is None:
-            return failure._replace(host=host)
+            return failure
         began = failure.mono - (failure.elapsed or 0.0)
-        return failure._replace(maker=self._identities.of(failure.process, began), host=host)
-
-    def _watch_hosts(self) -> None:
-        """Let the kernel watch what the hosts of DEST_HOST have for addresses now."""
-        try:
-            self._maps.watch({*self._settings.dest_ip, *self._resolver.rules()})
-        except OSError as error:
-            log.error("DEST_HOST: %s", error.strerror)  # noqa: TRY400 - the sentence says it all
+        return failure._replace(maker=self._identities.of(failure.process, began))
 
     def _commit(self, notifications: list[Notification], now: Moment) -> None:
         self._messages.commit(notifications, self._incidents.dump(now))
@@ -262,8 +244,7 @@ class Service:
     def _apply(self, settings: Settings) -> None:
         """Put a changed configuration to use, as far as a running service can."""
         logs.setup(settings, self._log_file, sys.stderr)
-        self._resolver.replace(settings.dest_host)
-        self._maps.watch({*settings.dest_ip, *self._resolver.rules()})
+        self._maps.watch(settings.dest_ip)
         for warning in settings.warnings:
             log.warning("%s", warning)
         for name in _changed_at_start(self._settings, settings):
@@ -316,11 +297,7 @@ class Service:
         self._commit(notifications, now)
         self._keep_house(now)
         self._messages.stop(DRAIN_SECONDS)
-        names = self._names.tallies()
-        log.info(
-            "stopped",
-            extra={**self._maps.tallies()._asdict(), **(names._asdict() if names else {})},
-        )
+        log.info("stopped", extra=self._maps.tallies()._asdict())
         return 0
 
 
@@ -338,7 +315,7 @@ def _policy(settings: Settings) -> Policy:
 def _describe(settings: Settings) -> str:
     if settings.dest_ip == (EVERYTHING,):
         return "every destination"
-    return ",".join(str(one) for one in (*settings.dest_ip, *settings.dest_host))
+    return ",".join(str(rule) for rule in settings.dest_ip)
 
 
 def _at_start() -> set[str]:

@@ -6,8 +6,7 @@ longest-prefix map serves both families and a v4-mapped socket is IPv4 without a
 
 from __future__ import annotations
 
-import re
-from ipaddress import IPv6Network, ip_address, ip_network
+from ipaddress import IPv6Network, ip_network
 from typing import NamedTuple
 
 ANY_PORT = 0
@@ -33,53 +32,6 @@ class Rule(NamedTuple):
 
 
 EVERYTHING = Rule(IPv6Network("::/0"), ANY_PORT)
-
-
-class Host(NamedTuple):
-    """Connects to whatever address `name` has, on `port` (`ANY_PORT` for all), are watched."""
-
-    name: str
-    port: int
-
-    def __str__(self) -> str:
-        """Return the host as it would be written in `DEST_HOST`."""
-        return f"{self.name}:{self.port}" if self.port else self.name
-
-    def rule(self, address: str) -> Rule:
-        """Return the rule for one of its addresses."""
-        return Rule(_parse_rule(address).network, self.port)
-
-
-_LABEL = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)")
-
-
-def parse_hosts(text: str) -> tuple[Host, ...]:
-    """Parse a comma-separated list of host names, each optionally with a port.
-
-    Raises ValueError with one sentence that names the item and shows how to write it.
-    """
-    items = [item.strip() for item in text.split(",")]
-    return tuple(dict.fromkeys(_parse_host(item) for item in items if item))
-
-
-def _parse_host(item: str) -> Host:
-    if _is_address(item) or "/" in item or item.startswith("["):
-        raise ValueError(f"'{item}': is no host name; write addresses and networks in DEST_IP")
-    name, port = _split_port(item)
-    if _is_address(name):
-        raise ValueError(f"'{item}': is no host name; write addresses and networks in DEST_IP")
-    labels = name.removesuffix(".").split(".")
-    if len(name) > 253 or not all(_LABEL.fullmatch(label) for label in labels):
-        raise ValueError(f"'{item}': is no host name; write it like db.example.com:5432")
-    return Host(name.lower(), port)
-
-
-def _is_address(text: str) -> bool:
-    try:
-        ip_address(text)
-    except ValueError:
-        return False
-    return True
 
 
 def parse_rules(text: str) -> tuple[Rule, ...]:

@@ -14,7 +14,7 @@ VMLINUX = Path("/sys/kernel/btf/vmlinux")
 _STRUCT = 4
 _UNION = 5
 
-# Every field that the programs in bpf/ read, as OFFSETOF_<struct>_<field>.
+# Every field that bpf/tcp_trace.c reads, as OFFSETOF_<struct>_<field>.
 FIELDS: tuple[tuple[str, str], ...] = (
     ("sock_common", "skc_family"),
     ("sock_common", "skc_state"),
@@ -37,11 +37,6 @@ FIELDS: tuple[tuple[str, str], ...] = (
     ("tcp_sock", "total_retrans"),
     ("net", "ns"),
     ("ns_common", "inum"),
-    ("sk_buff", "head"),
-    ("sk_buff", "data"),
-    ("sk_buff", "len"),
-    ("sk_buff", "data_len"),
-    ("sk_buff", "transport_header"),
     ("task_struct", "cgroups"),
     ("css_set", "dfl_cgrp"),
     ("cgroup", "kn"),

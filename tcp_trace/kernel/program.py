@@ -13,16 +13,13 @@ import resource
 import sys
 import tempfile
 from pathlib import Path
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 from tcp_trace import resources
 from tcp_trace.config import Events, Hook, LostRaces
-from tcp_trace.kernel import btf, handover, headers, names
+from tcp_trace.kernel import btf, handover, headers
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from tcp_trace.config import Settings
 
 # Bounds of the kernel's maps. An attempt has an entry until it is established or fails; with
@@ -36,10 +33,6 @@ WATCH_MAX = 4_096
 
 # Ports that processes connect to, at one moment.
 _WINNERS = 4_096
-
-# Addresses with the names they were asked for by: 240 bytes each.
-_NAMES = 8_192
-
 # Threads that are in a connect() that fails, at one moment.
 _ENDS = 1_024
 
@@ -98,18 +91,14 @@ def start(settings: Settings) -> NoReturn:
         facts["fallback"] = fallback
     if no_returns:
         facts["no_returns"] = no_returns
-    learned = _load_names(layout) if settings.dns_names else _Names("off")
-    facts["names"] = learned.hook
-    if learned.why:
-        facts["no_names"] = learned.why
     handover.execute(
         handover.Handover(
             hook=hook.value,
-            hook_fds=(*hook_fds, *bpf.kfunc_exit_fds.values(), *learned.fds),
+            hook_fds=(*hook_fds, *bpf.kfunc_exit_fds.values()),
             return_fds=tuple(f.fd for n, f in bpf.funcs.items() if n.startswith(_RETURN)),
             rings=_open_rings(bpf, settings.perf_pages),
             pages=settings.perf_pages,
-            maps={**{name: bpf[name].get_fd() for name in _MAPS}, **learned.maps},
+            maps={name: bpf[name].get_fd() for name in _MAPS},
             facts=facts,
         ),
         account,
@@ -197,47 +186,13 @@ def _load(layout: _Layout, constants: list[str]) -> tuple[Any, str | None]:
         ) from error
 
 
-class _Names(NamedTuple):
-    """How names are learned: `fentry`, `kprobe`, `off`, or `none` with the reason why."""
-
-    hook: str
-    fds: tuple[int, ...] = ()
-    maps: Mapping[str, int] = MappingProxyType({})
-    why: str = ""
-
-
-def _load_names(layout: _Layout) -> _Names:
-    """Load and attach the program that learns names.
-
-    It is a program of its own, so that a kernel that cannot run it loses nothing but names.
-    """
-    constants = [f"-DNAMES_MAX={_NAMES}", f"-DSELF_PID={os.getpid()}"]
-    if layout.source == "btf":
-        try:
-            bpf = _compile(layout, [*constants, "-DNAMES_FENTRY"], "names.c")
-            return _names_of("fentry", bpf, bpf.kfunc_entry_fds)
-        except Exception:  # noqa: BLE001, S110 - BCC raises nothing narrower, and says no reason
-            pass
-    try:
-        bpf = _compile(layout, constants, "names.c")
-        bpf.attach_kprobe(event=b"skb_consume_udp", fn_name=b"kprobe_skb_consume_udp")
-    except Exception as error:  # noqa: BLE001 - the same
-        return _Names("none", why=f"skb_consume_udp: no fentry, and no kprobe: {error}")
-    (fds,) = bpf.kprobe_fds.values()
-    return _names_of("kprobe", bpf, fds)
-
-
-def _names_of(hook: str, bpf: Any, fds: Mapping[bytes, int]) -> _Names:  # noqa: ANN401
-    return _Names(hook, tuple(fds.values()), {name: bpf[name].get_fd() for name in names.MAPS})
-
-
-def _compile(layout: _Layout, constants: list[str], program: str = "tcp_trace.c") -> Any:  # noqa: ANN401
+def _compile(layout: _Layout, constants: list[str]) -> Any:  # noqa: ANN401 - bcc has no types
     bcc = _import_bcc()
     source = resources.directory("bpf")
     with tempfile.TemporaryDirectory(prefix="tcp-trace-headers-") as directory:
         os.environ["BCC_KERNEL_SOURCE"] = str(layout.headers.merge_into(Path(directory)))
         return bcc.BPF(
-            src_file=str(source / program),
+            src_file=str(source / "tcp_trace.c"),
             cflags=["-I", str(source), *layout.cflags, *constants],
         )
 

@@ -184,8 +184,7 @@ def _address(packed: bytes) -> str:
     return socket.inet_ntop(socket.AF_INET6, packed)
 
 
-def pack(address: str) -> bytes:
-    """Return the 16 bytes by which the kernel program knows an address."""
+def _pack(address: str) -> bytes:
     if ":" in address:
         return socket.inet_pton(socket.AF_INET6, address)
     return _V4_MAPPED + socket.inet_pton(socket.AF_INET, address)
@@ -201,12 +200,6 @@ def _text(comm: bytes) -> str:
     )
 
 
-def lookup(fd: int, key: bytes, size: int) -> bytes | None:
-    """Return what a map holds for a key, `size` bytes, None for nothing."""
-    value = ct.create_string_buffer(size)
-    return None if _LIB.bpf_lookup_elem(fd, key, value) else value.raw
-
-
 class Maps:
     """The kernel program's maps, by their descriptors."""
 
@@ -219,7 +212,7 @@ class Maps:
         address, port, netns = destination
         if not netns and ip_address(address).is_loopback:
             netns = _OWN_NETNS
-        key = DESTINATION.pack(pack(address), netns, port, 0)
+        key = DESTINATION.pack(_pack(address), netns, port, 0)
         value = self._lookup("destinations", key, COUNTERS.size)
         if value is None:
             return None
@@ -260,7 +253,10 @@ class Maps:
         self._watched = wanted
 
     def _lookup(self, name: str, key: bytes, size: int) -> bytes | None:
-        return lookup(self._fds[name], key, size)
+        value = ct.create_string_buffer(size)
+        if _LIB.bpf_lookup_elem(self._fds[name], key, value):
+            return None
+        return value.raw
 
 
 def _watch_key(rule: Rule) -> bytes:

@@ -17,9 +17,6 @@ if TYPE_CHECKING:
 
 KPROBES = Path("/sys/bus/event_source/devices/kprobe/type")
 
-# Names are learned by fentry, which a kernel may refuse in many ways, else by a kprobe.
-collect_ignore = [] if KPROBES.exists() else ["test_names.py"]
-
 
 def hooks() -> list[str]:
     """Return the hooks to test: those of `TCP_TRACE_HOOKS`, else all that this kernel has."""

@@ -272,21 +272,3 @@ def test_colour_is_for_terminals(monkeypatch: pytest.MonkeyPatch) -> None:
     with open(os.devnull, "w", encoding="utf-8") as stream:  # noqa: PTH123
         monkeypatch.delenv("NO_COLOR")
         assert not findings.wants_colour(stream)
-
-
-def test_names(kernel: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It tells by what names can be learned, that they cannot, or that nobody wants them."""
-    monkeypatch.setattr(btf, "VMLINUX", kernel / "vmlinux")
-    symbols = "ffffffff81ebbd40 T skb_consume_udp\n"
-    (kernel / "kallsyms").write_text(symbols)
-    assert check._names(on=True).detail == "from DNS answers over UDP, by kprobe"
-    (kernel / "kallsyms").write_text(symbols + "ffffffff81ebbd41 T arch_prepare_bpf_trampoline\n")
-    (kernel / "vmlinux").touch()
-    assert check._names(on=True).detail == "from DNS answers over UDP, by fentry or kprobe"
-    (kernel / "kprobe").unlink()
-    assert check._names(on=True).detail == "from DNS answers over UDP, by fentry"
-    (kernel / "vmlinux").unlink()
-    assert check._names(on=True).level is Level.WARN
-    assert check._names(on=False) == Finding(
-        "names", Level.OK, "DNS_NAMES=off: failures are told by address"
-    )

@@ -346,23 +346,3 @@ def test_maintenance(env_file: Path) -> None:
     (error,) = errors(MAINTENANCE="Sux 02:00-04:00; daily 3-4")
     assert error.startswith("MAINTENANCE=Sux 02:00-04:00; daily 3-4: 'Sux 02:00-04:00': Sux is no")
     assert "'daily 3-4': 3-4 are no hours" in error
-
-
-def test_hosts_instead_of_everything() -> None:
-    """With DEST_HOST alone only the hosts are watched, with DEST_IP both."""
-    alone = load(DEST_HOST="db.example.com:5432")
-    assert [str(host) for host in alone.dest_host] == ["db.example.com:5432"]
-    assert alone.dest_ip == ()
-    both = load(DEST_HOST="db", DEST_IP="10.0.0.0/8")
-    assert ([str(one) for one in both.dest_ip], len(both.dest_host)) == (["10.0.0.0/8"], 1)
-    assert load().dest_host == ()
-    assert errors(DEST_HOST="10.0.0.5") == [
-        "DEST_HOST=10.0.0.5: '10.0.0.5': is no host name; write addresses and networks in DEST_IP"
-    ]
-
-
-def test_switch() -> None:
-    """A switch is on or off, and nothing else."""
-    assert load().dns_names is True
-    assert load(DNS_NAMES="OFF").dns_names is False
-    assert "DNS_NAMES=no: not on or off" in errors(DNS_NAMES="no")[0]

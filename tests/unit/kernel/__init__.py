@@ -1,1 +1,0 @@
-"""The edge at which bytes of the kernel are decoded."""

@@ -180,7 +180,10 @@ class Incidents:
             if incident.held:
                 self._held.add(incident.destination)
             else:
-                self._openings.add(incident.tally.first_mono, incident)
+                # One that was silenced first opened when it was told, and not when it began.
+                once = incident.sequence == 1
+                opened = incident.told_mono if once else incident.tally.first_mono
+                self._openings.add(opened, incident)
         if state["storm"] is not None:
             self._storm = snapshot.load_storm(state["storm"], self.policy, shift)
             self._open.update({m.destination: m for m in self._storm.members})

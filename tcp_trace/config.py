@@ -14,7 +14,6 @@ sees a changed file. `${X}` in it is not expanded.
 
 from __future__ import annotations
 
-import difflib
 import io
 import socket
 from dataclasses import dataclass, field
@@ -175,6 +174,8 @@ def _refuse_unknown(name: str, where: str, errors: list[str]) -> None:
     known = [item.name for item in VARIABLES]
     if name in known:
         return
+    import difflib  # noqa: PLC0415 - only for a mistake
+
     near = difflib.get_close_matches(name.upper(), known, n=1, cutoff=0.6)
     hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(known)}"
     # A name can be a pasted secret (https://...=): what is no plain name is not repeated.

@@ -15,8 +15,6 @@ It is TOML. All errors are told at once, each with file, place and field, and no
 
 from __future__ import annotations
 
-import difflib
-import tomllib
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
@@ -75,6 +73,8 @@ def load(path: Path, credentials: Path | None) -> Routes:
 
     Never raises: what is wrong stands in `errors`.
     """
+    import tomllib  # noqa: PLC0415 - only where there is such a file
+
     try:
         with path.open("rb") as file:
             data = tomllib.load(file)
@@ -274,6 +274,8 @@ def _alerts_url(text: str) -> str:
 
 
 def _did_you_mean(name: str, known: list[str]) -> str:
+    import difflib  # noqa: PLC0415 - only for a mistake
+
     near = difflib.get_close_matches(name.lower(), known, n=1, cutoff=0.6)
     return f"did you mean {near[0]}?" if near else f"known are {', '.join(known)}"
 

@@ -12,7 +12,6 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime, tzinfo
 from typing import NamedTuple
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from tcp_trace.core.silences import Match, parse_match
 
@@ -97,8 +96,12 @@ def _parse_days(text: str) -> frozenset[int]:
 
 def _parse_zone(name: str) -> tzinfo:
     """Return a time zone: the one thing here that is read from a file, once."""
+    if name == "UTC":
+        return UTC
+    from zoneinfo import ZoneInfo, ZoneInfoNotFoundError  # noqa: PLC0415 - where one is named only
+
     try:
-        return UTC if name == "UTC" else ZoneInfo(name)
+        return ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError):
         raise ValueError(
             f"{name} is no time zone that this host knows (package tzdata); write for example"

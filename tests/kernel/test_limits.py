@@ -54,7 +54,7 @@ def test_a_burst_is_not_lost(hook: str, network: Network) -> None:
     """20,000 failures in a burst are told one by one, by the default size of the rings."""
     with sandbox.service(HOOK=hook) as service:
         seconds = hammer(network, BURST, processes=2)
-        service.wait_for(lambda: len(service.find("connect failed", dport=CLOSED)) >= BURST, 120)
+        service.wait_for(lambda: len(service.find("connect failed", dport=CLOSED)) >= BURST, 300)
         told = len(service.find("connect failed", dport=CLOSED))
         tallies = tallies_of(service)
     sys.stdout.write(f"{hook}: {BURST} failures in {seconds:.1f} s: {tallies}\n")
@@ -89,7 +89,7 @@ def test_an_evicted_attempt_is_still_told(hook: str, network: Network) -> None:
         with sandbox.service(HOOK=hook, DEST_IP=f"{SERVER}:{DROPPED}") as service:
             for sock in call_in(network.client, lambda: in_flight(times)):
                 sock.close()
-            service.wait_for(lambda: len(service.find("connect failed")) >= times, 120)
+            service.wait_for(lambda: len(service.find("connect failed")) >= times, 300)
             told = len(service.find("connect failed", dport=DROPPED))
             unknown = len(service.find("connect failed", pid=None))
             tallies = tallies_of(service)

@@ -24,7 +24,7 @@ GROWTH_KB = 1024
 
 # Serves two ports: one for the connects, one for the traffic beside them, which it echoes.
 _SERVER = """
-import asyncio, sys
+import asyncio, resource, sys
 async def close(reader, writer):
     writer.close()
 async def echo(reader, writer):
@@ -32,6 +32,7 @@ async def echo(reader, writer):
         writer.write(data)
     writer.close()
 async def main():
+    resource.setrlimit(resource.RLIMIT_NOFILE, (16384, 16384))
     await asyncio.start_server(close, "127.0.0.1", int(sys.argv[1]), backlog=1024)
     await asyncio.start_server(echo, "127.0.0.1", int(sys.argv[2]))
     print("listening", flush=True)

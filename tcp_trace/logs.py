@@ -17,6 +17,7 @@ import time
 from logging.handlers import WatchedFileHandler
 from typing import TYPE_CHECKING, Any
 
+from tcp_trace.core.safetext import printable
 from tcp_trace.redaction import redaction
 from tcp_trace.values import LogFormat
 
@@ -245,16 +246,6 @@ def setup(settings: Settings, log_file: Path | None, stream: TextIO) -> LogFile 
     _spare_what_nobody_reads()
     _catch_the_uncaught()
     return handler
-
-
-def printable(text: str) -> str:
-    """Return text in which all that is not printable is escaped as in a Python string."""
-    if text.isprintable():
-        return text
-    return "".join(
-        char if char.isprintable() else char.encode("unicode_escape", "backslashreplace").decode()
-        for char in text
-    )
 
 
 def _line_count(record: logging.LogRecord) -> int:

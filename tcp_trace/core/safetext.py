@@ -18,6 +18,16 @@ _RIGHT_TO_LEFT = {"R", "AL", "AN"}
 _BLANK_LETTERS = "\u115f\u1160\u2800\u3164\uffa0"
 
 
+def printable(text: str) -> str:
+    """Return text in which all that is not printable is escaped as in a Python string."""
+    if text.isprintable():
+        return text
+    return "".join(
+        char if char.isprintable() else char.encode("unicode_escape", "backslashreplace").decode()
+        for char in text
+    )
+
+
 def visible(text: str) -> str:
     """Return `text` with every unseen or reordering character written as its escape."""
     if text.isascii() and text.isprintable():

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from tcp_trace.core.events import Counters, Destination, Process, Transition
+from tcp_trace.core.safetext import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -192,12 +193,7 @@ def _pack(address: str) -> bytes:
 
 def _text(comm: bytes) -> str:
     """Return a process's name for itself, of which nothing is to be believed."""
-    text = comm.partition(b"\0")[0].decode(errors="backslashreplace")
-    if text.isprintable():
-        return text
-    return "".join(
-        char if char.isprintable() else char.encode("unicode_escape").decode() for char in text
-    )
+    return printable(comm.partition(b"\0")[0].decode(errors="backslashreplace"))
 
 
 class Maps:

@@ -12,8 +12,8 @@
  * would have done where the entry shows that it did not: an interrupt finds at most one of the
  * two running.
  *
- * Constants come from user space: OFFSETOF_* (layout.h), EVENTS, LOST_RACES, SELF_PID, SELF_UID and
- * the sizes of the maps; RETURNS where connect() can be watched returning.
+ * Constants come from user space: OFFSETOF_* (layout.h), EVENTS, LOST_RACES, OWN_NETNS, SELF_PID,
+ * SELF_UID and the sizes of the maps; RETURNS where connect() can be watched returning.
  */
 #include <uapi/linux/errqueue.h>
 #include <uapi/linux/ptrace.h>
@@ -42,6 +42,13 @@ static __always_inline void tally(u32 which)
 	u64 *count = tallies.lookup(&which);
 	if (count)
 		__sync_fetch_and_add(count, 1);
+}
+
+/* What is held against the kernel's own counters, which each network namespace has for itself. */
+static __always_inline void tally_own(u32 netns, u32 which)
+{
+	if (netns == OWN_NETNS)
+		tally(which);
 }
 
 static __always_inline bool is_v4(const union address *a)
@@ -225,11 +232,14 @@ static __always_inline void begin(void *ctx, void *sk, struct transition *t)
 	struct counters *c;
 	u64 key = (u64)sk;
 
-	if (is_self() || !read_watched(sk, &a.destination, &t->saddr))
+	if (!read_watched(sk, &a.destination, &t->saddr))
 		return;
 	a.start_ns = t->timestamp_ns;
 	a.state = BPF_TCP_SYN_SENT;
 	read_maker(sk, &a.maker, SLOT_HOOK);
+	tally_own(a.maker.netns, TALLY_OPENED);
+	if (is_self())
+		return;
 	attempts.update(&key, &a);
 
 	c = counters_of(&a.destination);
@@ -316,6 +326,10 @@ static __always_inline void fail(void *sk, struct transition *t, int error)
 	read_end(sk, t);
 	if (!t->sk_err)
 		t->sk_err = error;
+	if (!t->lport)
+		tally_own(t->maker.netns, TALLY_UNSENT);
+	else if (t->sk_err)
+		tally_own(t->maker.netns, TALLY_ABORTED);
 	if (LOST_RACES && !t->sk_err && lost_race(t)) {
 		t->flags |= FLAG_RACED;
 		tally(TALLY_RACED);
@@ -360,12 +374,14 @@ static __always_inline void adopt(void *ctx, void *sk, struct transition *t)
 {
 	u32 uid = 0;
 
+	read_end(sk, t);
+	if (t->sk_err)
+		tally_own(read_netns(sk), TALLY_ABORTED);
 	READ_FIELD(uid, sk, sock_sk_uid);
 	if (uid == SELF_UID || !read_watched(sk, &t->destination, &t->saddr))
 		return;
 	tally(TALLY_EVICTED);
 	count_failed(&t->destination);
-	read_end(sk, t);
 	submit(ctx, t);
 }
 
@@ -384,6 +400,13 @@ static __always_inline struct attempt *find(u64 key, u8 oldstate)
 
 static __always_inline int handle(void *ctx, void *sk, u8 oldstate, u8 newstate, u16 lport)
 {
+	bool begins = newstate == BPF_TCP_SYN_SENT;
+	struct attempt *a = begins ? NULL : find((u64)sk, oldstate);
+
+	/* Nearly all passive sockets end here, before anything is prepared for them. */
+	if (!begins && !a && (oldstate != BPF_TCP_SYN_SENT || newstate != BPF_TCP_CLOSE))
+		return 0;
+
 	struct transition t = {
 		.skaddr = (u64)sk,
 		.timestamp_ns = bpf_ktime_get_ns(),
@@ -392,33 +415,33 @@ static __always_inline int handle(void *ctx, void *sk, u8 oldstate, u8 newstate,
 		.newstate = newstate,
 	};
 
-	struct attempt *a;
-
-	if (newstate == BPF_TCP_SYN_SENT) {
+	if (begins)
 		begin(ctx, sk, &t);
-		return 0;
-	}
-	/* A connect that succeeded, and every passive socket, is left alone from here on. */
-	if (EVENTS != EVENTS_ALL && !is_handshake(oldstate))
-		return 0;
-	a = find((u64)sk, oldstate);
-	if (a)
+	else if (a)
 		go_on(ctx, sk, &t, a);
-	else if (oldstate == BPF_TCP_SYN_SENT && newstate == BPF_TCP_CLOSE)
+	else
 		adopt(ctx, sk, &t);
 	return 0;
+}
+
+/* A connect that succeeded is left alone from then on: most transitions are of no interest. */
+static __always_inline bool is_of_interest(u8 oldstate, u8 newstate)
+{
+	return EVENTS == EVENTS_ALL || newstate == BPF_TCP_SYN_SENT || is_handshake(oldstate);
 }
 
 /* void tcp_set_state(struct sock *sk, int state): the old state is still in the socket. */
 int kprobe_tcp_set_state(struct pt_regs *ctx)
 {
 	void *sk = (void *)PT_REGS_PARM1(ctx);
-	u8 oldstate = 0;
+	u8 oldstate = 0, newstate = PT_REGS_PARM2(ctx);
 	u16 lport = 0;
 
 	READ_FIELD(oldstate, sk, sock_common_skc_state);
+	if (!is_of_interest(oldstate, newstate))
+		return 0;
 	READ_FIELD(lport, sk, sock_common_skc_num);
-	return handle(ctx, sk, oldstate, PT_REGS_PARM2(ctx), lport);
+	return handle(ctx, sk, oldstate, newstate, lport);
 }
 
 static __always_inline u16 read_sport(void *sk)
@@ -437,8 +460,11 @@ static __always_inline u16 read_sport(void *sk)
 int tracepoint_inet_sock_set_state(struct bpf_raw_tracepoint_args *ctx)
 {
 	void *sk = (void *)ctx->args[0];
+	u8 oldstate = ctx->args[1], newstate = ctx->args[2];
 
-	return handle(ctx, sk, ctx->args[1], ctx->args[2], read_sport(sk));
+	if (!is_of_interest(oldstate, newstate))
+		return 0;
+	return handle(ctx, sk, oldstate, newstate, read_sport(sk));
 }
 
 /* The error in the ICMP message that was queued last, 0 where it was none. */
@@ -487,24 +513,27 @@ int error_inet_sk_error_report(struct bpf_raw_tracepoint_args *ctx)
 /* The net behind either hook, on the same tracepoint, which comes after the kprobe. */
 int net_inet_sock_set_state(struct bpf_raw_tracepoint_args *ctx)
 {
-	struct transition t = {
-		.skaddr = ctx->args[0],
-		.oldstate = ctx->args[1],
-		.newstate = ctx->args[2],
-	};
-	u64 key = t.skaddr;
+	u8 oldstate = ctx->args[1], newstate = ctx->args[2];
+	u64 key = ctx->args[0];
 	struct attempt *a;
 
-	if (EVENTS != EVENTS_ALL && !is_handshake(t.oldstate))
+	if (EVENTS != EVENTS_ALL && !is_handshake(oldstate))
 		return 0;
 	a = attempts.lookup(&key);
 	/* The entry shows the old state where the hook was not run, and only there. */
-	if (a && a->state == t.oldstate) {
-		t.timestamp_ns = bpf_ktime_get_ns();
-		t.lport = read_sport((void *)key);
-		tally(TALLY_NETTED);
-		go_on(ctx, (void *)key, &t, a);
-	}
+	if (!a || a->state != oldstate)
+		return 0;
+
+	struct transition t = {
+		.skaddr = key,
+		.timestamp_ns = bpf_ktime_get_ns(),
+		.lport = read_sport((void *)key),
+		.oldstate = oldstate,
+		.newstate = newstate,
+	};
+
+	tally(TALLY_NETTED);
+	go_on(ctx, (void *)key, &t, a);
 	return 0;
 }
 

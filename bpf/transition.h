@@ -128,6 +128,9 @@ enum tally {
 	TALLY_NETTED,  /* the hook was not run, the net was */
 	TALLY_RACED,   /* attempts that lost a race, which is no failure */
 	TALLY_MISSED,  /* an entry's socket had changed state unseen */
+	TALLY_OPENED,  /* attempts in the service's own network namespace, with its own */
+	TALLY_UNSENT,  /* of these, given up by connect() before a SYN */
+	TALLY_ABORTED, /* of these, ended by an error of the socket */
 	TALLIES,
 };
 

@@ -29,8 +29,9 @@ from tcp_trace.core.watch import EVERYTHING
 from tcp_trace.delivery.outbox import present
 from tcp_trace.identity import Identities
 from tcp_trace.kernel import handover
-from tcp_trace.kernel.stream import Maps, Rings, Tallies
+from tcp_trace.kernel.stream import Maps, Rings, Tallies, missed_runs
 from tcp_trace.messages import Messages
+from tcp_trace.selfaudit import SelfAudit
 from tcp_trace.silencefile import SilenceFile
 from tcp_trace.values import Events
 from tcp_trace.variables import VARIABLES
@@ -127,6 +128,7 @@ class Service:
         self._tracker = Tracker()
         self._returns = Returns()
         self._identities = Identities(self._maps.cgroup_path)
+        self._audit = SelfAudit(self._maps.tallies)
         self._messages = Messages(settings)
         self._silence_file = SilenceFile(settings.state_dir)
         self._incidents = self._restore()
@@ -141,7 +143,7 @@ class Service:
         poller = select.epoll()
         for fd in (*self._rings.fds, self._signals.fd):
             poller.register(fd, select.EPOLLIN)
-        self._maps.watch(self._settings.dest_ip)
+        self._watch(self._settings)
         self._messages.start()
         self._tell_started()
         notify("READY=1")
@@ -220,6 +222,7 @@ class Service:
                 extra={"lost": tallies.lost - self._tallies.lost, "lost_total": tallies.lost},
             )
         self._tallies = tallies
+        self._audit.check(now.mono)
         if self._unsaved:
             self._commit([], now)
         self._messages.keep_house(now)
@@ -229,6 +232,11 @@ class Service:
         deadlines = (self._incidents.next_deadline(), self._returns.next_deadline())
         due = min([self._next_housekeeping, *(when for when in deadlines if when is not None)])
         return max(0.0, min(due - now.mono, self._watchdog or _HOUSEKEEPING))
+
+    def _watch(self, settings: Settings) -> None:
+        self._maps.watch(settings.dest_ip)
+        everything = settings.dest_ip == (EVERYTHING,)
+        self._audit.restart(time.monotonic(), watches_everything=everything)
 
     def _on_reload(self) -> None:
         notify("RELOADING=1")
@@ -244,7 +252,7 @@ class Service:
     def _apply(self, settings: Settings) -> None:
         """Put a changed configuration to use, as far as a running service can."""
         logs.setup(settings, self._log_file, sys.stderr)
-        self._maps.watch(settings.dest_ip)
+        self._watch(settings)
         for warning in settings.warnings:
             log.warning("%s", warning)
         for name in _changed_at_start(self._settings, settings):
@@ -297,8 +305,15 @@ class Service:
         self._commit(notifications, now)
         self._keep_house(now)
         self._messages.stop(DRAIN_SECONDS)
-        log.info("stopped", extra=self._maps.tallies()._asdict())
+        log.info("stopped", extra=self._counts())
         return 0
+
+    def _counts(self) -> dict[str, object]:
+        shares = {f"coverage_{of}": share for of, share in self._audit.shares().items()}
+        counts = {**self._maps.tallies()._asdict(), **shares}
+        if self._received.return_fds:
+            counts["missed_returns"] = missed_runs(self._received.return_fds)
+        return counts
 
 
 def _policy(settings: Settings) -> Policy:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 from tcp_trace import resources
 from tcp_trace.config import Events, Hook, LostRaces
-from tcp_trace.kernel import btf, handover, headers
+from tcp_trace.kernel import btf, handover, headers, netns
 
 if TYPE_CHECKING:
     from tcp_trace.config import Settings
@@ -149,6 +149,7 @@ def _constants(settings: Settings, account: handover.Account) -> list[str]:
         # The exec keeps the PID, so stage 2 will have this one.
         f"-DSELF_PID={os.getpid()}",
         f"-DSELF_UID={account.uid}",
+        f"-DOWN_NETNS={netns.INUM}",
         f"-DLOST_RACES={int(settings.lost_races is LostRaces.IGNORE)}",
     ]
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes as ct
 import os
+import re
 import socket
 import struct
 import time
@@ -19,6 +20,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from tcp_trace.core.events import Counters, Destination, Process, Transition
 from tcp_trace.core.safetext import printable
+from tcp_trace.kernel import netns
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -45,8 +47,6 @@ CGROUP_PATH = struct.Struct("=" + f"{_CGROUP_NAME}s" * _CGROUP_LEVELS)
 
 _V4_MAPPED = b"\0" * 10 + b"\xff\xff"
 _PORT_BITS = 32
-# A loopback address in the host's own network namespace is what people mean by it.
-_OWN_NETNS = Path("/proc/self/ns/net").stat().st_ino
 
 _RAW_CALLBACK = ct.CFUNCTYPE(None, ct.c_void_p, ct.c_void_p, ct.c_int)
 _LOST_CALLBACK = ct.CFUNCTYPE(None, ct.c_void_p, ct.c_uint64)
@@ -59,6 +59,9 @@ class Tallies(NamedTuple):
     ended after their entry was gone, or that began before the service. `netted` transitions were
     seen by the net alone, `raced` attempts lost a race, which is no failure; `missed` transitions
     were seen by nobody, which a later one of that socket has shown.
+
+    Of the service's own network namespace, and with its own connects: `opened` attempts began,
+    `unsent` ended before a SYN, `aborted` by an error of the socket.
     """
 
     submitted: int = 0
@@ -67,6 +70,9 @@ class Tallies(NamedTuple):
     netted: int = 0
     raced: int = 0
     missed: int = 0
+    opened: int = 0
+    unsent: int = 0
+    aborted: int = 0
 
 
 def _libbcc() -> ct.CDLL:
@@ -168,14 +174,14 @@ def decode(record: bytes, to_wall: float) -> Transition:
 
 @lru_cache(maxsize=1024)
 def _destination(packed: bytes) -> Destination:
-    daddr, netns, dport, _ = DESTINATION.unpack(packed)
-    return Destination(_address(daddr), dport, 0 if netns == _OWN_NETNS else netns)
+    daddr, inum, dport, _ = DESTINATION.unpack(packed)
+    return Destination(_address(daddr), dport, 0 if inum == netns.INUM else inum)
 
 
 @lru_cache(maxsize=1024)
 def _process(packed: bytes) -> Process | None:
-    cgroup_id, pid, _, uid, netns, comm = MAKER.unpack(packed)
-    return Process(pid, _text(comm), uid, cgroup_id, netns) if pid else None
+    cgroup_id, pid, _, uid, inum, comm = MAKER.unpack(packed)
+    return Process(pid, _text(comm), uid, cgroup_id, inum) if pid else None
 
 
 @lru_cache(maxsize=1024)
@@ -205,10 +211,11 @@ class Maps:
 
     def counters(self, destination: Destination) -> Counters | None:
         """Return what was counted for a destination, None where nothing is known of it."""
-        address, port, netns = destination
-        if not netns and ip_address(address).is_loopback:
-            netns = _OWN_NETNS
-        key = DESTINATION.pack(_pack(address), netns, port, 0)
+        address, port, inum = destination
+        # In the host's own namespace a loopback address is what people mean by it.
+        if not inum and ip_address(address).is_loopback:
+            inum = netns.INUM
+        key = DESTINATION.pack(_pack(address), inum, port, 0)
         value = self._lookup("destinations", key, COUNTERS.size)
         if value is None:
             return None
@@ -253,6 +260,16 @@ class Maps:
         if _LIB.bpf_lookup_elem(self._fds[name], key, value):
             return None
         return value.raw
+
+
+def missed_runs(programs: Iterable[int]) -> int:
+    """Return how often programs were not run since they were running already on that CPU.
+
+    `programs` are their descriptors. The kernel counts it since commit 9ed9e9ba2337 (in v5.12).
+    """
+    infos = (Path(f"/proc/self/fdinfo/{fd}").read_text() for fd in programs)
+    found = (re.search(r"^recursion_misses:\s*(\d+)$", info, re.MULTILINE) for info in infos)
+    return sum(int(misses[1]) for misses in found if misses)
 
 
 def _watch_key(rule: Rule) -> bytes:

@@ -24,7 +24,16 @@ from dotenv.parser import parse_stream
 
 from tcp_trace import routes, values
 from tcp_trace.core.watch import Rule, parse_rules
-from tcp_trace.values import Events, Hook, LogFormat, LogLevel, LostRaces, Secret, Threshold
+from tcp_trace.values import (
+    Address,
+    Events,
+    Hook,
+    LogFormat,
+    LogLevel,
+    LostRaces,
+    Secret,
+    Threshold,
+)
 from tcp_trace.variables import VARIABLES, Variable
 
 if TYPE_CHECKING:
@@ -80,6 +89,7 @@ class Settings:
     resolve_after: float
     alert_mention: str | None = None
     maintenance: tuple[Window, ...] | None = None
+    metrics: Address | None = None
     log_format: LogFormat
     log_level: LogLevel
     state_dir: Path

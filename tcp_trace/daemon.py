@@ -14,6 +14,7 @@ import signal
 import socket
 import sys
 import time
+from collections import Counter
 from dataclasses import fields, replace
 from typing import TYPE_CHECKING
 
@@ -134,6 +135,7 @@ class Service:
         self._incidents = self._restore()
         self._signals = Signals()
         self._tallies = Tallies()
+        self._reasons: Counter[str] = Counter()
         self._unsaved = False
         self._next_housekeeping = 0.0
         self._watchdog = _watchdog_interval()
@@ -145,6 +147,7 @@ class Service:
             poller.register(fd, select.EPOLLIN)
         self._watch(self._settings)
         self._messages.start()
+        self._export()
         self._tell_started()
         notify("READY=1")
         while not self._signals.stop:
@@ -199,6 +202,7 @@ class Service:
         for failure in failures:
             identified = self._identify(failure)
             lines.write_failure(identified)
+            self._reasons[failure.reason.value] += 1
             notifications += self._incidents.failed(identified, now, self._maps.counters)
         self._unsaved = self._unsaved or bool(failures)
         return notifications
@@ -264,6 +268,32 @@ class Service:
         )
         self._messages.apply(self._settings)
         log.info("reloaded", extra={"watching": _describe(settings)})
+
+    def _export(self) -> None:
+        address = self._settings.metrics
+        if address is None:
+            return
+        from tcp_trace import metrics  # noqa: PLC0415 - a library that only its users have
+
+        def figures() -> metrics.Figures:
+            return metrics.Figures(
+                version=__version__,
+                hook=self._received.hook,
+                tallies=self._maps.tallies(),
+                coverage=self._audit.shares(),
+                failures=dict(self._reasons),
+                failing_destinations=self._incidents.failing_destinations,
+                webhooks=self._messages.statistics,
+                pending=self._messages.pending,
+                drops=self._messages.outbox.drops,
+                lost_lines=logs.lost_lines(),
+            )
+
+        try:
+            metrics.serve(address, figures)
+        except OSError as error:
+            where = f"METRICS={address.host}:{address.port}"
+            log.error("no metrics, %s: %s", where, error.strerror)  # noqa: TRY400 - says it all
 
     def _restore(self) -> Incidents:
         """Take up the incidents that an earlier process left open."""

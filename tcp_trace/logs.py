@@ -248,6 +248,12 @@ def setup(settings: Settings, log_file: Path | None, stream: TextIO) -> LogFile 
     return handler
 
 
+def lost_lines() -> int:
+    """Return how many lines could not be written since `setup`."""
+    handlers = logging.getLogger().handlers
+    return sum(each.lost for each in handlers if isinstance(each, LogFile | LogStream))
+
+
 def _line_count(record: logging.LogRecord) -> int:
     return len(getattr(record, EACH, (record,)))
 

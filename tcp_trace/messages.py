@@ -50,6 +50,11 @@ class Messages:
         """What was sent so far, by the name of the webhook."""
         return self._workers.statistics if self._workers else {}
 
+    @property
+    def pending(self) -> Mapping[str, int]:
+        """How many notifications wait, by the name of the webhook."""
+        return {name: self.outbox.pending_for(name) for name in self.statistics}
+
     def restore(self) -> dict[str, Any] | None:
         """Return the incidents' state that an earlier process committed, None for none.
 

@@ -10,6 +10,7 @@ import ipaddress
 import os
 import re
 from enum import Enum
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 from urllib.parse import urlsplit
@@ -222,6 +223,29 @@ def public_secret(path: Path) -> str | None:
     if not public:
         return None
     return f"{path} holds the webhook and every user can read it: chmod o= {path}"
+
+
+class Address(NamedTuple):
+    """Where to listen."""
+
+    host: str
+    port: int
+
+
+def metrics(text: str) -> Address:
+    """Return where to listen for Prometheus: an address of loopback, and a port."""
+    try:
+        url = urlsplit(f"//{text}")
+        host, port = url.hostname, url.port
+    except ValueError:
+        host = port = None
+    if not host or not port or url.netloc != text:
+        raise ValueError("not an address and a port; write 127.0.0.1:9410")
+    if not is_loopback(host):
+        raise ValueError("others could read it there; write 127.0.0.1:9410 or [::1]:9410")
+    if find_spec("prometheus_client") is None:
+        raise ValueError("needs a library; install the package python3-prometheus-client")
+    return Address(host, port)
 
 
 def is_loopback(host: str) -> bool:

@@ -153,6 +153,16 @@ VARIABLES = (
         at_start=True,
     ),
     Variable(
+        "METRICS",
+        "",
+        values.metrics,
+        "Where Prometheus reads what the service did, as an address of loopback and a port; needs"
+        " the package python3-prometheus-client.",
+        shown="nowhere",
+        example="127.0.0.1:9410",
+        at_start=True,
+    ),
+    Variable(
         "LOG_FORMAT",
         "json",
         values.choice(LogFormat),

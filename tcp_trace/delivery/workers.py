@@ -43,7 +43,7 @@ class Workers:
     @property
     def statistics(self) -> Mapping[str, Statistics]:
         """What each sender did so far, by the name of its webhook."""
-        return {name: sender.statistics for name, sender in self._senders.items()}
+        return {name: sender.statistics for name, sender in list(self._senders.items())}
 
     def start(self) -> None:
         """Start the threads."""

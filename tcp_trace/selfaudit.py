@@ -57,10 +57,11 @@ class SelfAudit:
         return {"attempts": coverage.attempts, "failures": coverage.failures}
 
     def _coverage(self) -> Coverage | None:
-        if self._audit is None:
+        audit = self._audit  # a scrape of the metrics may come while it is begun anew
+        if audit is None:
             return None
         kernel = netns.counted()
-        return self._audit.compare(kernel, self._seen())
+        return audit.compare(kernel, self._seen())
 
     def _seen(self) -> Counted:
         tallies = self._tallies()

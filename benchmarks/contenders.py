@@ -105,6 +105,16 @@ def contenders(webhook: str, tools: Path = Path("/usr/sbin")) -> Sequence[Conten
     )
 
 
+def idle() -> Contender:
+    """Return programs that do nothing on the service's hooks: the least that a tool costs."""
+    return Contender(
+        name="idle programs",
+        command=(sys.executable, str(Path(__file__).with_name("idle.py"))),
+        ready="stdout",
+        lost=lost_by_bcc,
+    )
+
+
 def _service(mode: str, webhook: str) -> Contender:
     return Contender(
         name=f"this service, EVENTS={mode}",

@@ -56,24 +56,26 @@ class Cost:
 
 @dataclass(frozen=True, kw_only=True)
 class Rounds:
-    """Seconds of the same load with nothing running and beside the service, taken in turn."""
+    """Seconds of the same load with nothing running and beside others, taken in turn.
+
+    `idle` are programs that do nothing, on the hooks of the service.
+    """
 
     nothing: tuple[float, ...]
+    idle: tuple[float, ...]
     service: tuple[float, ...]
 
-    @property
-    def slowdown(self) -> float:
-        """How many times as long the load takes beside the service, by the medians."""
-        return statistics.median(self.service) / statistics.median(self.nothing)
+    def slowdown(self, beside: tuple[float, ...]) -> float:
+        """How many times as long as with nothing running the load takes, by the medians."""
+        return statistics.median(beside) / statistics.median(self.nothing)
 
-    @property
-    def chance(self) -> float:
+    def chance(self, beside: tuple[float, ...]) -> float:
         """How likely such a slowdown is by chance alone: an exact permutation test of the sums."""
-        pooled = (*self.nothing, *self.service)
+        pooled = (*self.nothing, *beside)
         # A rounding error must not make an arrangement with the same sum a smaller one.
-        observed = sum(self.service) - 1e-9
-        as_slow = sum(sum(one) >= observed for one in combinations(pooled, len(self.service)))
-        return as_slow / comb(len(pooled), len(self.service))
+        observed = sum(beside) - 1e-9
+        as_slow = sum(sum(one) >= observed for one in combinations(pooled, len(beside)))
+        return as_slow / comb(len(pooled), len(beside))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -183,9 +185,14 @@ def _load(rounds: Rounds) -> Verdict:
     return Verdict(
         "the load's duration beside the service : with nothing running",
         "not measurably longer",
-        f"{rounds.slowdown:.3f} (by chance: {rounds.chance:.0%})",
-        rounds.chance >= SIGNIFICANT,
+        _slowdown(rounds, rounds.service)
+        + f"; two idle programs: {_slowdown(rounds, rounds.idle)}",
+        rounds.chance(rounds.service) >= SIGNIFICANT,
     )
+
+
+def _slowdown(rounds: Rounds, beside: tuple[float, ...]) -> str:
+    return f"{rounds.slowdown(beside):.3f} (by chance: {rounds.chance(beside):.1%})"
 
 
 def as_fraction(ratio: float) -> str:

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmarks import figures
-from benchmarks.contenders import Contender, contenders
+from benchmarks.contenders import Contender, contenders, idle
 from benchmarks.figures import Cost, Results, Rounds, Sample
 from benchmarks.running import Running, running
 
@@ -55,7 +55,7 @@ def main(argv: list[str] | None = None) -> int:
         everybody = contenders(url)
         chosen = [one for one in everybody if re.search(options.only, one.name)]
         # First, also because who starts for the first time pays for reading the disk.
-        rounds = _take_turns(everybody[0], options.rounds)
+        rounds = _take_turns(everybody[0], idle(), options.rounds)
         costs = {figures.NOTHING: _measure_nothing()}
         for contender in chosen:
             costs[contender.name] = _measure(contender)
@@ -108,17 +108,22 @@ def _sample(process: Running, workload: str) -> Sample:
     return sample
 
 
-def _take_turns(service: Contender, rounds: int) -> Rounds:
-    """Run the short load with nothing and beside the service, in turn, so that both get noise."""
-    nothing, beside = [], []
+def _take_turns(service: Contender, hooks: Contender, rounds: int) -> Rounds:
+    """Run the short load with nothing and beside others, in turn, so that all get noise."""
+    nothing: list[float] = []
+    beside: dict[str, list[float]] = {service.name: [], hooks.name: []}
     for number in range(1, rounds + 1):
         nothing.append(_load(figures.SHORT))
-        with running(service) as process:
-            process.settle()
-            beside.append(_load(figures.SHORT))
-            process.stop()
-        say(f"round {number} of {rounds}: nothing {nothing[-1]:.2f} s, service {beside[-1]:.2f} s")
-    return Rounds(nothing=tuple(nothing), service=tuple(beside))
+        for contender in (hooks, service):
+            with running(contender) as process:
+                process.settle()
+                beside[contender.name].append(_load(figures.SHORT))
+                process.stop()
+        said = ", ".join(f"{name} {seconds[-1]:.2f} s" for name, seconds in beside.items())
+        say(f"round {number} of {rounds}: nothing {nothing[-1]:.2f} s, {said}")
+    return Rounds(
+        nothing=tuple(nothing), idle=tuple(beside[hooks.name]), service=tuple(beside[service.name])
+    )
 
 
 def _load(workload: str) -> float:

@@ -110,9 +110,13 @@ def _count(number: int | None) -> str:
 
 def _rounds(rounds: Rounds) -> list[str]:
     introduction = (
-        f"{SHORT} connects with nothing running and beside the service in default mode, in turn: "
-        f"the medians' ratio is {rounds.slowdown:.3f}. So much or more comes by chance alone with "
-        f"a probability of {rounds.chance:.0%} (exact permutation test); below 5 % it counts as "
+        f"{SHORT} connects with nothing running, beside two programs that do nothing on the same "
+        "hooks (a kprobe and a raw tracepoint: the least that any tool there costs), and beside "
+        "the service in default mode, in turn. The medians' ratio to nothing is "
+        f"{rounds.slowdown(rounds.idle):.3f} for the idle programs and "
+        f"{rounds.slowdown(rounds.service):.3f} for the service. So much or more comes by chance "
+        f"alone with a probability of {rounds.chance(rounds.idle):.1%} and "
+        f"{rounds.chance(rounds.service):.1%} (exact permutation test); below 5 % it counts as "
         "measurably slower."
     )
     return [
@@ -122,6 +126,7 @@ def _rounds(rounds: Rounds) -> list[str]:
             ("round", *(str(number) for number in range(1, len(rounds.nothing) + 1))),
             [
                 ("nothing, s", *(f"{seconds:.2f}" for seconds in rounds.nothing)),
+                ("idle programs, s", *(f"{seconds:.2f}" for seconds in rounds.idle)),
                 ("service, s", *(f"{seconds:.2f}" for seconds in rounds.service)),
             ],
         ),

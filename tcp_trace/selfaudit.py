@@ -19,6 +19,9 @@ log = logging.getLogger(__name__)
 INTERVAL = 3600.0
 """Seconds between two lines that say the coverage."""
 
+CHECK_INTERVAL = 60.0
+"""Seconds between two looks at the kernel's counters, of which there are hundreds in their file."""
+
 
 class SelfAudit:
     """The audit of a running service; `tallies` reads what its kernel program counted."""
@@ -28,17 +31,22 @@ class SelfAudit:
         self._audit: Audit | None = None
         self._is_told = False
         self._next_line = 0.0
+        self._next_check = 0.0
 
     def restart(self, now: float, *, watches_everything: bool) -> None:
         """Begin anew at `now` (monotonic). What is watched in part cannot be compared."""
         self._next_line = now + INTERVAL
+        self._next_check = now + CHECK_INTERVAL
         self._audit = None
         if watches_everything:
             seen = self._seen()
             self._audit = Audit(seen, netns.counted())
 
     def check(self, now: float) -> None:
-        """Compare, and tell of the first gap, and of the coverage every hour."""
+        """Compare where it is due; tell of the first gap, and of the coverage every hour."""
+        if now < self._next_check:
+            return
+        self._next_check = now + CHECK_INTERVAL
         coverage = self._coverage()
         if coverage is None:
             return

@@ -34,11 +34,13 @@ def test_a_gap_is_told_once(
     world.audit.restart(0.0, watches_everything=True)
     world.kernel = Counted(1010, 105)
     world.tallies = Tallies(opened=12, unsent=2, aborted=5)
-    world.audit.check(15.0)
+    world.audit.check(60.0)
     assert caplog.messages == []
     world.kernel = Counted(1020, 110)
-    world.audit.check(30.0)
-    world.audit.check(45.0)
+    world.audit.check(90.0)  # not due
+    assert caplog.messages == []
+    world.audit.check(120.0)
+    world.audit.check(180.0)
     (record,) = caplog.records
     assert (record.message, record.levelname) == (GAP, "WARNING")
     assert (record.__dict__["unseen_attempts"], record.__dict__["unseen_failures"]) == (10, 5)
@@ -52,7 +54,7 @@ def test_the_coverage_is_told_every_hour(
     caplog.set_level(logging.INFO)
     world = World(monkeypatch)
     world.audit.restart(0.0, watches_everything=True)
-    for now in (INTERVAL - 1, INTERVAL, INTERVAL + 15, 2 * INTERVAL):
+    for now in (INTERVAL - 60, INTERVAL, INTERVAL + 60, 2 * INTERVAL):
         world.audit.check(now)
     assert caplog.messages == ["coverage", "coverage"]
 

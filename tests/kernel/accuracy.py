@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import platform
+import re
 import sys
 from collections import Counter
 from dataclasses import asdict, dataclass
@@ -64,7 +65,7 @@ def load(directory: Path) -> list[Run]:
         data = json.loads(path.read_text())
         data["results"] = [Result(**result) for result in data["results"]]
         runs.append(Run(**data))
-    return sorted(runs, key=lambda run: ([int(n) for n in run.kernel.split("-")[0].split(".")],
+    return sorted(runs, key=lambda run: ([int(n) for n in re.findall(r"\d+", run.kernel)],
                                          run.hook))  # fmt: skip
 
 

@@ -19,6 +19,7 @@ import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tcp_trace import sandbox
@@ -168,8 +169,9 @@ def build() -> list[Row]:
     rows.special("AF_UNSPEC while connecting", DROP, disconnect)
     rows.special("TCP Fast Open, nobody listens", CLOSED, fast_open)
     rows.special("TCP Fast Open, somebody listens", OPEN, fast_open)
-    rows.special("MPTCP, nobody listens", CLOSED, mptcp)
-    rows.special("MPTCP, somebody listens", OPEN, mptcp)
+    if Path("/proc/sys/net/mptcp").exists():  # Debian's 5.10 is built without it
+        rows.special("MPTCP, nobody listens", CLOSED, mptcp)
+        rows.special("MPTCP, somebody listens", OPEN, mptcp)
     rows.special("IPv6 only, v4-mapped", CLOSED, v6_only, (MAPPED,), needs_returns=True)
     return rows.rows
 

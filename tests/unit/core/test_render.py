@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from dataclasses import replace
 from typing import Any
+from unicodedata import bidirectional, combining
 
 import pytest
 from hypothesis import given
@@ -135,6 +137,17 @@ def test_a_process_name_cannot_ping_or_spoof(comm: str) -> None:
         assert_safe(shown)
 
 
+# Neither written from right to left nor turning what follows (Unicode's report 9, table 4).
+_LEFT_TO_RIGHT = {"L", "EN", "ES", "ET", "CS", "ON", "WS", "B"}
+
+
+def test_no_character_turns_the_text_around() -> None:
+    """Whichever character stands in a name, what is shown reads from left to right."""
+    for number in range(sys.maxunicode + 1):
+        shown = code(f"a{chr(number)}b", 40)
+        assert {bidirectional(character) for character in shown} <= _LEFT_TO_RIGHT - {"B"}
+
+
 def assert_safe(shown: str) -> None:
     """Fail for a text in which a name that others chose could do anything."""
     assert not re.search(r"[&<>]", _ENTITY_OR_DATE.sub("", shown))
@@ -142,7 +155,8 @@ def assert_safe(shown: str) -> None:
     outside = re.sub(r"`[^`\n]*`", "", shown)
     assert "@" not in outside
     assert all(character.isprintable() or character == "\n" for character in shown)
-    assert not re.search("[\u0590-\u08ff\u2060-\u206f\u202a-\u202e\u0300-\u036f]", shown)
+    assert all(bidirectional(character) in _LEFT_TO_RIGHT for character in shown)
+    assert not any(combining(character) for character in shown)
     shown.encode()
 
 

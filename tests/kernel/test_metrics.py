@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import urllib.request
 from typing import TYPE_CHECKING
 
@@ -11,6 +10,7 @@ from prometheus_client.parser import text_string_to_metric_families as parse
 from tcp_trace import sandbox
 from tcp_trace.sandbox import SERVER, call_in
 from tests.kernel.connects import attempt, many
+from tests.ports import free_port
 from tests.webhook import SECRET, Reply, Webhook
 
 if TYPE_CHECKING:
@@ -23,9 +23,7 @@ CLOSED = 10_902
 
 def test_metrics(hook: str, network: Network) -> None:
     """Failures, a dead webhook and what waits for it can be read, the webhook's secret cannot."""
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        port = sock.getsockname()[1]
+    port = free_port()
     with Webhook() as webhook:
         webhook.default = Reply(status=404, body=b"no_service")
         with sandbox.service(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import urllib.request
 
 import pytest
@@ -13,6 +12,7 @@ from tcp_trace.delivery.statistics import Statistics
 from tcp_trace.kernel.stream import Tallies
 from tcp_trace.metrics import Figures
 from tcp_trace.values import Address
+from tests.ports import free_port
 
 FIGURES = Figures(
     version="1.2.3",
@@ -30,9 +30,7 @@ FIGURES = Figures(
 
 def scrape(figures: Figures) -> dict[str, float]:
     """Serve, read over HTTP, and return the samples by their names as Prometheus writes them."""
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        port = sock.getsockname()[1]
+    port = free_port()
     metrics.serve(Address("127.0.0.1", port), lambda: figures)
     with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
         text = answer.read().decode()

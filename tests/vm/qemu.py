@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import socket
 import subprocess
 import tempfile
 import time
 from pathlib import Path
 from typing import Literal
 
+from tests.ports import free_port
 from tests.vm.image import Image, cache_dir
 
 Accel = Literal["kvm", "tcg"]
@@ -44,7 +44,7 @@ class Qemu:
         """Start it: the guest boots from now on; its ssh is at `port` of the loopback address."""
         self.accel = accel
         self.kernel = image.kernel
-        self.port = _free_port()
+        self.port = free_port()
         self.directory = Path(tempfile.mkdtemp(prefix="tcp-trace-vm-"))
         command = [
             *("setpriv", "--pdeathsig", "KILL", "--"),
@@ -136,10 +136,3 @@ def remember_kvm_failed() -> None:
 def _kvm_failed_mark() -> Path:
     boot_id = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     return cache_dir() / f"kvm-failed-{boot_id}"
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-    return port

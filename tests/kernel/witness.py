@@ -36,21 +36,11 @@ _PERF_TYPE_TRACEPOINT, _PERF_ATTR_SIZE, _PERF_FLAG_FD_CLOEXEC = 2, 64, 8
 
 
 class Witness:
-    """Counts since it was made; `close` it."""
+    """Counts since it was made, by the descriptors of a program and of perf's counters."""
 
-    def __init__(self) -> None:
-        with contextlib.ExitStack() as stack:
-            self._stats = _opened(stack, _bpf(_ENABLE_STATS, struct.pack("=II", 0, 0)))
-            self._program = _opened(stack, _load())
-            name = ctypes.create_string_buffer(Path(TRACEPOINT).name.encode())
-            attributes = struct.pack("=QII", ctypes.addressof(name), self._program, 0)
-            _opened(stack, _bpf(_RAW_TRACEPOINT_OPEN, attributes))
-            number = _tracepoint_number()
-            self._counters = [
-                _opened(stack, _count(number, cpu)) for cpu in range(os.cpu_count() or 1)
-            ]
-            self._before = self._passed() - self._told()
-            self.close = stack.pop_all().close
+    def __init__(self, program: int, counters: list[int]) -> None:
+        self._program, self._counters = program, counters
+        self._before = self._passed() - self._told()
 
     def kept_back(self) -> int:
         """Return how many passes of the tracepoint were kept from BPF programs."""
@@ -74,8 +64,15 @@ class Witness:
 @contextlib.contextmanager
 def watching() -> Iterator[Witness]:
     """Watch while the block runs."""
-    with contextlib.closing(Witness()) as witness:
-        yield witness
+    with contextlib.ExitStack() as stack:
+        _opened(stack, _bpf(_ENABLE_STATS, struct.pack("=II", 0, 0)))
+        program = _opened(stack, _load())
+        name = ctypes.create_string_buffer(Path(TRACEPOINT).name.encode())
+        attributes = struct.pack("=QII", ctypes.addressof(name), program, 0)
+        _opened(stack, _bpf(_RAW_TRACEPOINT_OPEN, attributes))
+        number = _tracepoint_number()
+        cpus = range(os.cpu_count() or 1)
+        yield Witness(program, [_opened(stack, _count(number, cpu)) for cpu in cpus])
 
 
 def _opened(stack: contextlib.ExitStack, fd: int) -> int:

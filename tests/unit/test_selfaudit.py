@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING
+
+import pytest
 
 from tcp_trace.core.coverage import Counted
 from tcp_trace.kernel import netns
 from tcp_trace.kernel.stream import Tallies
 from tcp_trace.selfaudit import INTERVAL, SelfAudit
-
-if TYPE_CHECKING:
-    import pytest
 
 GAP = "the kernel counted connects that were not seen"
 
@@ -26,11 +24,14 @@ class World:
         self.audit = SelfAudit(lambda: self.tallies)
 
 
-def test_a_gap_is_told_once(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
+@pytest.fixture
+def world(monkeypatch: pytest.MonkeyPatch) -> World:
+    """Return a world in which both have counted something before."""
+    return World(monkeypatch)
+
+
+def test_a_gap_is_told_once(world: World, caplog: pytest.LogCaptureFixture) -> None:
     """With its size; attempts that sent no SYN are none of the kernel's."""
-    world = World(monkeypatch)
     world.audit.restart(0.0, watches_everything=True)
     world.kernel = Counted(1010, 105)
     world.tallies = Tallies(opened=12, unsent=2, aborted=5)
@@ -47,23 +48,17 @@ def test_a_gap_is_told_once(
     assert world.audit.shares() == {"attempts": 0.5, "failures": 0.5}
 
 
-def test_the_coverage_is_told_every_hour(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_the_coverage_is_told_every_hour(world: World, caplog: pytest.LogCaptureFixture) -> None:
     """At the level of what is no trouble."""
     caplog.set_level(logging.INFO)
-    world = World(monkeypatch)
     world.audit.restart(0.0, watches_everything=True)
     for now in (INTERVAL - 60, INTERVAL, INTERVAL + 60, 2 * INTERVAL):
         world.audit.check(now)
     assert caplog.messages == ["coverage", "coverage"]
 
 
-def test_a_part_is_not_compared(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_part_is_not_compared(world: World, caplog: pytest.LogCaptureFixture) -> None:
     """The kernel's counters know no filter."""
-    world = World(monkeypatch)
     world.audit.restart(0.0, watches_everything=False)
     world.kernel = Counted(2000, 200)
     world.audit.check(2 * INTERVAL)

@@ -36,6 +36,7 @@
 #define OFFSETOF_tcp_sock_total_retrans	      offsetof(struct tcp_sock, total_retrans)
 #define OFFSETOF_net_ns			      offsetof(struct net, ns)
 #define OFFSETOF_ns_common_inum		      offsetof(struct ns_common, inum)
+#define OFFSETOF_sk_buff_transport_header     offsetof(struct sk_buff, transport_header)
 #define OFFSETOF_task_struct_cgroups	      offsetof(struct task_struct, cgroups)
 #define OFFSETOF_css_set_dfl_cgrp	      offsetof(struct css_set, dfl_cgrp)
 #define OFFSETOF_cgroup_kn		      offsetof(struct cgroup, kn)

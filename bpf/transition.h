@@ -123,14 +123,16 @@ struct watch_key {
 
 enum tally {
 	TALLY_SUBMITTED,
-	TALLY_LOST,    /* the perf ring was full */
-	TALLY_EVICTED, /* an attempt ended and its entry was gone */
-	TALLY_NETTED,  /* the hook was not run, the net was */
-	TALLY_RACED,   /* attempts that lost a race, which is no failure */
-	TALLY_MISSED,  /* an entry's socket had changed state unseen */
-	TALLY_OPENED,  /* attempts in the service's own network namespace, with its own */
-	TALLY_UNSENT,  /* of these, given up by connect() before a SYN */
-	TALLY_ABORTED, /* of these, ended by an error of the socket */
+	TALLY_LOST,	     /* the perf ring was full */
+	TALLY_EVICTED,	     /* an attempt ended and its entry was gone */
+	TALLY_NETTED,	     /* the hook was not run, the net was */
+	TALLY_RACED,	     /* attempts that lost a race, which is no failure */
+	TALLY_MISSED,	     /* an entry's socket had changed state unseen */
+	TALLY_OPENED,	     /* attempts in the service's own network namespace, with its own */
+	TALLY_UNSENT,	     /* of these, given up by connect() before a SYN */
+	TALLY_ABORTED,	     /* of these, ended by an error of the socket */
+	TALLY_NAMES_LEARNED, /* addresses that were taken from DNS answers */
+	TALLY_NAMES_LONG,    /* DNS answers to a name longer than NAME_BYTES */
 	TALLIES,
 };
 

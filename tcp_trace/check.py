@@ -18,15 +18,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from tcp_trace import config
+from tcp_trace import config, resolver
 from tcp_trace.config import Hook
 from tcp_trace.findings import Finding, Level
-from tcp_trace.kernel import btf, headers
+from tcp_trace.kernel import btf, features, headers
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from tcp_trace.config import Secret, Settings
+    from tcp_trace.core.watch import Host
 
 KALLSYMS = Path("/proc/kallsyms")
 KPROBE_PMU = Path("/sys/bus/event_source/devices/kprobe/type")
@@ -49,6 +50,7 @@ def run(environ: Mapping[str, str], env_file: Path | None) -> list[Finding]:
     findings = [_kernel(), *_layout(), _hook(hook), _returns(), *_tools(), _privileges()]
     findings += configuration
     if settings:
+        findings += map(_host, settings.dest_host)
         findings += [_user(settings.service_user), _state_dir(settings), *_webhooks(settings)]
     return findings
 
@@ -109,16 +111,27 @@ def _hook(wanted: Hook) -> Finding:
 
 
 def _returns() -> Finding:
-    """Check whether connect() can be watched returning, which takes BPF trampolines."""
-    symbols = KALLSYMS.read_text() if KALLSYMS.exists() else ""
-    if platform.machine() == "x86_64" and " bpf_trampoline_link_prog" in symbols:
-        return Finding("returns", Level.OK, "connect() is watched returning")
+    """Check whether functions can be watched returning, which takes BPF trampolines."""
+    if features.has_trampolines():
+        return Finding("returns", Level.OK, "connect() and recvmsg() are watched returning")
     return Finding(
         "returns",
         Level.WARN,
-        "this kernel has no BPF trampolines: connects that fail before a SYN are not seen",
+        "this kernel lets no program watch functions returning (BPF trampolines): connects that"
+        " fail before a SYN are not seen, and host names are not known",
         "nothing to do: all else works",
     )
+
+
+def _host(host: Host) -> Finding:
+    """Check whether a name that is to be watched has an address."""
+    try:
+        addresses = resolver.addresses_of(host.name)
+    except OSError as error:
+        detail = f"{host.name} cannot be resolved ({error.strerror})"
+        fix = "correct it in DEST_IP or DEST_HOST; it is not watched until it can be"
+        return Finding("host", Level.WARN, detail, fix)
+    return Finding("host", Level.OK, f"{host.name} is {', '.join(addresses)}")
 
 
 def _seen(path: Path) -> bool:

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 from dotenv.parser import parse_stream
 
 from tcp_trace import routes, values
-from tcp_trace.core.watch import Rule, parse_rules
+from tcp_trace.core.watch import EVERYTHING, Host, Rule, parse_destinations, parse_hosts
 from tcp_trace.values import (
     Address,
     Events,
@@ -74,11 +74,14 @@ class Settings:
 
     `slack_url` is None where no webhook is set: failures are then only logged, unless a route
     leads them to one of `webhooks`. `warnings` are sentences for the log: the configuration works,
-    but probably not as meant.
+    but probably not as meant. `dest_ip` and `dest_host` are
+    what is watched, whichever variable it was given in.
     """
 
     slack_url: Secret | None
     dest_ip: tuple[Rule, ...]
+    dest_host: tuple[Host, ...]
+    dns_names: bool
     events: Events
     hook: Hook
     lost_races: LostRaces
@@ -124,8 +127,14 @@ def load(environ: Mapping[str, str], env_file: Path | None) -> Settings:
     routed = _read_routes(parsed.pop("routes_file"), environ, errors, warnings)
     if errors:
         raise ConfigError(errors)
+    watched = dict.fromkeys((*parsed.pop("dest_ip"), *parsed.pop("dest_host"))) or (EVERYTHING,)
     return Settings(
-        **parsed, webhooks=routed.webhooks, routes=routed.routes, warnings=tuple(warnings)
+        **parsed,
+        dest_ip=tuple(one for one in watched if isinstance(one, Rule)),
+        dest_host=tuple(one for one in watched if isinstance(one, Host)),
+        webhooks=routed.webhooks,
+        routes=routed.routes,
+        warnings=tuple(warnings),
     )
 
 
@@ -137,7 +146,7 @@ def _from_host(environ: Mapping[str, str]) -> dict[str, str]:
 
 def _parse(item: Variable, given: Mapping[str, str], errors: list[str]) -> Any:  # noqa: ANN401
     text = given.get(item.name, "").strip() or item.default
-    if not text and item.parse is not parse_rules:
+    if not text and item.parse not in (parse_destinations, parse_hosts):
         return None
     try:
         return item.parse(text)

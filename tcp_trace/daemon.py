@@ -30,8 +30,10 @@ from tcp_trace.core.watch import EVERYTHING
 from tcp_trace.delivery.outbox import present
 from tcp_trace.identity import Identities
 from tcp_trace.kernel import handover
+from tcp_trace.kernel.names import Names
 from tcp_trace.kernel.stream import Maps, Rings, Tallies, missed_runs
 from tcp_trace.messages import Messages
+from tcp_trace.resolver import Resolver, addresses_of
 from tcp_trace.selfaudit import SelfAudit
 from tcp_trace.silencefile import SilenceFile
 from tcp_trace.values import Events
@@ -44,6 +46,7 @@ if TYPE_CHECKING:
     from tcp_trace.config import Settings
     from tcp_trace.core.events import Moment, Outcome, Transition
     from tcp_trace.core.notification import Notification
+    from tcp_trace.core.watch import Rule
 
 log = logging.getLogger(__name__)
 
@@ -59,6 +62,8 @@ _SHOWN = Begun | Established | Raced
 _BATCH = 256
 # How often the kernel's tallies are compared and the incidents saved.
 _HOUSEKEEPING = 15.0
+# How long the start waits for the addresses of hosts that are watched by name.
+_RESOLVE_PATIENCE = 2.0
 # How long after an incident could be over it is said at the latest.
 _RECHECK = 30.0
 
@@ -126,6 +131,8 @@ class Service:
         self._log_file = log_file
         self._maps = Maps(received.maps)
         self._rings = Rings(received.rings, received.pages)
+        self._names = Names(received.maps)
+        self._resolver = Resolver(settings.dest_host, addresses_of, self._names.ttl_since)
         self._tracker = Tracker()
         self._returns = Returns()
         self._identities = Identities(self._maps.cgroup_path)
@@ -143,8 +150,9 @@ class Service:
     def run(self) -> int:
         """Run until a signal ends it; return the exit code."""
         poller = select.epoll()
-        for fd in (*self._rings.fds, self._signals.fd):
+        for fd in (*self._rings.fds, self._signals.fd, self._resolver.fd):
             poller.register(fd, select.EPOLLIN)
+        self._resolver.start(_RESOLVE_PATIENCE)
         self._watch(self._settings)
         self._messages.start()
         self._export()
@@ -169,6 +177,8 @@ class Service:
             notifications += self._incidents.tick(now, self._maps.counters)
         if notifications:
             self._commit(notifications, now)
+        if self._resolver.has_news:
+            self._watch_hosts()
         if self._signals.reload:
             self._signals.reload = False
             self._on_reload()
@@ -208,10 +218,18 @@ class Service:
         return notifications
 
     def _identify(self, failure: Failure) -> Failure:
+        host = self._names.of(failure) or self._resolver.name_of(failure.destination.address)
         if failure.process is None:
-            return failure
+            return failure._replace(host=host)
         began = failure.mono - (failure.elapsed or 0.0)
-        return failure._replace(maker=self._identities.of(failure.process, began))
+        return failure._replace(maker=self._identities.of(failure.process, began), host=host)
+
+    def _watch_hosts(self) -> None:
+        """Let the kernel watch what the hosts have for addresses now."""
+        try:
+            self._maps.watch(self._rules(self._settings))
+        except OSError as error:
+            log.error("%s", error.strerror)  # noqa: TRY400 - the sentence says it all
 
     def _commit(self, notifications: list[Notification], now: Moment) -> None:
         self._messages.commit(notifications, self._incidents.dump(now))
@@ -237,9 +255,12 @@ class Service:
         due = min([self._next_housekeeping, *(when for when in deadlines if when is not None)])
         return max(0.0, min(due - now.mono, self._watchdog or _HOUSEKEEPING))
 
+    def _rules(self, settings: Settings) -> set[Rule]:
+        return {*settings.dest_ip, *self._resolver.rules()}
+
     def _watch(self, settings: Settings) -> None:
-        self._maps.watch(settings.dest_ip)
-        everything = settings.dest_ip == (EVERYTHING,)
+        self._maps.watch(self._rules(settings))
+        everything = EVERYTHING in settings.dest_ip
         self._audit.restart(time.monotonic(), watches_everything=everything)
 
     def _on_reload(self) -> None:
@@ -256,6 +277,7 @@ class Service:
     def _apply(self, settings: Settings) -> None:
         """Put a changed configuration to use, as far as a running service can."""
         logs.setup(settings, self._log_file, sys.stderr)
+        self._resolver.replace(settings.dest_host)
         self._watch(settings)
         for warning in settings.warnings:
             log.warning("%s", warning)
@@ -360,7 +382,7 @@ def _policy(settings: Settings) -> Policy:
 def _describe(settings: Settings) -> str:
     if settings.dest_ip == (EVERYTHING,):
         return "every destination"
-    return ",".join(str(rule) for rule in settings.dest_ip)
+    return ",".join(str(one) for one in (*settings.dest_ip, *settings.dest_host))
 
 
 def _at_start() -> set[str]:

@@ -53,6 +53,7 @@ def _write(message: str, each: list[dict[str, object]]) -> None:
 def _failure(failure: Failure) -> dict[str, object]:
     return {
         **_destination(failure.destination),
+        "host": failure.host,
         "reason": failure.reason.value,
         "errno": errno_name(failure.errno) if failure.errno else None,
         "elapsed_ms": _milliseconds(failure.elapsed),

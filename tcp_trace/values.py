@@ -123,6 +123,13 @@ def duration(text: str) -> float:
     return seconds
 
 
+def switch(text: str) -> bool:
+    """Return whether something is on."""
+    if text.lower() not in {"on", "off"}:
+        raise ValueError("not on or off; write one of them")
+    return text.lower() == "on"
+
+
 def threshold(text: str) -> Threshold:
     """Return the threshold `3/60s` (three failures within a minute) or `3` (the same)."""
     count, slash, window = (part.strip() for part in text.partition("/"))

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from tcp_trace import values
 from tcp_trace.core.maintenance import parse_windows
-from tcp_trace.core.watch import parse_rules
+from tcp_trace.core.watch import parse_destinations, parse_hosts
 from tcp_trace.values import Events, Hook, LogFormat, LogLevel, LostRaces
 
 if TYPE_CHECKING:
@@ -68,11 +68,19 @@ VARIABLES = (
     Variable(
         "DEST_IP",
         "",
-        parse_rules,
-        "What to watch: addresses and networks, separated by commas, each with a port if only"
-        " that port is meant. Empty: every destination.",
+        parse_destinations,
+        "What to watch: addresses, networks and host names, separated by commas, each with a port"
+        " if only that port is meant. Names are resolved again and again. Empty: everything.",
         shown="every destination",
-        example="10.0.0.0/8,172.217.161.228:443,[2001:db8::]/32,[2001:db8::1]:443",
+        example="10.0.0.0/8,172.217.161.228:443,[2001:db8::]/32,[2001:db8::1]:443,db.example.com",
+    ),
+    Variable(
+        "DEST_HOST",
+        "",
+        parse_hosts,
+        "Host names to watch, as in DEST_IP. Without DEST_IP, nothing else is watched.",
+        shown="none",
+        example="db.example.com:5432,api.example.com",
     ),
     Variable(
         "ALERT_AFTER",
@@ -141,6 +149,14 @@ VARIABLES = (
         values.choice(LostRaces),
         "ignore: an IPv6 connect that a program closes because its IPv4 twin was faster (Happy"
         " Eyeballs), or the other way round, is counted and no failure. alert: it is one.",
+        at_start=True,
+    ),
+    Variable(
+        "DNS_NAMES",
+        "on",
+        values.switch,
+        "on: failures are told with the host name that was asked for, from the DNS answers that"
+        " programs receive; off: with addresses alone.",
         at_start=True,
     ),
     Variable(

@@ -129,6 +129,7 @@ class Account:
             established=established,
             silenced=self.silenced - self.silenced_told,
             escalated=critical and not self.escalated,
+            hosts=() if destination is None else self.tally.hosts,
             **self.tally.counts(),
             **digest,
         )

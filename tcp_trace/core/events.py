@@ -132,7 +132,8 @@ class Failure(NamedTuple):
 
     `elapsed` is in seconds and None where the beginning was not seen, `syns` the number of SYNs
     sent, `wall` and `mono` when it ended (see `Moment`), `process` None where the maker is not
-    known: it is never guessed; `maker` is what more is known of him, once somebody looked.
+    known: it is never guessed; `maker` is what more is known of him, once somebody looked. `host`
+    is the name that the destination was asked for by, None where it is not known: see `names`.
     `Counters.last_established_ns` is on the same clock as `mono`.
     """
 
@@ -146,6 +147,7 @@ class Failure(NamedTuple):
     wall: float
     mono: float
     maker: Maker = UNKNOWN
+    host: str | None = None
 
 
 class Raced(NamedTuple):

@@ -80,11 +80,15 @@ class ProcessCount(NamedTuple):
 
 
 class DestinationCount(NamedTuple):
-    """Failures of one destination in a storm; `condition` is None until the storm ends."""
+    """Failures of one destination in a storm; `condition` is None until the storm ends.
+
+    `host` is the name by which it was last asked for, None where it is not known.
+    """
 
     destination: Destination
     failures: int
     condition: Condition | None
+    host: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,6 +99,8 @@ class Notification:
     incident      the same for all messages of an incident
     opening       the first message that people see of the incident (also when it is over)
     destination   None for the digest of a storm, which has `top` instead
+    hosts         the names by which the destination was asked for, as far as they are known and
+                  the latest last; none where nobody knows, and for the digest of a storm
     failures      told here for the first time; `total` since the incident began
     at, since     when this was made, and from when on `failures` counts
     first, last   the first and the last failure of the incident; `duration` between them,
@@ -131,6 +137,7 @@ class Notification:
     absorbed: tuple[str, ...] = ()
     silenced: int = 0
     escalated: bool = False
+    hosts: tuple[str, ...] = ()
 
     @property
     def is_digest(self) -> bool:
@@ -156,6 +163,7 @@ class Notification:
             "processes": [p._asdict() for p in self.processes],
             "top": [_top_to_dict(t) for t in self.top],
             "absorbed": list(self.absorbed),
+            "hosts": list(self.hosts),
         }
 
     @classmethod
@@ -174,6 +182,7 @@ class Notification:
             values["processes"] = tuple(ProcessCount(**p) for p in data["processes"])
             values["top"] = tuple(_top_from_dict(t) for t in data["top"])
             values["absorbed"] = tuple(data["absorbed"])
+            values["hosts"] = tuple(data.get("hosts", ()))
             return cls(**values)
         except (KeyError, TypeError) as error:
             raise ValueError(f"this is not a notification: {error}") from error
@@ -211,6 +220,7 @@ def _top_to_dict(count: DestinationCount) -> dict[str, Any]:
         "destination": count.destination._asdict(),
         "failures": count.failures,
         "condition": count.condition.value if count.condition else None,
+        "host": count.host,
     }
 
 
@@ -220,4 +230,5 @@ def _top_from_dict(data: dict[str, Any]) -> DestinationCount:
         Destination(**data["destination"]),
         data["failures"],
         None if condition is None else Condition(condition),
+        data.get("host"),
     )

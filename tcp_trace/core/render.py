@@ -22,7 +22,7 @@ JSON_VERSION = 1
 HEADER_LIMIT = 150
 SECTION_LIMIT = 3000
 FIELD_LIMIT = 2000
-NAME_LIMIT = 80
+NAME_LIMIT = 120
 
 
 def slack_payload(
@@ -91,7 +91,7 @@ def _subject(n: Notification) -> str:
     """Return the destination; on loopback, with the network namespace it is in."""
     if n.destination is None:
         return f"{n.destinations:,} destinations"
-    return str(n.destination)
+    return wording.named(n.destination, n.hosts)
 
 
 def _text(n: Notification, host: str, delayed_by: float | None, style: Style) -> list[str]:

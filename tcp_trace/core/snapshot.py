@@ -61,6 +61,7 @@ def dump_storm(storm: Storm) -> dict[str, Any]:
         "joined_mono": storm.joined_mono,
         "raged_mono": storm.raged_mono,
         "members": [[*m.destination, m.failures, m.joined, m.last_mono] for m in storm.members],
+        "hosts": [m.host for m in storm.members],
     }
 
 
@@ -77,6 +78,9 @@ def load_storm(saved: dict[str, Any], policy: Policy, shift: float) -> Storm:
         member = Member(storm, Destination(*destination), int(joined), last_mono + shift)
         member.failures = int(failures)
         storm.members.append(member)
+    # A state saved before names were known has none.
+    for member, host in zip(storm.members, saved.get("hosts", ()), strict=False):
+        member.host = host
     return storm
 
 
@@ -124,6 +128,7 @@ def _dump_tally(tally: Tally) -> dict[str, Any]:
         "first_mono": tally.first_mono,
         "last_mono": tally.last_mono,
         "crowded": tally.crowded,
+        "hosts": list(tally.hosts),
         "reasons": [
             [reason.value, cause.failures, cause.errno, cause.elapsed, cause.syns]
             for reason, cause in tally.reasons.items()
@@ -141,6 +146,7 @@ def _load_tally(saved: dict[str, Any], shift: float) -> Tally:
     tally.last_wall = float(saved["last_wall"])
     tally.last_mono = saved["last_mono"] + shift
     tally.crowded = bool(saved["crowded"])
+    tally.hosts = tuple(saved.get("hosts", ()))
     for reason, *counts in saved["reasons"]:
         cause = tally.reasons[Reason(reason)] = Cause()
         cause.failures, cause.errno, cause.elapsed, cause.syns = counts

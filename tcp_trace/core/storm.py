@@ -25,10 +25,10 @@ class Member:
     """One destination of a storm.
 
     `joined` is how many digests were told before it, `last_mono` its last failure in seconds of
-    CLOCK_MONOTONIC.
+    CLOCK_MONOTONIC, `host` the name by which it was last asked for.
     """
 
-    __slots__ = ("destination", "failures", "joined", "last_mono", "storm")
+    __slots__ = ("destination", "failures", "host", "joined", "last_mono", "storm")
 
     def __init__(
         self, storm: Storm, destination: Destination, joined: int, last_mono: float
@@ -38,18 +38,22 @@ class Member:
         self.failures = 0
         self.joined = joined
         self.last_mono = last_mono
+        self.host: str | None = None
 
     def add(self, failure: Failure) -> bool:
         """Count a failure; return whether the storm's `wake` may have to be earlier."""
-        self.failures += 1
-        self.last_mono = max(self.last_mono, failure.mono)
+        self._count(failure)
         return self.storm.add(failure)
 
     def add_silenced(self, failure: Failure, silence: str) -> None:
         """Count a failure that is no cause for a message, because of this silence."""
+        self._count(failure)
+        self.storm.add_silenced(failure, silence)
+
+    def _count(self, failure: Failure) -> None:
         self.failures += 1
         self.last_mono = max(self.last_mono, failure.mono)
-        self.storm.add_silenced(failure, silence)
+        self.host = failure.host or self.host
 
 
 class Storm(Account):
@@ -90,6 +94,7 @@ class Storm(Account):
         tally = incident.tally
         member = Member(self, incident.destination, self.sequence, tally.last_mono)
         member.failures = tally.total
+        member.host = tally.hosts[-1] if tally.hosts else None
         self.members.append(member)
         return member
 
@@ -191,6 +196,7 @@ class Storm(Account):
                 m.destination,
                 m.failures,
                 _condition(m, failing_since, lookup) if ending else None,
+                m.host,
             )
             for m in top
         )

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from tcp_trace.core.reasons import Reason
 
 KEPT_PROGRAMS = 16
+TOLD_HOSTS = 3
 TOLD_PROGRAMS = 5
 
 
@@ -66,7 +67,7 @@ class Tally:
     """
 
     __slots__ = (
-        "crowded", "first_mono", "first_wall", "last_mono", "last_wall",
+        "crowded", "first_mono", "first_wall", "hosts", "last_mono", "last_wall",
         "programs", "reasons", "total",
     )  # fmt: skip
 
@@ -77,6 +78,7 @@ class Tally:
         self.reasons: dict[Reason, Cause] = {}
         self.programs: dict[tuple[str | int | None, ...], Program] = {}
         self.crowded = False
+        self.hosts: tuple[str, ...] = ()
 
     def add(self, failure: Failure) -> bool:
         """Count a failure; return whether its reason or its program is new."""
@@ -90,6 +92,8 @@ class Tally:
             cause = self.reasons[failure.reason] = Cause()
         cause.failures += 1
         cause.errno, cause.elapsed, cause.syns = failure.errno, failure.elapsed, failure.syns
+        if failure.host is not None and failure.host != (self.hosts or ("",))[-1]:
+            self._name(failure.host)
         process = failure.process
         if process is None:
             return is_new
@@ -101,6 +105,11 @@ class Tally:
             is_new = is_new or not self.crowded
         program.add(process.pid)
         return is_new
+
+    def _name(self, host: str) -> None:
+        """Remember a name of the destination; the last ones are kept, the latest at the end."""
+        others = [other for other in self.hosts if other != host]
+        self.hosts = (*others, host)[-TOLD_HOSTS:]
 
     def _make_place(self) -> None:
         if len(self.programs) >= KEPT_PROGRAMS:

@@ -6,6 +6,7 @@ longest-prefix map serves both families and a v4-mapped socket is IPv4 without a
 
 from __future__ import annotations
 
+import re
 from ipaddress import IPv6Network, ip_network
 from typing import NamedTuple
 
@@ -34,6 +35,62 @@ class Rule(NamedTuple):
 EVERYTHING = Rule(IPv6Network("::/0"), ANY_PORT)
 
 
+class Host(NamedTuple):
+    """Connects to whatever address `name` has, on `port` (`ANY_PORT` for all), are watched."""
+
+    name: str
+    port: int
+
+    def __str__(self) -> str:
+        """Return the host as it would be written in `DEST_HOST`."""
+        return f"{self.name}:{self.port}" if self.port else self.name
+
+    def rule(self, address: str) -> Rule:
+        """Return the rule for one of its addresses."""
+        return Rule(_parse_rule(address).network, self.port)
+
+
+_LABEL = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)")
+
+
+def parse_destinations(text: str) -> tuple[Rule | Host, ...]:
+    """Parse a list as `parse_rules` does, with host names in it, too. It may be empty."""
+    return tuple(dict.fromkeys(_host(item) or _parse_rule(item) for item in _items(text)))
+
+
+def parse_hosts(text: str) -> tuple[Host, ...]:
+    """Parse a comma-separated list of host names, each optionally with a port.
+
+    Raises ValueError with one sentence that names the item and shows how to write it.
+    """
+    return tuple(dict.fromkeys(_parse_host(item) for item in _items(text)))
+
+
+def _items(text: str) -> list[str]:
+    return [item.strip() for item in text.split(",") if item.strip()]
+
+
+def _parse_host(item: str) -> Host:
+    host = _host(item)
+    if host is None:
+        raise ValueError(
+            f"'{item}': is no host name; write it like db.example.com:5432 "
+            "(addresses and networks belong in DEST_IP)"
+        )
+    return host
+
+
+def _host(item: str) -> Host | None:
+    """Return the host that an item names, None where it is none. Its last label is no number."""
+    if "/" in item:
+        return None
+    name, port = _split_port(item)
+    labels = name.removesuffix(".").split(".")
+    if len(name) > 253 or labels[-1].isdigit() or not all(map(_LABEL.fullmatch, labels)):
+        return None
+    return Host(name.lower(), port)
+
+
 def parse_rules(text: str) -> tuple[Rule, ...]:
     """Parse a comma-separated list of addresses and networks, each optionally with a port.
 
@@ -41,10 +98,7 @@ def parse_rules(text: str) -> tuple[Rule, ...]:
     and `[2001:db8::]/32:443` are understood. Empty text means every destination. Raises
     ValueError with one sentence that names the item and shows how to write it.
     """
-    items = [item.strip() for item in text.split(",")]
-    if not any(items):
-        return (EVERYTHING,)
-    return tuple(dict.fromkeys(_parse_rule(item) for item in items if item))
+    return tuple(dict.fromkeys(map(_parse_rule, _items(text)))) or (EVERYTHING,)
 
 
 def _parse_rule(item: str) -> Rule:

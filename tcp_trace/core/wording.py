@@ -8,13 +8,16 @@ from typing import TYPE_CHECKING, NamedTuple
 from tcp_trace.core.maker import RUNTIMES
 from tcp_trace.core.notification import Condition, Kind, Notification
 from tcp_trace.core.reasons import Reason, errno_name
+from tcp_trace.core.safetext import ELLIPSIS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from tcp_trace.core.events import Destination
     from tcp_trace.core.notification import DestinationCount, ProcessCount, ReasonCount
 
 _LAST_REPRESENTABLE = 253_402_300_799  # the end of the year 9999
+_NAMES_LIMIT = 60  # what follows them must be seen, too, also in the title of a message
 _SHORT_ID = 12  # as docker, podman and crictl show it
 _SYMBOLS = {
     Kind.OPENED: "\N{LARGE RED CIRCLE}",
@@ -42,6 +45,16 @@ def utc(wall: float) -> str:
     if not 0 <= wall <= _LAST_REPRESENTABLE:
         return "unknown time"
     return f"{datetime.fromtimestamp(wall, UTC):%Y-%m-%d %H:%M:%S} UTC"
+
+
+def named(destination: Destination, hosts: tuple[str, ...]) -> str:
+    """Return `db.example.com (10.0.0.5:5432)`: a destination with its names, the latest first."""
+    if not hosts:
+        return str(destination)
+    text = ", ".join(reversed(hosts))
+    if len(text) > _NAMES_LIMIT:
+        text = text[: _NAMES_LIMIT - 1] + ELLIPSIS
+    return f"{text} ({destination})"
 
 
 def span(seconds: float) -> str:
@@ -195,4 +208,5 @@ def _elapsed(seconds: float) -> str:
 
 def _destination(count: DestinationCount, style: Style) -> str:
     condition = f", {_CONDITIONS[count.condition]}" if count.condition else ""
-    return f"{style.name(str(count.destination))}: {failures(count.failures)}{condition}"
+    subject = named(count.destination, (count.host,) if count.host else ())
+    return f"{style.name(subject)}: {failures(count.failures)}{condition}"

@@ -14,7 +14,7 @@ VMLINUX = Path("/sys/kernel/btf/vmlinux")
 _STRUCT = 4
 _UNION = 5
 
-# Every field that bpf/tcp_trace.c reads, as OFFSETOF_<struct>_<field>.
+# Every field that the programs in bpf/ read, as OFFSETOF_<struct>_<field>.
 FIELDS: tuple[tuple[str, str], ...] = (
     ("sock_common", "skc_family"),
     ("sock_common", "skc_state"),
@@ -43,9 +43,18 @@ FIELDS: tuple[tuple[str, str], ...] = (
     ("kernfs_node", "id"),
     ("kernfs_node", "name"),
     ("kernfs_node", "parent"),
+    ("socket", "sk"),
+    ("msghdr", "msg_name"),
+    ("msghdr", "msg_iter"),
+    ("iov_iter", "iov"),
+    ("iov_iter", "iov_offset"),
 )
-# Commit 633488947ef6 ("kernfs: Use RCU to access kernfs_node::parent.", in v6.15).
-_RENAMED = {("kernfs_node", "parent"): "__parent"}
+_RENAMED = {
+    # Commit 633488947ef6 ("kernfs: Use RCU to access kernfs_node::parent.", in v6.15).
+    ("kernfs_node", "parent"): "__parent",
+    # Commit de4f5fed3f23 ("iov_iter: add iter_iovec() helper", in v6.4).
+    ("iov_iter", "iov"): "__iov",
+}
 
 
 class BtfError(Exception):
@@ -76,7 +85,8 @@ class _Member(ct.Structure):
     _fields_ = (("name_off", ct.c_uint32), ("type", ct.c_uint32), ("offset", ct.c_uint32))
 
 
-def _libbpf() -> ct.CDLL:
+def libbpf() -> ct.CDLL:
+    """Return the library. Raises BtfError where it is not installed."""
     for name in ("libbpf.so.1", "libbpf.so.0"):
         try:
             lib = ct.CDLL(name, use_errno=True)
@@ -98,7 +108,7 @@ class _Btf:
     """Type information that is being read; `offset` answers in bytes."""
 
     def __init__(self, path: Path) -> None:
-        self._lib = _libbpf()
+        self._lib = libbpf()
         self._btf = self._lib.btf__parse(str(path).encode(), None)
         # libbpf before 1.0 returns an error as a pointer just below the end of memory.
         if not self._btf or self._btf > 2**64 - 4096:

@@ -17,9 +17,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 from tcp_trace import resources
 from tcp_trace.config import Events, Hook, LostRaces
-from tcp_trace.kernel import btf, handover, headers, netns
+from tcp_trace.kernel import btf, features, handover, headers, netns
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from tcp_trace.config import Settings
 
 # Bounds of the kernel's maps. An attempt has an entry until it is established or fails; with
@@ -33,11 +35,15 @@ WATCH_MAX = 4_096
 
 # Ports that processes connect to, at one moment.
 _WINNERS = 4_096
+
+# Addresses with the names they were asked for by: 240 bytes each.
+_NAMES = 8_192
+
 # Threads that are in a connect() that fails, at one moment.
 _ENDS = 1_024
 
 _TRACEPOINT = b"tracepoint_inet_sock_set_state"
-_RETURN = b"kretfunc__"
+_RETURN = b"kretfunc__tcp_"
 
 # include/uapi/linux/capability.h
 _CAP_SYS_ADMIN = 1 << 21
@@ -77,7 +83,7 @@ def start(settings: Settings) -> NoReturn:
     layout = _layout()
     _require_privileges()
     _import_bcc()
-    bpf, no_returns = _load(layout, _constants(settings, account))
+    bpf, watched = _load(layout, _constants(settings, account), names=settings.dns_names)
     hook, hook_fd, fallback = _attach(bpf, settings.hook)
     hook_fds = [hook_fd, _attach_tracepoint(bpf, b"net_inet_sock_set_state")]
     hook_fds += _attach_error_report(bpf)
@@ -89,8 +95,8 @@ def start(settings: Settings) -> NoReturn:
     }
     if fallback:
         facts["fallback"] = fallback
-    if no_returns:
-        facts["no_returns"] = no_returns
+    facts.update(_watched_returns(watched, names=settings.dns_names))
+    maps = [*_MAPS, *["names"] * ("NAMES" in watched)]
     handover.execute(
         handover.Handover(
             hook=hook.value,
@@ -98,7 +104,7 @@ def start(settings: Settings) -> NoReturn:
             return_fds=tuple(f.fd for n, f in bpf.funcs.items() if n.startswith(_RETURN)),
             rings=_open_rings(bpf, settings.perf_pages),
             pages=settings.perf_pages,
-            maps={name: bpf[name].get_fd() for name in _MAPS},
+            maps={name: bpf[name].get_fd() for name in maps},
             facts=facts,
         ),
         account,
@@ -146,6 +152,7 @@ def _constants(settings: Settings, account: handover.Account) -> list[str]:
         f"-DWATCH_MAX={WATCH_MAX}",
         f"-DWINNERS_MAX={_WINNERS}",
         f"-DENDS_MAX={_ENDS}",
+        f"-DNAMES_MAX={_NAMES}",
         # The exec keeps the PID, so stage 2 will have this one.
         f"-DSELF_PID={os.getpid()}",
         f"-DSELF_UID={account.uid}",
@@ -165,21 +172,20 @@ def _import_bcc() -> Any:  # noqa: ANN401 - bcc has no types
     return bcc
 
 
-def _load(layout: _Layout, constants: list[str]) -> tuple[Any, str | None]:
-    """Return the program, and why it cannot watch connect() returning where it cannot.
+def _load(layout: _Layout, constants: list[str], *, names: bool) -> tuple[Any, frozenset[str]]:
+    """Return the program, and which of its parts that watch functions returning are in it.
 
-    That part is loaded and attached with the rest, since its functions are named for BCC to do so.
-    Whether a kernel can do it shows only when it is tried; without type information it never can,
-    and each try there compiles all of net/sock.h.
+    Those parts are loaded and attached with the rest, since their functions are named for BCC to
+    do so. Whether a kernel takes them shows only when it is tried.
     """
-    why = "this kernel lets no BPF program watch connect() returning (BPF trampolines)"
-    if layout.source == "btf":
-        try:
-            return _compile(layout, [*constants, "-DRETURNS"]), None
-        except Exception:  # noqa: BLE001, S110 - BCC raises nothing narrower, and says no reason
-            pass
+    parts = frozenset({"RETURNS", "NAMES"} if names else {"RETURNS"})
+    if layout.source == "btf" and features.has_trampolines():
+        for tried in dict.fromkeys((parts, parts - {"NAMES"})):
+            # BCC raises nothing narrower, and says no reason.
+            with contextlib.suppress(Exception):
+                return _compile(layout, constants, tried), tried
     try:
-        return _compile(layout, constants), why
+        return _compile(layout, constants, frozenset()), frozenset()
     except Exception as error:  # BCC raises nothing narrower
         raise StartError(
             f"the kernel program cannot be compiled or its maps not be made ({error}); "
@@ -187,15 +193,33 @@ def _load(layout: _Layout, constants: list[str]) -> tuple[Any, str | None]:
         ) from error
 
 
-def _compile(layout: _Layout, constants: list[str]) -> Any:  # noqa: ANN401 - bcc has no types
+def _compile(layout: _Layout, constants: list[str], parts: frozenset[str]) -> Any:  # noqa: ANN401
     bcc = _import_bcc()
     source = resources.directory("bpf")
+    files = ["tcp_trace.c", *["names.c"] * ("NAMES" in parts)]
+    # BCC rewrites what is in one file only, and a second program would cost a second compile.
+    text = "".join(f'#line 1 "{file}"\n{(source / file).read_text()}' for file in files)
     with tempfile.TemporaryDirectory(prefix="tcp-trace-headers-") as directory:
         os.environ["BCC_KERNEL_SOURCE"] = str(layout.headers.merge_into(Path(directory)))
         return bcc.BPF(
-            src_file=str(source / "tcp_trace.c"),
-            cflags=["-I", str(source), *layout.cflags, *constants],
+            text=text,
+            cflags=[
+                "-I",
+                str(source),
+                *layout.cflags,
+                *constants,
+                *(f"-D{part}" for part in parts),
+            ],
         )
+
+
+def _watched_returns(parts: frozenset[str], *, names: bool) -> Iterator[tuple[str, str]]:
+    """Say for the log what cannot be known where functions cannot be watched returning."""
+    why = "this kernel lets no BPF program watch {} returning (BPF trampolines)"
+    if "RETURNS" not in parts:
+        yield "no_returns", why.format("connect()")
+    if names and "NAMES" not in parts:
+        yield "no_names", why.format("recvmsg()")
 
 
 def _attach(bpf: Any, wanted: Hook) -> tuple[Hook, int, str | None]:  # noqa: ANN401

@@ -62,6 +62,9 @@ class Tallies(NamedTuple):
 
     Of the service's own network namespace, and with its own connects: `opened` attempts began,
     `unsent` ended before a SYN, `aborted` by an error of the socket.
+
+    `names_learned` addresses were taken from DNS answers; `names_long` answers were to a name that
+    is too long to be kept.
     """
 
     submitted: int = 0
@@ -73,6 +76,8 @@ class Tallies(NamedTuple):
     opened: int = 0
     unsent: int = 0
     aborted: int = 0
+    names_learned: int = 0
+    names_long: int = 0
 
 
 def _libbcc() -> ct.CDLL:
@@ -191,7 +196,8 @@ def _address(packed: bytes) -> str:
     return socket.inet_ntop(socket.AF_INET6, packed)
 
 
-def _pack(address: str) -> bytes:
+def pack(address: str) -> bytes:
+    """Return the 16 bytes by which the kernel program knows an address."""
     if ":" in address:
         return socket.inet_pton(socket.AF_INET6, address)
     return _V4_MAPPED + socket.inet_pton(socket.AF_INET, address)
@@ -200,6 +206,12 @@ def _pack(address: str) -> bytes:
 def _text(comm: bytes) -> str:
     """Return a process's name for itself, of which nothing is to be believed."""
     return printable(comm.partition(b"\0")[0].decode(errors="backslashreplace"))
+
+
+def lookup(fd: int, key: bytes, size: int) -> bytes | None:
+    """Return what a map holds for a key, `size` bytes, None for nothing."""
+    value = ct.create_string_buffer(size)
+    return None if _LIB.bpf_lookup_elem(fd, key, value) else value.raw
 
 
 class Maps:
@@ -215,7 +227,7 @@ class Maps:
         # In the host's own namespace a loopback address is what people mean by it.
         if not inum and ip_address(address).is_loopback:
             inum = netns.INUM
-        key = DESTINATION.pack(_pack(address), inum, port, 0)
+        key = DESTINATION.pack(pack(address), inum, port, 0)
         value = self._lookup("destinations", key, COUNTERS.size)
         if value is None:
             return None
@@ -256,10 +268,7 @@ class Maps:
         self._watched = wanted
 
     def _lookup(self, name: str, key: bytes, size: int) -> bytes | None:
-        value = ct.create_string_buffer(size)
-        if _LIB.bpf_lookup_elem(self._fds[name], key, value):
-            return None
-        return value.raw
+        return lookup(self._fds[name], key, size)
 
 
 def missed_runs(programs: Iterable[int]) -> int:

@@ -16,7 +16,7 @@ import pytest
 from tcp_trace import check, config, findings
 from tcp_trace.config import Hook
 from tcp_trace.findings import Finding, Level
-from tcp_trace.kernel import btf, headers
+from tcp_trace.kernel import btf, features, headers
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -272,3 +272,43 @@ def test_colour_is_for_terminals(monkeypatch: pytest.MonkeyPatch) -> None:
     with open(os.devnull, "w", encoding="utf-8") as stream:  # noqa: PTH123
         monkeypatch.delenv("NO_COLOR")
         assert not findings.wants_colour(stream)
+
+
+def test_functions_returning(kernel: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where no program can be attached to functions returning it says what is not known then."""
+    monkeypatch.setattr(features, "KALLSYMS", kernel / "kallsyms")
+    finding = check._returns()
+    assert finding.level is Level.WARN
+    assert "host names are not known" in finding.detail
+    monkeypatch.setattr(features, "has_trampolines", lambda: True)
+    assert check._returns().level is Level.OK
+
+
+def test_a_kernel_that_refuses_is_found_out(kernel: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """That a kernel has trampolines is believed only when it takes a program for one."""
+    (kernel / "kallsyms").write_text("ffffffff81ebbd41 T bpf_trampoline_link_prog\n")
+    monkeypatch.setattr(features, "KALLSYMS", kernel / "kallsyms")
+
+    class Library:
+        """A libbpf that tells what the kernel answered."""
+
+        answer = 0
+
+        def libbpf_probe_bpf_prog_type(self, kind: int, _: None) -> int:
+            assert kind == 26  # BPF_PROG_TYPE_TRACING
+            return self.answer
+
+    monkeypatch.setattr(features, "libbpf", Library)
+    assert not features.has_trampolines()
+    monkeypatch.setattr(Library, "answer", 1)
+    assert features.has_trampolines()
+
+
+def test_hosts_that_are_watched() -> None:
+    """Each name is resolved; one that has no address is a warning, since it may have one later."""
+    environ = {"DEST_IP": "localhost", "DEST_HOST": "does-not-exist.invalid:1"}
+    found, missing = (one for one in check.run(environ, None) if one.name == "host")
+    assert (found.level, missing.level) == (Level.OK, Level.WARN)
+    assert "127.0.0.1" in found.detail
+    assert missing.detail.startswith("does-not-exist.invalid cannot be resolved")
+    assert "DEST_HOST" in missing.fix

@@ -12,6 +12,7 @@ from dotenv import dotenv_values
 
 from tcp_trace import config, values, variables
 from tcp_trace.config import ConfigError, Events, Hook, LogFormat, Secret, Settings, Threshold
+from tcp_trace.core.watch import EVERYTHING
 
 URL = "https://hooks.slack.com/services/T0AAAAAAA/B0BBBBBBB/cccccccccccccccccccccccc"
 OTHER_URL = "https://hooks.slack.com/services/T0AAAAAAA/B0BBBBBBB/dddddddddddddddddddddddd"
@@ -346,3 +347,25 @@ def test_maintenance(env_file: Path) -> None:
     (error,) = errors(MAINTENANCE="Sux 02:00-04:00; daily 3-4")
     assert error.startswith("MAINTENANCE=Sux 02:00-04:00; daily 3-4: 'Sux 02:00-04:00': Sux is no")
     assert "'daily 3-4': 3-4 are no hours" in error
+
+
+def test_hosts_instead_of_everything() -> None:
+    """With DEST_HOST alone only the hosts are watched, with DEST_IP both."""
+    alone = load(DEST_HOST="db.example.com:5432")
+    assert [str(host) for host in alone.dest_host] == ["db.example.com:5432"]
+    assert alone.dest_ip == ()
+    both = load(DEST_HOST="db", DEST_IP="10.0.0.0/8,api:443,db")
+    assert [str(one) for one in both.dest_ip] == ["10.0.0.0/8"]
+    assert [str(one) for one in both.dest_host] == ["api:443", "db"]
+    assert load(DEST_IP="api").dest_ip == ()
+    assert (load().dest_ip, load().dest_host) == ((EVERYTHING,), ())
+    assert load(DEST_IP="::/0", DEST_HOST="db").dest_ip == (EVERYTHING,)
+    (error,) = errors(DEST_HOST="10.0.0.5")
+    assert error.startswith("DEST_HOST=10.0.0.5: '10.0.0.5': is no host name; write it like")
+
+
+def test_switch() -> None:
+    """A switch is on or off, and nothing else."""
+    assert load().dns_names is True
+    assert load(DNS_NAMES="OFF").dns_names is False
+    assert "DNS_NAMES=no: not on or off" in errors(DNS_NAMES="no")[0]

@@ -47,21 +47,23 @@ class World:
         self.asked.append(destination)
         return None if self.evicted else self.kernel.get(destination)
 
-    def fail(
+    def fail(  # noqa: PLR0917 - what a failure has, in its order
         self,
         destination: Destination = DATABASE,
         times: int = 1,
         reason: Reason = Reason.REFUSED,
         process: Process | None = PSQL,
         maker: Maker = UNKNOWN,
+        host: str | None = None,
     ) -> list[Notification]:
         """Let connects fail now; return what is told at once."""
         told = []
         for _ in range(times):
             self._count(destination, established=False)
             failure = Failure(
-                destination, reason, 111, 40_000, process, 0.001, 1, self.now.wall, self.mono, maker
-            )
+                destination, reason, 111, 40_000, process, 0.001, 1, self.now.wall, self.mono,
+                maker, host,
+            )  # fmt: skip
             told += self.incidents.failed(failure, self.now, self.counters)
         self.fed += times
         return self._tell(told)

@@ -7,6 +7,7 @@ import pytest
 from tcp_trace.core.incidents import Incidents, Kind, Policy, Severity
 from tcp_trace.core.maker import Maker
 from tcp_trace.core.reasons import Reason
+from tcp_trace.core.wording import named
 from tests.unit.core.incident_world import DATABASE, PSQL, World, destination
 
 MINUTE = 60.0
@@ -373,3 +374,28 @@ def test_nothing_open_needs_no_tick() -> None:
     incidents = Incidents(Policy())
     assert incidents.next_deadline() is None
     assert incidents.tick(World().now, lambda _: None) == []
+
+
+def test_names_of_a_destination() -> None:
+    """The last names are told, the latest first, once each; no name is as good as the last."""
+    world = World()
+    world.fail()
+    for host in ("a.example", "b.example", "c.example", "d.example", "b.example", None):
+        world.fail(host=host)
+    (updated,) = world.wait(301)
+    assert updated.hosts == ("c.example", "d.example", "b.example")
+    assert named(DATABASE, updated.hosts) == ("b.example, d.example, c.example (10.0.0.5:5432)")
+    long = named(DATABASE, ("x" * 500,))
+    assert long == f"{'x' * 59}\N{HORIZONTAL ELLIPSIS} (10.0.0.5:5432)"
+
+
+def test_a_storm_names_its_destinations() -> None:
+    """Each destination of a digest has the name by which it was last asked for."""
+    world = World()
+    for number in range(10):
+        for host in ("old.example", f"{number}.example", None):
+            world.fail(destination(number), host=host)
+    (digest,) = world.wait(10)
+    assert {(top.destination, top.host) for top in digest.top} == {
+        (destination(number), f"{number}.example") for number in range(10)
+    }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -14,6 +15,7 @@ from tests.unit.core.golden import (
     RESOLVED,
     SAMPLES,
     STORM_OPENED,
+    STORM_RESOLVED,
     STORM_UPDATED,
     UPDATED,
 )
@@ -51,6 +53,18 @@ def test_a_notification_from_before_makers_were_known_is_read() -> None:
     gunicorn, psql = Notification.from_dict(json.loads(json.dumps(older))).processes
     assert gunicorn == UPDATED.processes[0]._replace(user=None, unit=None)
     assert psql == UPDATED.processes[1]
+
+
+def test_a_notification_from_before_names_were_known_is_read() -> None:
+    """What an older version left in the outbox has no names."""
+    for sample in (replace(OPENED, hosts=("db.example.com",)), STORM_RESOLVED):
+        old = sample.to_dict()
+        del old["hosts"]
+        for top in old["top"]:
+            del top["host"]
+        read = Notification.from_dict(json.loads(json.dumps(old)))
+        assert read.hosts == ()
+        assert {top.host for top in read.top} <= {None}
 
 
 def test_a_notification_with_a_field_missing_is_refused() -> None:

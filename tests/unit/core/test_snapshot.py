@@ -100,6 +100,35 @@ def test_a_state_from_before_makers_were_known() -> None:
     assert [p.failures for p in updated.processes] == [2]
 
 
+def test_names_survive() -> None:
+    """The names of destinations are known after a restart, in an incident and in a storm."""
+    world = World()
+    for host in ("a.example", "b.example"):
+        world.fail(host=host)
+    restart(world)
+    world.fail(host="a.example")
+    (updated,) = world.wait(301)
+    assert updated.hosts == ("b.example", "a.example")
+    for number in range(23):
+        world.fail(destination(number), host=f"{number}.example")
+    restart(world)
+    (digest,) = world.wait(10)
+    assert {top.host for top in digest.top} <= {f"{number}.example" for number in range(23)}
+    assert digest.hosts == ()
+
+
+def test_a_state_from_before_names_were_known() -> None:
+    """A state that an older version saved is taken up without names."""
+    world = World()
+    for number in range(23):
+        world.fail(destination(number), host="a.example")
+    saved = world.incidents.dump(world.now)
+    del saved["storm"]["hosts"], saved["storm"]["tally"]["hosts"]
+    world.incidents = Incidents.load(json.loads(json.dumps(saved)), world.policy, world.now)
+    (digest,) = world.wait(10)
+    assert {top.host for top in digest.top} == {None}
+
+
 def test_what_ended_meanwhile_is_told() -> None:
     """An incident whose quiet time passed while the service was away is closed at once."""
     world = World()

@@ -1,12 +1,20 @@
-"""`DEST_IP` as people write it."""
+"""`DEST_IP` and `DEST_HOST` as people write them."""
 
 from __future__ import annotations
 
+import re
 from ipaddress import IPv6Address, IPv6Network
 
 import pytest
 
-from tcp_trace.core.watch import EVERYTHING, Rule, parse_rules
+from tcp_trace.core.watch import (
+    EVERYTHING,
+    Host,
+    Rule,
+    parse_destinations,
+    parse_hosts,
+    parse_rules,
+)
 
 
 @pytest.mark.parametrize("text", ["", "  ", ",", " , "])
@@ -59,3 +67,62 @@ def test_errors_name_the_item(text: str, words: str) -> None:
     """A bad item is refused in one sentence that names it."""
     with pytest.raises(ValueError, match=words.replace("?", r"\?")):
         parse_rules(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "hosts"),
+    [
+        ("", []),
+        ("db.example.com", [("db.example.com", 0)]),
+        (" DB.example.com:5432 , api ,", [("db.example.com", 5432), ("api", 0)]),
+        ("a,a:1,a", [("a", 0), ("a", 1)]),
+        ("_x.my-host.example.com.", [("_x.my-host.example.com.", 0)]),
+    ],
+)
+def test_hosts(text: str, hosts: list[tuple[str, int]]) -> None:
+    """Hosts are names with or without a port, in lower case, each once."""
+    assert [tuple(host) for host in parse_hosts(text)] == hosts
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("10.0.0.5", "DEST_IP"),
+        ("10.0.0.300", "DEST_IP"),
+        ("10.0.0.5:443", "DEST_IP"),
+        ("10.0.0.0/8", "DEST_IP"),
+        ("2001:db8::1", "DEST_IP"),
+        ("[2001:db8::1]:443", "DEST_IP"),
+        ("db:0", "the port must be"),
+        ("db:http", "the port must be"),
+        ("a..b", "write it like"),
+        ("-a", "write it like"),
+        ("a b", "write it like"),
+        ("b\u00fccher.example", "write it like"),
+        ("a" * 64, "write it like"),
+        (".".join(["a" * 60] * 5), "write it like"),
+        ("https://db.example.com", "DEST_IP"),
+    ],
+)
+def test_errors_of_hosts_name_the_item(text: str, words: str) -> None:
+    """What is no host name is refused with a sentence that says what to write instead."""
+    with pytest.raises(ValueError, match=re.escape(words)) as caught:
+        parse_hosts(text)
+    assert f"'{text}'" in str(caught.value)
+
+
+def test_names_among_addresses() -> None:
+    """A list of destinations may have names; what is neither is refused as no address."""
+    mixed = parse_destinations("10.0.0.5:443,db:5432,2001:db8::1,db:5432,fe80")
+    assert list(map(str, mixed)) == ["10.0.0.5:443", "db:5432", "[2001:db8::1]", "fe80"]
+    assert [type(one) for one in mixed] == [Rule, Host, Rule, Host]
+    assert parse_destinations(" ,") == ()
+    for wrong in ("10.0.0.300", "10.0.0.1/8", "b c", "db:0", "db/8"):
+        with pytest.raises(ValueError, match=f"^'{wrong}': "):
+            parse_destinations(wrong)
+
+
+def test_rule_of_a_host() -> None:
+    """An address of a host is watched on the host's port."""
+    (host,) = parse_hosts("db:5432")
+    assert (str(host), str(host.rule("10.0.0.5"))) == ("db:5432", "10.0.0.5:5432")

@@ -125,6 +125,7 @@ QUIET = replace(
     since=NOON + 0.2,
 )
 IN_A_POD = replace(OPENED, processes=(CHECKOUT,))
+BY_NAME = replace(OPENED, hosts=("replica.example.com", "db.example.com"))
 LOOPBACK = replace(OPENED, destination=Destination("127.0.0.1", 6379, 4_026_532_621))
 STORM_OPENED = replace(
     OPENED,
@@ -180,7 +181,7 @@ STORM_RESOLVED = replace(
     processes=(GUNICORN._replace(failures=8413),),
     destinations=3,
     top=(
-        DestinationCount(Destination("10.0.0.5", 443), 3, Condition.FAILING),
+        DestinationCount(Destination("10.0.0.5", 443), 3, Condition.FAILING, "db.example.com"),
         DestinationCount(Destination("10.0.1.5", 443), 8000, Condition.CONNECTS),
         DestinationCount(Destination("10.0.2.5", 443), 410, Condition.QUIET),
     ),
@@ -213,6 +214,7 @@ assert _SHORT is not None
 SAMPLES: dict[str, tuple[Notification, float | None]] = {
     "opened": (OPENED, None),
     "opened_in_a_pod": (IN_A_POD, None),
+    "opened_by_name": (BY_NAME, None),
     "opened_late": (LOOPBACK, 11_000.0),
     "updated": (UPDATED, None),
     "reminded": (REMINDED, None),

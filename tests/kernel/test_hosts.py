@@ -1,0 +1,54 @@
+"""Destinations that are watched by name, and what is said where no names can be learned."""
+
+from __future__ import annotations
+
+import errno
+import time
+
+from tcp_trace import sandbox
+from tcp_trace.kernel.features import has_trampolines
+from tests.kernel.connects import attempt
+
+WATCHED, OTHER = 10_951, 10_952  # nobody listens there
+
+
+def test_hosts_are_watched_by_name(hook: str) -> None:
+    """With DEST_HOST alone its addresses are watched, on its port, and nothing else."""
+    with sandbox.service(HOOK=hook, DEST_HOST=f"localhost:{WATCHED}") as service:
+        for port in (OTHER, WATCHED):
+            assert attempt("127.0.0.1", port) == errno.ECONNREFUSED
+        assert attempt("127.0.0.2", WATCHED) == errno.ECONNREFUSED
+        (line,) = service.wait_for(lambda: service.find("connect failed"))
+        time.sleep(0.2)
+        assert len(service.find("connect failed")) == 1
+        assert (line["daddr"], line["dport"], line["host"]) == ("127.0.0.1", WATCHED, "localhost")
+        service.reconfigure(DEST_HOST=f"localhost:{OTHER}", DEST_IP="127.0.0.2")
+        attempt("127.0.0.1", WATCHED)
+        service.wait_for(
+            lambda: attempt("127.0.0.1", OTHER) and service.find("connect failed", dport=OTHER)
+        )
+        attempt("127.0.0.2", WATCHED)
+        service.wait_for(lambda: service.find("connect failed", daddr="127.0.0.2"))
+        assert len(service.find("connect failed", daddr="127.0.0.1", dport=WATCHED)) == 1
+        assert service.find("connect failed", daddr="127.0.0.2", host=None)
+
+
+def test_a_host_that_has_no_address(hook: str) -> None:
+    """The service starts, says so, and watches the rest."""
+    hosts = "does-not-exist.invalid,localhost"
+    with sandbox.service(HOOK=hook, DEST_HOST=hosts) as service:
+        told = service.wait_for(
+            lambda: [line for line in service.lines if "does-not-exist" in line["message"]]
+        )
+        assert [line["level"] for line in told] == ["error"]
+        attempt("127.0.0.1", OTHER)
+        assert service.wait_for(lambda: service.find("connect failed", host="localhost"))
+
+
+def test_where_names_cannot_be_learned_the_service_says_so(hook: str) -> None:
+    """Why not stands in the line that tells of the start, and failures are told all the same."""
+    with sandbox.service(HOOK=hook) as service:
+        (facts,) = service.find("watching")
+        assert ("no_names" in facts) == (not has_trampolines())
+        attempt("127.0.0.1", OTHER)
+        assert service.wait_for(lambda: service.find("connect failed", dport=OTHER))

@@ -1,0 +1,1 @@
+"""The edge at which bytes of the kernel are decoded."""

@@ -342,6 +342,19 @@ def test_limits(service: Service, place: Network, server: NameServer) -> None:
     assert [told(service, port) for port in ports] == [longest, None, many.lower(), None]
 
 
+def test_a_message_names_the_host(hook: str, place: Network, server: NameServer) -> None:
+    """People read in the channel what the program asked for, and where that led."""
+    name, port = a_name(), next(_ports)
+    server.has(name, SERVER)
+    with (
+        sandbox.webhook() as (url, payloads),
+        sandbox.service(HOOK=hook, DEST_IP=f"{SERVER}:{port}", SLACK_URL=url) as service,
+    ):
+        run(place, f"connect(look_up({name!r})[0], {port})")
+        service.wait_for(lambda: payloads)
+    assert f"`{name.lower()} ({SERVER}:{port})`" in payloads[0]["text"]
+
+
 def test_off(hook: str, place: Network, server: NameServer) -> None:
     """With DNS_NAMES=off no name is told."""
     name = a_name()

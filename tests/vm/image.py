@@ -52,6 +52,7 @@ _PACKAGES = (
     "python3-dotenv", "python3-systemd", "python3-prometheus-client", "logrotate",
     # What the tests need.
     "python3-pytest", "python3-hypothesis", "nftables", "bpftool", "iputils-ping",
+    "systemd-resolved", "dnsmasq-base",
 )  # fmt: skip
 
 # Timers with Persistent= fire at the first boot of an image; under emulation each costs seconds.
@@ -67,6 +68,7 @@ _MASKED_UNITS = (
     "man-db.timer",
     "serial-getty@ttyS0.service",
     "systemd-pstore.service",
+    "systemd-resolved.service",
 )
 
 # Only the disk and the network: the default initial RAM disk is four times as large to unpack.
@@ -346,6 +348,7 @@ def _write_files(root: Path, files: dict[str, str]) -> None:
     for name, text in files.items():
         path = root / name
         path.parent.mkdir(parents=True, exist_ok=True)
+        path.unlink(missing_ok=True)  # a link leads out of the root, or nowhere
         path.write_text(text)
 
 

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from tcp_trace.kernel.btf import BtfError, libbpf
-
-KALLSYMS = Path("/proc/kallsyms")
 
 # enum bpf_prog_type of include/uapi/linux/bpf.h
 _TRACING = 26
@@ -18,8 +14,6 @@ def has_trampolines() -> bool:
     A kernel that has them may still refuse such programs, to a sandbox for example, so one is
     tried. It is refused to whoever may load no programs at all, too.
     """
-    if not KALLSYMS.exists() or " bpf_trampoline_link_prog" not in KALLSYMS.read_text():
-        return False
     try:
         probe = libbpf().libbpf_probe_bpf_prog_type
     except BtfError:

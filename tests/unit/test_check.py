@@ -274,34 +274,21 @@ def test_colour_is_for_terminals(monkeypatch: pytest.MonkeyPatch) -> None:
         assert not findings.wants_colour(stream)
 
 
-def test_functions_returning(kernel: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where no program can be attached to functions returning it says what is not known then."""
-    monkeypatch.setattr(features, "KALLSYMS", kernel / "kallsyms")
-    finding = check._returns()
-    assert finding.level is Level.WARN
-    assert "host names are not known" in finding.detail
-    monkeypatch.setattr(features, "has_trampolines", lambda: True)
-    assert check._returns().level is Level.OK
-
-
-def test_a_kernel_that_refuses_is_found_out(kernel: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """That a kernel has trampolines is believed only when it takes a program for one."""
-    (kernel / "kallsyms").write_text("ffffffff81ebbd41 T bpf_trampoline_link_prog\n")
-    monkeypatch.setattr(features, "KALLSYMS", kernel / "kallsyms")
+@pytest.mark.parametrize(("answer", "level"), [(1, Level.OK), (0, Level.WARN), (-1, Level.WARN)])
+def test_functions_returning(monkeypatch: pytest.MonkeyPatch, answer: int, level: Level) -> None:
+    """Whether a kernel lets them be watched is believed only when it takes a program for that."""
+    tried = []
 
     class Library:
         """A libbpf that tells what the kernel answered."""
 
-        answer = 0
-
         def libbpf_probe_bpf_prog_type(self, kind: int, _: None) -> int:
-            assert kind == 26  # BPF_PROG_TYPE_TRACING
-            return self.answer
+            tried.append(kind)
+            return answer
 
     monkeypatch.setattr(features, "libbpf", Library)
-    assert not features.has_trampolines()
-    monkeypatch.setattr(Library, "answer", 1)
-    assert features.has_trampolines()
+    assert check._returns().level is level
+    assert tried == [26]  # BPF_PROG_TYPE_TRACING
 
 
 def test_hosts_that_are_watched() -> None:

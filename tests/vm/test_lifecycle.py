@@ -42,9 +42,11 @@ def restarting(service: Service) -> Iterator[Service]:
 
 
 def _wait_for_restart(service: Service, old_pid: int) -> None:
+    # In one look: between two the old process may end.
     service.vm.wait_until(
-        f"""test "$(systemctl show -P ActiveState tcp-trace)" = active \
-        && test "$(systemctl show -P MainPID tcp-trace)" != {old_pid}""",
+        f"""shown=$(systemctl show -p ActiveState -p MainPID tcp-trace)
+        grep -qx ActiveState=active <<<"$shown" && ! grep -Eqx "MainPID=(0|{old_pid})" <<<"$shown"
+        """,
         timeout=_RESTARTED_WITHIN,
     )
 

@@ -284,10 +284,7 @@ class Service:
         for name in _changed_at_start(self._settings, settings):
             log.warning("%s is changed: it takes effect at the next restart", name)
         self._settings = _keep_at_start(self._settings, settings)
-        now = present()
-        self._incidents = Incidents.load(
-            self._incidents.dump(now), _policy(settings), now, self._silences(settings)
-        )
+        self._incidents.use(_policy(settings), self._silences(settings), present())
         self._messages.apply(self._settings)
         log.info("reloaded", extra={"watching": _describe(settings)})
 

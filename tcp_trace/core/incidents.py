@@ -90,6 +90,21 @@ class Incidents:
         """How many failures opened nothing because they were too few within `Policy.window`."""
         return self._threshold.below
 
+    def use(self, policy: Policy, silences: Silences, now: Moment) -> None:
+        """Go by these from now on; everything that is known stays known."""
+        before, self.policy, self.silences = self.policy, policy, silences
+        for part in (self._threshold, self._patience, self._openings):
+            part.policy = policy
+        accounts: list[Incident | Storm] = [
+            *self._single(),
+            *([self._storm] if self._storm else []),
+        ]
+        for account in accounts:
+            account.policy = policy
+            if account.gap == before.interval:  # a storm's own pace stays
+                account.gap = policy.interval
+            self._plan(account, now)
+
     def failed(
         self, failure: Failure, now: Moment, counters: Lookup | None = None
     ) -> list[Notification]:
@@ -138,11 +153,10 @@ class Incidents:
         Save it together with the notifications that were returned before, or after them: what
         this says was told is not told again.
         """
-        single = [i for i in self._open.values() if isinstance(i, Incident)]
         return {
             **snapshot.header(now),
             "serial": self._serial,
-            "incidents": [snapshot.dump_incident(incident) for incident in single],
+            "incidents": [snapshot.dump_incident(incident) for incident in self._single()],
             "storm": snapshot.dump_storm(self._storm) if self._storm else None,
             "ended": self._patience.dump(),
             "recent": [entry._asdict() for entry in self._recent],
@@ -164,6 +178,10 @@ class Incidents:
         except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
             raise ValueError(f"the saved incidents cannot be read: {error!r}") from error
         return incidents
+
+    def _single(self) -> list[Incident]:
+        """Return the incidents that are in no storm."""
+        return [account for account in self._open.values() if isinstance(account, Incident)]
 
     def _restore(self, state: dict[str, Any], now: Moment) -> None:
         shift = snapshot.shift(state, now)

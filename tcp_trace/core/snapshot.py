@@ -49,6 +49,7 @@ def load_incident(saved: dict[str, Any], policy: Policy, shift: float) -> Incide
     destination = Destination(*saved["destination"])
     incident = Incident(policy, tally, saved["incident"], saved["patience"], destination)
     _load_account(incident, saved, shift)
+    incident.gap = policy.interval  # which may have been changed; a storm has a pace of its own
     incident.asked = True
     return incident
 

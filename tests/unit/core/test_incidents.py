@@ -8,6 +8,7 @@ from tcp_trace.core.incidents import Incidents, Kind, Policy, Severity
 from tcp_trace.core.maker import Maker
 from tcp_trace.core.reasons import Reason
 from tcp_trace.core.wording import named
+from tcp_trace.core.silences import Silences
 from tests.unit.core.incident_world import DATABASE, PSQL, World, destination
 
 MINUTE = 60.0
@@ -358,6 +359,40 @@ def test_without_counters_at_the_opening_the_next_tick_asks() -> None:
     world.succeed(times=3)
     (resolved,) = world.wait(200)
     assert resolved.established == 3
+
+
+def test_another_policy_is_used_at_once_and_nothing_is_forgotten() -> None:
+    """After a change open incidents go by it, and still know what succeeded since they opened."""
+    world = World(interval=3600)
+    world.fail()
+    world.succeed(times=10)
+    world.fail()
+    world.incidents.use(Policy(interval=60), Silences(), world.now)
+    (updated,) = world.wait(60)
+    assert (updated.severity, updated.ratio) == (Severity.WARNING, 2 / 12)
+    world.fail(times=98)
+    (updated,) = world.wait(60)
+    assert (updated.severity, updated.ratio) == (Severity.CRITICAL, 100 / 110)
+    world.incidents.use(Policy(interval=600), Silences(), world.now)
+    world.fail(reason=Reason.TIMED_OUT)
+    assert world.wait(599) == []
+    assert [n.kind for n in world.wait(1)] == [Kind.UPDATED]
+    world.incidents.use(Policy(resolve_after=700), Silences(), world.now)
+    world.mono += 1
+    world.succeed()
+    assert world.wait(98) == []
+    assert [n.kind for n in world.wait(1)] == [Kind.RESOLVED]
+
+
+def test_failures_that_wait_for_others_outlive_another_policy() -> None:
+    """Two failures before a change and two after it are the four that are wanted now."""
+    world = World(after=3)
+    world.fail(times=2)
+    world.incidents.use(Policy(after=4), Silences(), world.now)
+    assert world.fail() == []
+    (opened,) = world.fail()
+    assert opened.failures == 4
+    assert world.incidents.below_threshold == 0
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from tcp_trace.core.incidents import Incidents, Kind
+from tcp_trace.core.incidents import Incidents, Kind, Policy
 from tcp_trace.core.maker import Maker
 from tcp_trace.core.reasons import Reason
 from tests.unit.core.incident_world import World, destination
@@ -127,6 +127,31 @@ def test_a_state_from_before_names_were_known() -> None:
     world.incidents = Incidents.load(json.loads(json.dumps(saved)), world.policy, world.now)
     (digest,) = world.wait(10)
     assert {top.host for top in digest.top} == {None}
+
+
+def test_an_incident_goes_by_the_interval_that_is_configured_now() -> None:
+    """One that was opened under a longer interval does not keep it over a restart."""
+    world = World(interval=3600)
+    world.fail()
+    world.policy = Policy(interval=60)
+    restart(world, away=0)
+    world.fail()
+    assert world.wait(59) == []
+    assert [n.kind for n in world.wait(1)] == [Kind.UPDATED]
+
+
+def test_a_storm_keeps_its_pace() -> None:
+    """A storm that is told ever more rarely goes on so after a restart."""
+    world = World(interval=300)
+    for number in range(23):
+        world.fail(destination(number))
+    world.wait(5)
+    world.fail(destination(100))
+    assert [n.kind for n in world.wait(300)] == [Kind.UPDATED]
+    restart(world, away=0)
+    world.fail(destination(101))
+    assert world.wait(599) == []
+    assert [n.kind for n in world.wait(1)] == [Kind.UPDATED]
 
 
 def test_what_ended_meanwhile_is_told() -> None:

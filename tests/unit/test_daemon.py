@@ -1,0 +1,90 @@
+"""Stage 2's loop: what the configuration is to the incidents, and when the watchdog is answered."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tcp_trace import config, daemon
+from tcp_trace.core.events import Moment
+from tests.reliability.pipeline import service, settings
+from tests.webhook import Webhook
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from tcp_trace.daemon import Service
+
+_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+
+
+@pytest.fixture
+def running(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Service]:
+    """Return a service under systemd's watchdog whose senders run."""
+    monkeypatch.setenv("WATCHDOG_USEC", "30000000")
+    handlers = [signal.getsignal(number) for number in _SIGNALS]
+    with Webhook() as webhook:
+        one = service(settings(tmp_path, webhook.url))
+        one._messages.start()
+        yield one
+        one._messages.stop(0.0)
+    signal.set_wakeup_fd(-1)
+    one._signals._reader.close()
+    one._signals._writer.close()
+    for number, handler in zip(_SIGNALS, handlers, strict=True):
+        signal.signal(number, handler)
+
+
+@pytest.fixture
+def systemd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[socket.socket]:
+    """Return the socket on which systemd hears the service."""
+    path = tmp_path / "notify"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as listening:
+        listening.bind(str(path))
+        monkeypatch.setenv("NOTIFY_SOCKET", str(path))
+        yield listening
+
+
+def heard(systemd: socket.socket) -> bytes:
+    """Return the next word, if there is one."""
+    try:
+        return systemd.recv(100)
+    except BlockingIOError:
+        return b""
+
+
+def test_the_watchdog_is_answered_while_the_senders_make_progress(
+    running: Service, systemd: socket.socket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A loop that turns is not enough: a sender that stands for 36 s leaves systemd unanswered."""
+    running._turn()
+    assert heard(systemd) == b"WATCHDOG=1"
+
+    def later() -> Moment:
+        return Moment(time.monotonic() + 36, time.time() + 36)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(daemon, "present", later)
+        running._turn()
+    assert heard(systemd) == b""
+    running._turn()
+    assert heard(systemd) == b"WATCHDOG=1"
+
+
+def test_the_configuration_makes_the_policy() -> None:
+    """Every variable about when people are told is used."""
+    environ = {
+        "ALERT_AFTER": "3/70s",
+        "ALERT_INTERVAL": "6m",
+        "ALERT_REPEAT": "5h",
+        "RESOLVE_AFTER": "7s",
+    }
+    policy = daemon._policy(config.load(environ, None))
+    assert (policy.after, policy.window) == (3, 70)
+    assert (policy.interval, policy.repeat) == (360, 5 * 3600)
+    assert (policy.resolve_after, policy.recheck) == (7, 7)

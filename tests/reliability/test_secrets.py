@@ -19,6 +19,7 @@ from tcp_trace.delivery.slack import Slack
 from tcp_trace.messages import Messages
 from tests.unit.core.golden import OPENED
 from tests.unit.test_messages import NOTHING
+from tests.unit.test_metrics import FIGURES, scrape
 from tests.webhook import SECRET, Behaviour, Reply, Webhook
 
 if TYPE_CHECKING:
@@ -94,6 +95,10 @@ def go_through(given: Settings, webhook: Webhook, monkeypatch: pytest.MonkeyPatc
     statistics = {name: asdict(each) for name, each in messages.statistics.items()}
     shown = [repr(messages.statistics), json.dumps(statistics), repr(given), str(vars(messages))]
     shown += [repr(finding) for finding in check._webhooks(given)]
+    figures = FIGURES._replace(
+        webhooks=messages.statistics, pending=messages.pending, drops=messages.outbox.drops
+    )
+    shown.append(repr(scrape(figures)))
     try:
         shown.append(testalert.send(given))
     except testalert.NotDelivered as error:
@@ -130,7 +135,7 @@ def test_no_secret_is_shown_anywhere(
     figure: Figures,
     quiet_root: None,  # noqa: ARG001 - it tidies up
 ) -> None:
-    """Log lines, tracebacks, messages, statistics, findings, database, files: nowhere."""
+    """Log lines, tracebacks, messages, metrics, findings, database, files: nowhere."""
     with Webhook(FAULTS) as webhook:
         given = settings(tmp_path, webhook, log_format)
         assert [secret.reveal() for secret in given.secrets][1].endswith("/json")

@@ -245,6 +245,8 @@ def _name(error: BaseException) -> str | None:
     """Return the symbol of an operating system's, resolver's or TLS library's error."""
     if isinstance(error, ssl.SSLError):
         return error.reason
+    if type(error).__name__ == "CertificateError":  # urllib3 1.26 compares the names by itself
+        return "HOSTNAME_MISMATCH"
     if isinstance(error, socket.gaierror):
         return _GAI_NAMES.get(error.errno or 0, "EAI")
     if isinstance(error, OSError) and error.errno:

@@ -16,40 +16,40 @@ from tcp_trace.delivery.channel import Outcome, Rejected, Retry, Sent
 WALL = 1_700_000_000.0  # Tue, 14 Nov 2023 22:13:20 GMT
 
 
-@pytest.mark.parametrize(
-    ("status", "body", "expected"),
-    [
-        (200, b"ok", Sent()),
-        (200, b"ok\n", Sent()),
-        (200, b'{"success":true}', Sent()),  # Rocket.Chat
-        (201, b"", Sent()),
-        (202, b"", Sent()),
-        (204, b"", Sent()),
-        (200, b"", Rejected("status 200 without the body 'ok'", dead=True)),
-        (200, b"<html>Log in", Rejected("status 200 without the body 'ok'", dead=True)),
-        (200, b'{"success":false}', Rejected("status 200 without the body 'ok'", dead=True)),
-        (200, b"[" * 1024, Rejected("status 200 without the body 'ok'", dead=True)),
-        (200, b"invalid_payload", Rejected("status 200 invalid_payload", dead=False)),
-        (200, b"no_service", Rejected("status 200 no_service", dead=True)),
-        (302, b"", Rejected("status 302: a redirect, which is not followed", dead=True)),
-        (400, b"invalid_payload", Rejected("status 400 invalid_payload", dead=False)),
-        (400, b"user_not_found", Rejected("status 400 user_not_found", dead=False)),
-        (400, b"invalid_token", Rejected("status 400 invalid_token", dead=True)),
-        (401, b"", Rejected("status 401", dead=True)),
-        (403, b"action_prohibited", Rejected("status 403 action_prohibited", dead=True)),
-        (403, b"invalid_token", Rejected("status 403 invalid_token", dead=True)),
-        (404, b"channel_not_found", Rejected("status 404 channel_not_found", dead=True)),
-        (404, b"no_service", Rejected("status 404 no_service", dead=True)),
-        (404, b"no_active_hooks", Rejected("status 404 no_active_hooks", dead=True)),
-        (410, b"channel_is_archived", Rejected("status 410 channel_is_archived", dead=True)),
-        (413, b"", Rejected("status 413", dead=False)),
-        (408, b"", Retry(None, "status 408")),
-        (429, b"rate_limited", Retry(None, "status 429 rate_limited")),
-        (500, b"rollup_error", Retry(None, "status 500 rollup_error")),
-        (502, b"<html>", Retry(None, "status 502")),
-        (503, b"", Retry(None, "status 503")),
-    ],
-)
+ANSWERS: list[tuple[int, bytes, Outcome]] = [
+    (200, b"ok", Sent()),
+    (200, b"ok\n", Sent()),
+    (200, b'{"success":true}', Sent()),  # Rocket.Chat
+    (201, b"", Sent()),
+    (202, b"", Sent()),
+    (204, b"", Sent()),
+    (200, b"", Rejected("status 200 without the body 'ok'", dead=True)),
+    (200, b"<html>Log in", Rejected("status 200 without the body 'ok'", dead=True)),
+    (200, b'{"success":false}', Rejected("status 200 without the body 'ok'", dead=True)),
+    (200, b"[" * 1024, Rejected("status 200 without the body 'ok'", dead=True)),
+    (200, b"invalid_payload", Rejected("status 200 invalid_payload", dead=False)),
+    (200, b"no_service", Rejected("status 200 no_service", dead=True)),
+    (302, b"", Rejected("status 302: a redirect, which is not followed", dead=True)),
+    (400, b"invalid_payload", Rejected("status 400 invalid_payload", dead=False)),
+    (400, b"user_not_found", Rejected("status 400 user_not_found", dead=False)),
+    (400, b"invalid_token", Rejected("status 400 invalid_token", dead=True)),
+    (401, b"", Rejected("status 401", dead=True)),
+    (403, b"action_prohibited", Rejected("status 403 action_prohibited", dead=True)),
+    (403, b"invalid_token", Rejected("status 403 invalid_token", dead=True)),
+    (404, b"channel_not_found", Rejected("status 404 channel_not_found", dead=True)),
+    (404, b"no_service", Rejected("status 404 no_service", dead=True)),
+    (404, b"no_active_hooks", Rejected("status 404 no_active_hooks", dead=True)),
+    (410, b"channel_is_archived", Rejected("status 410 channel_is_archived", dead=True)),
+    (413, b"", Rejected("status 413", dead=False)),
+    (408, b"", Retry(None, "status 408")),
+    (429, b"rate_limited", Retry(None, "status 429 rate_limited")),
+    (500, b"rollup_error", Retry(None, "status 500 rollup_error")),
+    (502, b"<html>", Retry(None, "status 502")),
+    (503, b"", Retry(None, "status 503")),
+]
+
+
+@pytest.mark.parametrize(("status", "body", "expected"), ANSWERS)
 def test_each_status_and_body_has_one_meaning(status: int, body: bytes, expected: Outcome) -> None:
     """An answer is sent, worth another try, or final, as its status and body say."""
     assert classify(Answer(status, body, None), WALL) == expected

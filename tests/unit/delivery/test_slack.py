@@ -10,13 +10,17 @@ import threading
 import time
 import traceback
 from contextlib import closing
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tcp_trace.delivery.answers import MAX_RETRY_AFTER
 from tcp_trace.delivery.channel import Outcome, Rejected, Retry, Sent
 from tcp_trace.delivery.slack import Slack
 from tests.unit.delivery.samples import Address
+from tests.unit.delivery.test_answers import ANSWERS
 from tests.webhook import SECRET, Behaviour, Reply, Webhook, make_certificate
 
 if TYPE_CHECKING:
@@ -73,10 +77,46 @@ def test_several_messages_arrive_one_by_one(webhook: Webhook) -> None:
     assert outcomes == [Retry(None, "status 500 rollup_error"), Sent(), Sent()]
 
 
-def test_the_answers_headers_reach_the_outcome(webhook: Webhook) -> None:
-    """Retry-After of a real answer is honoured."""
-    reply = Reply(429, b"rate_limited", {"Retry-After": "17"})
-    assert send(webhook, reply) == Retry(17.0, "status 429 rate_limited")
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_every_answer_means_the_same_over_the_wire(
+    scheme: str, certificate: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each status and body, as a server sends it: none is retried, followed or raised."""
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate))
+    script = [Reply(status, body) for status, body, _ in ANSWERS]
+    with Webhook(script, certificate if scheme == "https" else None) as webhook:
+        assert webhook.url.startswith(f"{scheme}:")
+        slack = Slack(Address(webhook.url))
+        outcomes = [(status, body, slack.send(MESSAGE)) for status, body, _ in ANSWERS]
+        assert len(webhook.received) == len(ANSWERS)
+    assert outcomes == ANSWERS
+
+
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [
+        ({"Retry-After": "17"}, 17),
+        ({"Retry-After": "Tue, 14 Nov 2023 22:13:00 GMT"}, 0),
+        ({"Retry-After": "9" * 400}, MAX_RETRY_AFTER),
+        ({"Retry-After": "soon"}, None),
+        ({}, None),
+    ],
+)
+def test_retry_after_over_the_wire(
+    webhook: Webhook, headers: dict[str, str], seconds: float | None
+) -> None:
+    """Seconds and dates are honoured up to the limit; what is absurd or absent names no time."""
+    outcome = send(webhook, Reply(429, b"rate_limited", headers))
+    assert outcome == Retry(seconds, "status 429 rate_limited")
+
+
+def test_a_date_to_come_is_waited_for(webhook: Webhook) -> None:
+    """A date in Retry-After is held against this host's clock."""
+    date = format_datetime(datetime.now(UTC) + timedelta(minutes=10), usegmt=True)
+    outcome = send(webhook, Reply(503, b"", {"Retry-After": date}))
+    assert isinstance(outcome, Retry)
+    assert outcome.after is not None
+    assert 540 < outcome.after <= 600
 
 
 def test_a_redirect_is_not_followed(webhook: Webhook) -> None:
@@ -140,6 +180,40 @@ def test_an_untrusted_certificate_stops_the_message(certificate: Path) -> None:
         outcome = Slack(Address(webhook.url)).send(MESSAGE)
         assert outcome == Retry(None, "SSLError CERTIFICATE_VERIFY_FAILED")
         assert webhook.received == []
+
+
+def test_a_certificate_of_another_host_stops_the_message(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A trusted authority is not enough: the name must be the webhook's."""
+    certificate = make_certificate(tmp_path, "192.0.2.1")
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate))
+    with Webhook(certificate=certificate) as webhook:
+        outcome = Slack(Address(webhook.url)).send(MESSAGE)
+        assert outcome in {
+            Retry(None, "SSLError HOSTNAME_MISMATCH"),  # urllib3 1.26 compares by itself
+            Retry(None, "SSLError CERTIFICATE_VERIFY_FAILED"),
+        }
+        assert webhook.received == []
+
+
+def test_a_server_that_speaks_no_tls_gets_no_message() -> None:
+    """Where https is written, nothing is sent in the clear."""
+    heard: list[bytes] = []
+
+    def answer(server: socket.socket) -> None:
+        connection, _ = server.accept()
+        with connection:
+            heard.append(connection.recv(4096))
+            connection.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+
+    with closing(socket.create_server(("127.0.0.1", 0))) as server:
+        thread = threading.Thread(target=answer, args=(server,))
+        thread.start()
+        url = f"https://127.0.0.1:{server.getsockname()[1]}{SECRET}"
+        assert Slack(Address(url)).send(MESSAGE) == Retry(None, "SSLError WRONG_VERSION_NUMBER")
+        thread.join()
+    assert b"message" not in heard[0]
 
 
 def test_a_trusted_certificate_lets_it_pass(

@@ -177,9 +177,11 @@ class Storm(Account):
         )
 
     def _judge_storm(self, top: tuple[DestinationCount, ...], lookup: Lookup) -> None:
+        """Judge by the named destinations: at how many of them nothing was established."""
         seen = [lookup(count.destination) for count in top]
         known = [counters for counters in seen if counters is not None]
-        if known and not any(connected_since(c, self.tally.first_mono) for c in known):
+        dead = sum(not connected_since(counters, self.tally.first_mono) for counters in known)
+        if known and dead >= self.policy.critical_ratio * len(known):
             self.judge(0)
 
     def _top(self, now: Moment, lookup: Lookup, *, ending: bool) -> tuple[DestinationCount, ...]:

@@ -6,6 +6,8 @@ import time
 import tracemalloc
 from itertools import pairwise
 
+import pytest
+
 from tcp_trace.core.events import Failure, Moment, Process
 from tcp_trace.core.incidents import Incidents, Kind, Notification, Policy, Severity
 from tcp_trace.core.notification import Condition
@@ -131,15 +133,23 @@ def test_an_incident_from_long_before_stays_on_its_own() -> None:
     assert updated.incident == old.incident
 
 
-def test_a_storm_in_which_nothing_succeeds_is_critical() -> None:
-    """A storm is critical where the kernel saw no success at any named destination."""
-    assert storm().told[-1].severity is Severity.CRITICAL
+@pytest.mark.parametrize(
+    ("succeeding", "severity"),
+    [(0, Severity.CRITICAL), (5, Severity.CRITICAL), (6, Severity.WARNING)],
+)
+def test_a_storm_is_critical_where_nothing_succeeds(succeeding: int, severity: Severity) -> None:
+    """A storm is critical where the kernel saw no success at half of the ten that are named."""
     world = World()
     for number in range(23):
         world.fail(destination(number))
     world.mono += 1
-    world.succeed(destination(3))
-    assert world.wait(5)[-1].severity is Severity.WARNING
+    for number in range(succeeding):
+        world.succeed(destination(number))
+    assert world.wait(5)[-1].severity is severity
+
+
+def test_a_storm_of_which_the_kernel_knows_nothing_is_a_warning() -> None:
+    """Without counters nobody is woken."""
     world = World()
     world.evicted = True
     for number in range(23):

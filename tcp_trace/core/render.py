@@ -88,7 +88,7 @@ _PLAIN = Style(name=visible, time=wording.utc)
 
 
 def _subject(n: Notification) -> str:
-    """Return the destination; on loopback, with the network namespace it is in."""
+    """Return the destination, or how many there are."""
     if n.destination is None:
         return f"{n.destinations:,} destinations"
     return wording.named(n.destination, n.hosts)

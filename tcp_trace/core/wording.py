@@ -83,11 +83,12 @@ def title(n: Notification, subject: str) -> str:
     if n.is_digest:
         subject = f"{'over ' if n.untracked else ''}{n.destinations:,} destinations"
     if n.kind is Kind.RESOLVED:
+        if n.is_digest:
+            return f"{symbol} RECOVERED: connects to {_but_failing(n)}{subject} no longer fail"
         failed = "failed, and " if n.opening else ""
-        what = f"connects to {subject} {failed}work again"
-        return f"{symbol} RECOVERED: {f'the storm over {subject} is over' if n.is_digest else what}"
+        return f"{symbol} RECOVERED: connects to {subject} {failed}work again"
     if n.kind is Kind.QUIET:
-        return f"{symbol} QUIET: connects to {subject} failed, and no more are seen"
+        return f"{symbol} QUIET: connects to {subject} failed, and none has been seen since"
     still = "" if n.kind is Kind.OPENED else "still "
     return f"{symbol} {n.severity.value.upper()}: connects to {subject} {still}fail"
 
@@ -163,6 +164,12 @@ def destinations(n: Notification, style: Style) -> list[str]:
 def late(delayed_by: float | None) -> str | None:
     """Return that the message comes late, and how late (seconds)."""
     return None if delayed_by is None else f"delivered {span(max(0.0, delayed_by))} late"
+
+
+def _but_failing(n: Notification) -> str:
+    """Return which of a digest's destinations are well; those that still fail are all named."""
+    failing = sum(count.condition is Condition.FAILING for count in n.top)
+    return f"all but {failing} of " if failing else ""
 
 
 def _maker(p: ProcessCount, style: Style) -> list[str]:

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, NamedTuple
 
 from tcp_trace.core.maker import RUNTIMES
-from tcp_trace.core.notification import Condition, Kind, Notification
+from tcp_trace.core.notification import Condition, Kind, Notification, Severity
 from tcp_trace.core.reasons import Reason, errno_name
 from tcp_trace.core.safetext import ELLIPSIS
 
@@ -19,8 +19,9 @@ if TYPE_CHECKING:
 _LAST_REPRESENTABLE = 253_402_300_799  # the end of the year 9999
 _NAMES_LIMIT = 60  # what follows them must be seen, too, also in the title of a message
 _SHORT_ID = 12  # as docker, podman and crictl show it
+_CRITICAL = "\N{LARGE RED CIRCLE}"
 _SYMBOLS = {
-    Kind.OPENED: "\N{LARGE RED CIRCLE}",
+    Kind.OPENED: "\N{LARGE ORANGE CIRCLE}",
     Kind.UPDATED: "\N{LARGE ORANGE CIRCLE}",
     Kind.REMINDED: "\N{ALARM CLOCK}",
     Kind.RESOLVED: "\N{WHITE HEAVY CHECK MARK}",
@@ -79,7 +80,7 @@ def failures(count: int) -> str:
 
 def title(n: Notification, subject: str) -> str:
     """Return the one line that says it all; `subject` is the destination as it is shown."""
-    symbol = _SYMBOLS[n.kind]
+    symbol = _symbol(n)
     if n.is_digest:
         subject = f"{'over ' if n.untracked else ''}{n.destinations:,} destinations"
     if n.kind is Kind.RESOLVED:
@@ -164,6 +165,12 @@ def destinations(n: Notification, style: Style) -> list[str]:
 def late(delayed_by: float | None) -> str | None:
     """Return that the message comes late, and how late (seconds)."""
     return None if delayed_by is None else f"delivered {span(max(0.0, delayed_by))} late"
+
+
+def _symbol(n: Notification) -> str:
+    """Return what tells kind and severity at a glance: only what is critical is red."""
+    coloured = n.kind in (Kind.OPENED, Kind.UPDATED)
+    return _CRITICAL if coloured and n.severity is Severity.CRITICAL else _SYMBOLS[n.kind]
 
 
 def _but_failing(n: Notification) -> str:

@@ -260,7 +260,7 @@ def test_files_that_are_named_exist(page: str) -> None:
 
 
 def test_the_picture_shows_the_payloads() -> None:
-    """The page that is photographed has every word of the blocks that Slack gets."""
+    """The page that is photographed has every word of what Slack gets, and is this one."""
     posted = picture.messages()
     assert len(posted) == 2
     shown = html.unescape(re.sub(r"<style>.*</style>|<[^>]+>", " ", picture.page(posted)))
@@ -269,7 +269,9 @@ def test_the_picture_shows_the_payloads() -> None:
         words = re.findall(r"[\w.:-]*[\w]", text.replace("(host ", ""))
         assert len(words) > 20
         assert [word for word in words if word not in shown] == []
-    assert (ROOT / "docs/slack-message.png").stat().st_size < 100_000
+    png = (ROOT / "docs/slack-message.png").read_bytes()
+    assert len(png) < 100_000
+    assert png.endswith(picture.mark(picture.page(posted))), "run python3 -m docs.picture"
 
 
 def test_changelog_knows_this_version() -> None:

@@ -89,12 +89,6 @@ class Outbox:
         with self._lock:
             return len(self._queue)
 
-    @property
-    def pending_bytes(self) -> int:
-        """The size of their JSON."""
-        with self._lock:
-            return self._queue.size
-
     def pending_for(self, webhook: str) -> int:
         """How many of them are for this webhook."""
         with self._lock:
@@ -116,10 +110,6 @@ class Outbox:
     def put(self, notification: Notification) -> None:
         """Commit one notification."""
         self.commit([notification])
-
-    def save_state(self, state: Mapping[str, object]) -> None:
-        """Commit the incidents' state (JSON-able)."""
-        self.commit([], state)
 
     def load_state(self) -> dict[str, object] | None:
         """Return the state that an earlier process committed last; None where there is none."""

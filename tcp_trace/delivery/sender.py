@@ -66,18 +66,13 @@ class Sender:
         self._backoff = Backoff(self._pacing)
         self._not_before = now
         self._statistics = Statistics()
-        self._progress = now
+        self._progress = now  # when the loop last came round
         self._era = 0
         self._lock = threading.Lock()
         self._wake = threading.Event()
         self._stopping = threading.Event()
         self._drain_until = 0.0
         self._thread = threading.Thread(target=self._run, name="tcp-trace-sender", daemon=True)
-
-    @property
-    def progress(self) -> float:
-        """When the sender last came round its loop (seconds, CLOCK_MONOTONIC)."""
-        return self._progress
 
     @property
     def statistics(self) -> Statistics:

@@ -24,7 +24,7 @@ import os, sys
 from pathlib import Path
 from tcp_trace.delivery.outbox import Outbox
 outbox = Outbox(Path(sys.argv[1]))
-outbox.save_state({"version": 1, "mono": 0, "wall": 0, "serial": 1, "incidents": [],
+outbox.commit([], {"version": 1, "mono": 0, "wall": 0, "serial": 1, "incidents": [],
                    "storm": None, "ended": []})
 os._exit(9)
 """
@@ -48,7 +48,7 @@ def now_world() -> World:
 def save(world: World, state: Path) -> Outbox:
     """Let a service save this world."""
     outbox = Outbox(state / "outbox.db")
-    outbox.save_state(world.incidents.dump(world.now))
+    outbox.commit([], world.incidents.dump(world.now))
     return outbox
 
 
@@ -186,7 +186,7 @@ def test_a_file_that_is_no_outbox(
 def test_a_state_that_cannot_be_read(state: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A state of another version is one sentence and exit code 1."""
     outbox = Outbox(state / "outbox.db")
-    outbox.save_state({"version": 99})
+    outbox.commit([], {"version": 99})
     outbox.close()
     assert cli.main(["incidents"]) == 1
     assert "cannot be read" in capsys.readouterr().err

@@ -186,7 +186,7 @@ def test_a_damaged_state_costs_where_it_was_told_only(
     """It is told, and the service goes on."""
     given = settings(tmp_path, *webhooks)
     messages = Messages(given, FAST)
-    messages.outbox.save_state({**NOTHING, "routes": {}, "standing": [], key: 3})
+    messages.outbox.commit([], {**NOTHING, "routes": {}, "standing": [], key: 3})
     messages.stop(0.0)
     with caplog.at_level(logging.ERROR), running(given) as messages:
         messages.commit([OPENED], NOTHING)

@@ -65,7 +65,7 @@ def test_what_was_silenced_is_counted(
     for _ in range(1234):
         incidents.failed(FAILURE, now)
     outbox = Outbox(state / "outbox.db")
-    outbox.save_state(incidents.dump(now))
+    outbox.commit([], incidents.dump(now))
     capsys.readouterr()
     silence("list")
     listed = capsys.readouterr().out

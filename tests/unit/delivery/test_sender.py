@@ -122,7 +122,7 @@ def test_a_day_without_slack_costs_a_row_per_incident(figure: Figures) -> None:
             world.outbox.put(update(f"u{at}-{incident}", f"i{incident}", failures=7))
             put += 1
         world.run(300)
-    rows, size = world.outbox.pending, world.outbox.pending_bytes
+    rows, size = world.outbox.pending, world.outbox._queue.size
     assert rows == 10
     assert size < 10_000
     world.run(400)
@@ -447,16 +447,16 @@ def test_progress_shows_a_loop_that_stands() -> None:
     outbox = Outbox(None)
     sender = Sender(outbox, Standing(), render, pacing=Pacing(idle=0.05))
     sender.start()
-    first = sender.progress
+    first = sender._progress
     until = time.monotonic() + 10
-    while sender.progress == first and time.monotonic() < until:
+    while sender._progress == first and time.monotonic() < until:
         time.sleep(0.01)
-    assert sender.progress > first
+    assert sender._progress > first
     outbox.put(notification("a"))
     assert begun.wait(10)
-    stood = sender.progress
+    stood = sender._progress
     time.sleep(0.2)
-    assert sender.progress == stood
+    assert sender._progress == stood
     assert not sender.is_stuck(stood + 20)
     assert sender.is_stuck(stood + 31)
     standing.set()

@@ -301,6 +301,8 @@ class Service:
                 tallies=self._maps.tallies(),
                 coverage=self._audit.shares(),
                 failures=dict(self._reasons),
+                silenced=sum(dict(self._incidents.silenced_by).values()),
+                below_threshold=self._incidents.below_threshold,
                 failing_destinations=self._incidents.failing_destinations,
                 webhooks=self._messages.statistics,
                 pending=self._messages.pending,

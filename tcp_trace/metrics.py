@@ -34,6 +34,8 @@ class Figures(NamedTuple):
     tallies: Tallies
     coverage: Mapping[str, float | None]
     failures: Mapping[str, int]
+    silenced: int
+    below_threshold: int
     failing_destinations: int
     webhooks: Mapping[str, Statistics]
     pending: Mapping[str, int]
@@ -71,6 +73,16 @@ def families(figures: Figures) -> Iterator[Family]:
     build = {"version": figures.version, "hook": figures.hook}
     yield _gauge("build_info", "Always 1; what is running.", {tuple(build.values()): 1}, *build)
     yield _counter("failures", "Failed connects.", _keyed(figures.failures), "reason")
+    yield _counter(
+        "failures_silenced",
+        "Failures that a silence or a window held back.",
+        {(): figures.silenced},
+    )
+    yield _counter(
+        "failures_below_threshold",
+        "Failures too few for ALERT_AFTER.",
+        {(): figures.below_threshold},
+    )
     yield _gauge(
         "failing_destinations",
         "Destinations in an open incident or storm.",

@@ -5,13 +5,15 @@ from __future__ import annotations
 import signal
 import socket
 import time
+import urllib.request
 from typing import TYPE_CHECKING
 
 import pytest
 
 from tcp_trace import config, daemon
 from tcp_trace.core.events import Moment
-from tests.reliability.pipeline import service, settings
+from tests.ports import free_port
+from tests.reliability.pipeline import feed, record, service, settings
 from tests.webhook import Webhook
 
 if TYPE_CHECKING:
@@ -28,11 +30,12 @@ def running(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Service
     """Return a service under systemd's watchdog whose senders run."""
     monkeypatch.setenv("WATCHDOG_USEC", "30000000")
     handlers = [signal.getsignal(number) for number in _SIGNALS]
+    given = {"MAINTENANCE": "daily 00:00-24:00 192.0.2.1", "METRICS": f"127.0.0.1:{free_port()}"}
     with Webhook() as webhook:
-        one = service(settings(tmp_path, webhook.url))
+        one = service(settings(tmp_path, webhook.url, **given))
         one._messages.start()
         yield one
-        one._messages.stop(0.0)
+        one._messages.stop(5.0)
     signal.set_wakeup_fd(-1)
     one._signals._reader.close()
     one._signals._writer.close()
@@ -74,6 +77,21 @@ def test_the_watchdog_is_answered_while_the_senders_make_progress(
     assert heard(systemd) == b""
     running._turn()
     assert heard(systemd) == b"WATCHDOG=1"
+
+
+def test_what_was_silenced_is_a_metric(running: Service) -> None:
+    """Failures in a maintenance window are counted, beside those of their reason."""
+    feed(running, [record(number, "192.0.2.1") for number in range(3)])
+    feed(running, [record(number, "192.0.2.2") for number in range(2)])
+    running._export()
+    address = running._settings.metrics
+    assert address is not None
+    with urllib.request.urlopen(f"http://127.0.0.1:{address.port}/metrics", timeout=10) as answer:
+        lines = answer.read().decode().splitlines()
+    assert 'tcp_trace_failures_total{reason="refused"} 5.0' in lines
+    assert "tcp_trace_failures_silenced_total 3.0" in lines
+    assert "tcp_trace_failures_below_threshold_total 0.0" in lines
+    assert "tcp_trace_failing_destinations 2.0" in lines
 
 
 def test_the_configuration_makes_the_policy() -> None:

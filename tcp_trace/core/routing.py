@@ -13,8 +13,9 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from fnmatch import fnmatchcase
-from ipaddress import IPv6Address, ip_address
 from typing import TYPE_CHECKING, NamedTuple
+
+from tcp_trace.core.watch import any_hold
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
@@ -28,7 +29,6 @@ DEFAULT = "default"
 """The name of the webhook that `SLACK_URL` is."""
 
 _REMEMBERED = 10_000
-_V4_MAPPED = 0xFFFF << 32
 
 
 class Route(NamedTuple):
@@ -113,12 +113,7 @@ class Router:
 
 
 def _is_within(destination: Destination | None, rules: tuple[Rule, ...]) -> bool:
-    if destination is None:
-        return False
-    address = ip_address(destination.address)
-    if address.version == 4:
-        address = IPv6Address(_V4_MAPPED | int(address))
-    return any(address in rule.network and rule.port in (0, destination.port) for rule in rules)
+    return destination is not None and any_hold(rules, destination)
 
 
 def _is_of(notification: Notification, patterns: tuple[str, ...]) -> bool:

@@ -8,17 +8,15 @@ Their times are of the wall clock, because people set them by it and they outliv
 from __future__ import annotations
 
 from fnmatch import fnmatchcase
-from functools import lru_cache
-from ipaddress import IPv6Address, ip_address
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tcp_trace.core.reasons import Reason
-from tcp_trace.core.watch import ANY_PORT, EVERYTHING, Rule, parse_rules
+from tcp_trace.core.watch import EVERYTHING, Rule, any_hold, parse_rules
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from tcp_trace.core.events import Destination, Failure, Moment
+    from tcp_trace.core.events import Failure, Moment
     from tcp_trace.core.maintenance import Window
 
 COMM_BYTES = 15
@@ -50,7 +48,7 @@ class Match(NamedTuple):
         """Return whether this failure is meant."""
         return (
             (not self.reasons or failure.reason in self.reasons)
-            and (not self.destinations or _any_holds(self.destinations, failure.destination))
+            and (not self.destinations or any_hold(self.destinations, failure.destination))
             and (not self.processes or _any_names(self.processes, _comm_of(failure)))
             and (not self.units or _any_names(self.units, failure.maker.unit))
         )
@@ -180,23 +178,9 @@ def parse_reason(text: str) -> Reason:
         raise ValueError(f"'{text}' is no reason; write one of {allowed}") from None
 
 
-def _any_holds(rules: tuple[Rule, ...], destination: Destination) -> bool:
-    address = _mapped(destination.address)
-    return any(
-        rule.port in (ANY_PORT, destination.port) and address in rule.network for rule in rules
-    )
-
-
 def _comm_of(failure: Failure) -> str | None:
     return None if failure.process is None else failure.process.comm
 
 
 def _any_names(patterns: tuple[str, ...], name: str | None) -> bool:
     return name is not None and any(fnmatchcase(name, pattern) for pattern in patterns)
-
-
-@lru_cache(maxsize=4096)
-def _mapped(address: str) -> IPv6Address:
-    """Return an address as the rules have it: IPv4 in its v4-mapped form."""
-    parsed = ip_address(address)
-    return parsed if parsed.version == 6 else IPv6Address(0xFFFF << 32 | int(parsed))

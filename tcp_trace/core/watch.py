@@ -7,8 +7,14 @@ longest-prefix map serves both families and a v4-mapped socket is IPv4 without a
 from __future__ import annotations
 
 import re
-from ipaddress import IPv6Network, ip_network
-from typing import NamedTuple
+from functools import lru_cache
+from ipaddress import IPv6Address, IPv6Network, ip_address, ip_network
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from tcp_trace.core.events import Destination
 
 ANY_PORT = 0
 
@@ -91,6 +97,14 @@ def _host(item: str) -> Host | None:
     return Host(name.lower(), port)
 
 
+def any_hold(rules: Iterable[Rule], destination: Destination) -> bool:
+    """Return whether one of the rules means this destination."""
+    address = _mapped(destination.address)
+    return any(
+        rule.port in (ANY_PORT, destination.port) and address in rule.network for rule in rules
+    )
+
+
 def parse_rules(text: str) -> tuple[Rule, ...]:
     """Parse a comma-separated list of addresses and networks, each optionally with a port.
 
@@ -99,6 +113,13 @@ def parse_rules(text: str) -> tuple[Rule, ...]:
     ValueError with one sentence that names the item and shows how to write it.
     """
     return tuple(dict.fromkeys(map(_parse_rule, _items(text)))) or (EVERYTHING,)
+
+
+@lru_cache(maxsize=4096)
+def _mapped(address: str) -> IPv6Address:
+    """Return an address as the rules have it: IPv4 in its v4-mapped form."""
+    parsed = ip_address(address)
+    return parsed if parsed.version == 6 else IPv6Address(_V4_MAPPED | int(parsed))
 
 
 def _parse_rule(item: str) -> Rule:

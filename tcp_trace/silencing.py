@@ -7,7 +7,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from tcp_trace import silencefile
-from tcp_trace.core.safetext import visible
+from tcp_trace.core.safetext import printable, visible
 from tcp_trace.core.silences import (
     Match,
     Silence,
@@ -38,7 +38,10 @@ def add(settings: Settings, args: Namespace) -> str:
     Raises ValueError for arguments that cannot be meant, SilenceFileError for what the disk does.
     """
     match = _match(args)
-    seconds = duration(args.seconds)
+    try:
+        seconds = duration(args.seconds)
+    except ValueError as error:
+        raise ValueError(f"--for {printable(args.seconds)}: {error}") from None
     if len(args.comment) > _COMMENT_LIMIT:
         raise ValueError(f"the comment is longer than {_COMMENT_LIMIT} characters")
     now = time.time()

@@ -96,6 +96,13 @@ class History(RuleBasedStateMachine):
         world.incidents = Incidents.load(json.loads(saved), world.policy, world.now, silences)
         self.restarts += 1
 
+    @rule(after=st.sampled_from([1, 2, 3, 4]), resolve_after=st.sampled_from([1, 120, 2_000]))
+    def reload(self, after: int, resolve_after: float) -> None:
+        """Change the policy in mid-flight, all but what `assert_calm` measures by."""
+        world = self.world
+        world.policy = replace(world.policy, after=after, resolve_after=resolve_after)
+        world.incidents.use(world.policy, world.incidents.silences, world.now)
+
     @rule()
     def evict(self) -> None:
         """Let the kernel forget its counters."""

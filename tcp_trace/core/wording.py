@@ -155,8 +155,9 @@ def destinations(n: Notification, style: Style) -> list[str]:
     if n.untracked:
         lines.append(f"and {failures(n.untracked)} of destinations beyond what is remembered")
     if n.absorbed:
-        told = "the incident" if len(n.absorbed) == 1 else f"the {len(n.absorbed)} incidents"
-        lines.append(f"This goes on for {told} told just before.")
+        several = len(n.absorbed) > 1
+        told = f"The {len(n.absorbed)} incidents" if several else "The incident"
+        lines.append(f"{told} told just before {'are' if several else 'is'} part of this.")
     if n.kind.is_last and any(c.condition is Condition.FAILING for c in n.top):
         lines.append("What fails on is told as an incident of its own.")
     return lines
@@ -214,7 +215,7 @@ def _details(count: ReasonCount) -> str:
 
 def _elapsed(seconds: float) -> str:
     if seconds < 0.0001:
-        return "under 0.1 ms"
+        return "less than 0.1 ms"
     if seconds < 0.01:
         return f"{seconds * 1000:.1f} ms"
     return f"{seconds * 1000:.0f} ms" if seconds < 1 else f"{seconds:.1f} s"

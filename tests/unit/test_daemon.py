@@ -12,12 +12,13 @@ import pytest
 
 from tcp_trace import config, daemon
 from tcp_trace.core.events import Moment
+from tcp_trace.delivery.outbox import present
 from tests.ports import free_port
 from tests.reliability.pipeline import feed, record, service, settings
 from tests.webhook import Webhook
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from tcp_trace.daemon import Service
@@ -26,21 +27,34 @@ _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
 @pytest.fixture
-def running(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Service]:
-    """Return a service under systemd's watchdog whose senders run."""
+def start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], Service]]:
+    """Return what starts a service, its senders running, under systemd's watchdog."""
     monkeypatch.setenv("WATCHDOG_USEC", "30000000")
     handlers = [signal.getsignal(number) for number in _SIGNALS]
     given = {"MAINTENANCE": "daily 00:00-24:00 192.0.2.1", "METRICS": f"127.0.0.1:{free_port()}"}
+    started: list[Service] = []
     with Webhook() as webhook:
-        one = service(settings(tmp_path, webhook.url, **given))
-        one._messages.start()
-        yield one
-        one._messages.stop(5.0)
+
+        def one_more() -> Service:
+            started.append(service(settings(tmp_path, webhook.url, **given)))
+            started[-1]._messages.start()
+            return started[-1]
+
+        yield one_more
+        for one in started:
+            one._messages.stop(5.0)
     signal.set_wakeup_fd(-1)
-    one._signals._reader.close()
-    one._signals._writer.close()
+    for one in started:
+        one._signals._reader.close()
+        one._signals._writer.close()
     for number, handler in zip(_SIGNALS, handlers, strict=True):
         signal.signal(number, handler)
+
+
+@pytest.fixture
+def running(start: Callable[[], Service]) -> Service:
+    """Return a service that was just started."""
+    return start()
 
 
 @pytest.fixture
@@ -92,6 +106,20 @@ def test_what_was_silenced_is_a_metric(running: Service) -> None:
     assert "tcp_trace_failures_silenced_total 3.0" in lines
     assert "tcp_trace_failures_below_threshold_total 0.0" in lines
     assert "tcp_trace_failing_destinations 2.0" in lines
+
+
+def test_open_incidents_outlive_the_process(start: Callable[[], Service]) -> None:
+    """With what the last housekeeping counted; what fails on is no second opening."""
+    first = start()
+    feed(first, [record(0, "192.0.2.2")])
+    feed(first, [record(number, "192.0.2.2") for number in range(22)])
+    first._keep_house(present())
+    first._messages.stop(5.0)
+    second = start()
+    feed(second, [record(0, "192.0.2.2")])
+    (entry,) = second._incidents.overview()
+    assert (entry.status, entry.failures, entry.messages) == ("open", 24, 1)
+    assert second._messages.outbox.pending == 0
 
 
 def test_the_configuration_makes_the_policy() -> None:

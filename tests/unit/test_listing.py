@@ -141,9 +141,9 @@ def test_ten_thousand(state: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for number in range(10_000):
         world.fail(destination(number), times=1 + (number == 5000))
     save(world, state).close()
-    started = time.monotonic()
+    started = time.process_time()
     cli.main(["incidents"])
-    assert time.monotonic() - started < 5
+    assert time.process_time() - started < 5
     lines = capsys.readouterr().out.splitlines()
     assert lines[-1] == "and 9,950 more: --all"
     assert len(lines) == 54

@@ -140,15 +140,17 @@ class Account:
         self.worth = False
         return notification
 
-    def judge(self, established: int | None) -> None:
+    def judge(self, established: int | None, failed: int | None = None) -> None:
         """Raise the severity if the share of failing attempts calls for it; it never falls.
 
-        `established` is how many connects succeeded meanwhile, None where not known.
+        `established` is how many connects succeeded meanwhile, None where not known; `failed` how
+        many failed in the same time, None for all that were counted here.
         """
-        total, policy = self.tally.total, self.policy
-        if established is None or total < policy.critical_from:
+        policy = self.policy
+        failed = self.tally.total if failed is None else failed
+        if established is None or failed < policy.critical_from:
             return
-        if total < policy.critical_ratio * (total + established):
+        if failed < policy.critical_ratio * (failed + established):
             return
         if self.severity is not Severity.CRITICAL:
             self.severity = Severity.CRITICAL

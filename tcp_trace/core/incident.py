@@ -76,7 +76,11 @@ class Incident(Account):
         """Return the message that is due, if any, given what the kernel counted until now."""
         if self.asked:
             established = self._established(seen)
-            self.judge(established)
+            if self.base is None and seen is not None:
+                # Of before nothing is known: the share is that of what the kernel counted since.
+                self.judge(seen.established, seen.failed)
+            else:
+                self.judge(established)
         else:
             self.base, self.asked, established = seen, True, None
         kind = self._kind(now, seen)

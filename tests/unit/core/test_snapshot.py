@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from tcp_trace.core.incidents import Incidents, Kind, Policy
+from tcp_trace.core.incidents import Incidents, Kind, Policy, Severity
 from tcp_trace.core.maker import Maker
 from tcp_trace.core.reasons import Reason
 from tests.unit.core.incident_world import World, destination
@@ -127,6 +127,26 @@ def test_a_state_from_before_names_were_known() -> None:
     world.incidents = Incidents.load(json.loads(json.dumps(saved)), world.policy, world.now)
     (digest,) = world.wait(10)
     assert {top.host for top in digest.top} == {None}
+
+
+@pytest.mark.parametrize(
+    ("failures", "successes", "severity"),
+    [(2, 0, Severity.WARNING), (23, 23, Severity.CRITICAL), (23, 24, Severity.WARNING)],
+)
+def test_the_severity_is_judged_anew_after_a_restart(
+    failures: int, successes: int, severity: Severity
+) -> None:
+    """By what the kernel counted since then; the share of the whole is not known, and not told."""
+    world = World()
+    world.fail(times=100)
+    world.succeed(times=100_000)
+    world.incidents.tick(world.now, world.counters)
+    restart(world)
+    world.fail(times=failures)
+    world.succeed(times=successes)
+    (updated,) = world.wait(300)
+    assert (updated.severity, updated.escalated) == (severity, severity is Severity.CRITICAL)
+    assert updated.ratio is None
 
 
 def test_an_incident_goes_by_the_interval_that_is_configured_now() -> None:

@@ -170,29 +170,35 @@ class Sender:
     def _log_pending(self) -> None:
         """Log what is pending: nowhere to send it is no reason to keep it for ever."""
         while (row := self._outbox.take(self._webhook)) is not None:
-            payload = self._rendered(row, None)
+            payload = self._payload(row, None)
             if payload is not None:
                 text = payload.get("text") if isinstance(payload, dict) else None
                 log.warning("notification", extra=self._extra(row) | {"text": text})
                 self._outbox.mark_sent(row)
                 self._count("logged")
 
-    def _rendered(self, row: Pending, delayed_by: float | None) -> Payload | None:
-        """Return the payload, or drop a notification that cannot be made into one.
+    def _payload(self, row: Pending, delayed_by: float | None) -> Payload | None:
+        """Return the payload, or drop a notification that cannot be made into one."""
+        payload = self._rendered(row.notification, delayed_by)
+        if payload is None:
+            self._outbox.mark_rejected(row, "unrenderable")
+        return payload
+
+    def _rendered(self, notification: Notification, delayed_by: float | None) -> Payload | None:
+        """Return the payload, None (counted) for what cannot be made into one.
 
         It came from the disk, perhaps by another version: it must not end the thread, and again
         after each restart.
         """
         try:
-            return self._render(row.notification, delayed_by)
+            return self._render(notification, delayed_by)
         except Exception as error:  # noqa: BLE001 - whatever it is, it is told and counted
-            self._outbox.mark_rejected(row, "unrenderable")
             self._count("rejected", last_error=f"unrenderable: {type(error).__name__}")
             return None
 
     def _send(self, row: Pending, channel: Channel, now: Moment) -> None:
         delay = now.mono - row.created.mono
-        payload = self._rendered(row, delay if delay > self._pacing.delay_shown else None)
+        payload = self._payload(row, delay if delay > self._pacing.delay_shown else None)
         if payload is None:
             return
         era = self._era
@@ -212,7 +218,7 @@ class Sender:
         """Tell again what stands, some at a time; return the seconds until the next may be due."""
         with self._lock:
             batch, self._standing = self._standing[:_BATCH], self._standing[_BATCH:]
-        payload = [alert for each in batch for alert in self._render(each, None)]
+        payload = [alert for each in batch for alert in self._rendered(each, None) or ()]
         if not payload:
             return self._pacing.idle
         era = self._era

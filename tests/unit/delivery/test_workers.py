@@ -201,6 +201,24 @@ def test_what_stands_is_told_again_when_nothing_is_pending(tmp_path: Path) -> No
             assert (statistics.resent, statistics.retried, statistics.sent) == (150, 1, 1)
 
 
+def test_what_stands_and_cannot_be_rendered_costs_itself_only(tmp_path: Path) -> None:
+    """It comes from the saved state: the thread must not end, and again after each restart."""
+
+    def broken(each: Notification, delayed_by: float | None) -> list[dict[str, Any]]:
+        if each.id == "a":
+            raise KeyError("broken")
+        return as_list(each, delayed_by)
+
+    outbox = Outbox(tmp_path / "outbox.db")
+    with Webhook([Reply(202, b"")]) as webhook:
+        channel = Plain(Address(webhook.url))
+        with running(outbox, [Destination(DEFAULT, 1, channel, broken)]) as workers:
+            workers.stand(DEFAULT, [notification("a"), notification("b")])
+            (request,) = webhook.wait_for(1)
+            assert request.payload == [{"id": "b"}]
+            assert workers.statistics[DEFAULT].last_error == "unrenderable: KeyError"
+
+
 def test_an_alertmanager_that_refuses_is_told_and_left_alone(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

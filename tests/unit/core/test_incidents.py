@@ -7,8 +7,8 @@ import pytest
 from tcp_trace.core.incidents import Incidents, Kind, Policy, Severity
 from tcp_trace.core.maker import Maker
 from tcp_trace.core.reasons import Reason
-from tcp_trace.core.wording import named
 from tcp_trace.core.silences import Silences
+from tcp_trace.core.wording import named
 from tests.unit.core.incident_world import DATABASE, PSQL, World, destination
 
 MINUTE = 60.0

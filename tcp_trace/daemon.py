@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import math
 import os
+import pwd
 import select
 import signal
 import socket
@@ -71,7 +72,12 @@ _RECHECK = 30.0
 def serve(settings: Settings, memfd: int, log_file: Path | None, env_file: Path | None) -> int:
     """Run until SIGTERM or SIGINT and return the exit code. `memfd` is stage 1's hand-over."""
     received = handover.receive(memfd)
-    logs.setup(settings, log_file, sys.stderr)
+    try:
+        logs.setup(settings, log_file, sys.stderr)
+    except OSError as error:
+        user = pwd.getpwuid(os.geteuid()).pw_name
+        sys.stderr.write(f"tcp-trace: {_why(error)}; the user {user} must be able to write there\n")
+        return 1
     for warning in settings.warnings:
         log.warning("%s", warning)
     try:
@@ -271,7 +277,7 @@ class Service:
             for sentence in error.errors:
                 log.error("not reloaded: %s", sentence)  # noqa: TRY400 - the sentence says it all
         except OSError as error:
-            log.error("not reloaded: %s", error.strerror)  # noqa: TRY400 - the same
+            log.error("not reloaded: %s", _why(error))  # noqa: TRY400 - the same
         notify("READY=1")
 
     def _apply(self, settings: Settings) -> None:
@@ -365,6 +371,10 @@ class Service:
         if self._received.return_fds:
             counts["missed_returns"] = missed_runs(self._received.return_fds)
         return counts
+
+
+def _why(error: OSError) -> str:
+    return f"{error.filename}: {error.strerror}" if error.filename else str(error.strerror)
 
 
 def _policy(settings: Settings) -> Policy:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import os
 import signal
 import socket
 import time
 import urllib.request
+from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,13 +17,13 @@ import pytest
 from tcp_trace import config, daemon
 from tcp_trace.core.events import Moment
 from tcp_trace.delivery.outbox import present
+from tcp_trace.kernel.handover import Handover
 from tests.ports import free_port
 from tests.reliability.pipeline import feed, record, service, settings
 from tests.webhook import Webhook
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
     from tcp_trace.daemon import Service
 
@@ -134,3 +138,16 @@ def test_the_configuration_makes_the_policy() -> None:
     assert (policy.after, policy.window) == (3, 70)
     assert (policy.interval, policy.repeat) == (360, 5 * 3600)
     assert (policy.resolve_after, policy.recheck) == (7, 7)
+
+
+def test_a_log_that_cannot_be_opened_is_one_sentence(capsys: pytest.CaptureFixture[str]) -> None:
+    """The service ends with 1 and tells which file it is, why, and who must be able to write it."""
+    nothing = Handover(
+        hook="kprobe", hook_fds=(), return_fds=(), rings=(), pages=8, maps={}, facts={}
+    )
+    memfd = os.memfd_create("handover")
+    os.write(memfd, json.dumps(asdict(nothing)).encode())
+    absent = Path("/nowhere/tcp-trace.log")
+    assert daemon.serve(config.load({}, None), memfd, absent, None) == 1
+    (told,) = capsys.readouterr().err.splitlines()
+    assert told.startswith(f"tcp-trace: {absent}: No such file or directory; the user ")

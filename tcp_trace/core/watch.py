@@ -9,12 +9,14 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 from ipaddress import IPv6Address, IPv6Network, ip_address, ip_network
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from tcp_trace.core.events import Destination
+
+ItemT = TypeVar("ItemT")
 
 ANY_PORT = 0
 
@@ -61,19 +63,29 @@ _LABEL = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)")
 
 def parse_destinations(text: str) -> tuple[Rule | Host, ...]:
     """Parse a list as `parse_rules` does, with host names in it, too. It may be empty."""
-    return tuple(dict.fromkeys(_host(item) or _parse_rule(item) for item in _items(text)))
+    return _each(text, lambda item: _host(item) or _parse_rule(item))
 
 
 def parse_hosts(text: str) -> tuple[Host, ...]:
     """Parse a comma-separated list of host names, each optionally with a port.
 
-    Raises ValueError with one sentence that names the item and shows how to write it.
+    Raises ValueError with a sentence for each wrong item, which names it and shows how to write it.
     """
-    return tuple(dict.fromkeys(_parse_host(item) for item in _items(text)))
+    return _each(text, _parse_host)
 
 
-def _items(text: str) -> list[str]:
-    return [item.strip() for item in text.split(",") if item.strip()]
+def _each(text: str, parse: Callable[[str], ItemT]) -> tuple[ItemT, ...]:
+    """Parse what commas separate, each once; all that is wrong is told, not only the first."""
+    found: dict[ItemT, None] = {}
+    errors: list[str] = []
+    for item in filter(None, map(str.strip, text.split(","))):
+        try:
+            found[parse(item)] = None
+        except ValueError as error:
+            errors.append(str(error))
+    if errors:
+        raise ValueError("; ".join(errors))
+    return tuple(found)
 
 
 def _parse_host(item: str) -> Host:
@@ -110,9 +122,9 @@ def parse_rules(text: str) -> tuple[Rule, ...]:
 
     `10.0.0.0/8`, `172.217.161.228:443`, `2001:db8::/32`, `[2001:db8::]/32`, `[2001:db8::1]:443`
     and `[2001:db8::]/32:443` are understood. Empty text means every destination. Raises
-    ValueError with one sentence that names the item and shows how to write it.
+    ValueError with a sentence for each wrong item, which names it and shows how to write it.
     """
-    return tuple(dict.fromkeys(map(_parse_rule, _items(text)))) or (EVERYTHING,)
+    return _each(text, _parse_rule) or (EVERYTHING,)
 
 
 @lru_cache(maxsize=4096)

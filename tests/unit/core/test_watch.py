@@ -126,3 +126,11 @@ def test_rule_of_a_host() -> None:
     """An address of a host is watched on the host's port."""
     (host,) = parse_hosts("db:5432")
     assert (str(host), str(host.rule("10.0.0.5"))) == ("db:5432", "10.0.0.5:5432")
+
+
+def test_every_wrong_item_is_told() -> None:
+    """Who corrects the first item does not have to come back for the second."""
+    with pytest.raises(ValueError, match=r"^'banana': is no .*; '10\.0\.0\.1/8': has host bits"):
+        parse_rules("banana, 10.0.0.1, 10.0.0.1/8")
+    with pytest.raises(ValueError, match=r"^'10\.0\.0\.5': is no .*; 'a b': is no host name"):
+        parse_hosts("10.0.0.5,db,a b")

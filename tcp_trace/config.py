@@ -148,6 +148,9 @@ def _parse(item: Variable, given: Mapping[str, str], errors: list[str]) -> Any: 
     text = given.get(item.name, "").strip() or item.default
     if not text and item.parse not in (parse_destinations, parse_hosts):
         return None
+    if "://" in text and not item.secret:
+        errors.append(f"{item.name}: holds a URL, which is not shown; SLACK_URL takes the webhook")
+        return None
     try:
         return item.parse(text)
     except ValueError as error:
@@ -213,7 +216,7 @@ def _find_webhook(
         "SLACK_URL": environ.get("SLACK_URL") or from_file.get("SLACK_URL", "")
     }
     named = environ.get("SLACK_URL_FILE") or from_file.get("SLACK_URL_FILE", "")
-    if named:
+    if named.startswith("/"):  # else it is told as no absolute path
         sources["SLACK_URL_FILE"] = _read_webhook(Path(named), "SLACK_URL_FILE", errors)
         _warn_if_public(Path(named), warnings)
     if directory := environ.get("CREDENTIALS_DIRECTORY"):

@@ -195,7 +195,7 @@ def absolute_path(text: str) -> Path:
     """Return a path that means the same wherever the service is started."""
     path = Path(text)
     if not path.is_absolute() or not text.isprintable():
-        raise ValueError("not an absolute path; write for example /var/lib/tcp-trace")
+        raise ValueError("not an absolute path; write one that begins with /")
     return path
 
 

@@ -23,7 +23,8 @@ class Variable(NamedTuple):
 
     `default` is text as a user would write it, empty for none; `shown` replaces it for people
     where it depends on the host. `example` is a value worth showing. `at_start` means that a
-    change takes effect at the next start only, not on reload.
+    change takes effect at the next start only, not on reload. The value of a `secret` is in no
+    error: it is the webhook, or may be by mistake.
     """
 
     name: str
@@ -55,6 +56,7 @@ VARIABLES = (
         " slack_url does the same.",
         shown="none",
         example="/etc/tcp-trace/slack_url",
+        secret=True,
     ),
     Variable(
         "ROUTES_FILE",

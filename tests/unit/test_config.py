@@ -198,6 +198,23 @@ def test_pasted_secret_as_a_name_is_not_shown(env_file: Path) -> None:
     assert "cccc" not in "".join(errors(env_file))
 
 
+@pytest.mark.parametrize(
+    "name", [each.name for each in variables.VARIABLES if each.name != "SLACK_URL"]
+)
+def test_webhook_in_the_wrong_variable_is_not_shown(name: str) -> None:
+    """HOOK and SLACK_URL_FILE sound as if they took it: the error names them, not the value."""
+    (told,) = errors(None, **{name: URL})
+    assert told.startswith(f"{name}: ")
+    assert "cccc" not in told
+
+
+def test_webhook_without_its_scheme_in_place_of_a_file_is_not_shown() -> None:
+    """It is no path either, and no file of that name is looked for."""
+    assert errors(SLACK_URL_FILE=URL.removeprefix("https://")) == [
+        "SLACK_URL_FILE: not an absolute path; write one that begins with /"
+    ]
+
+
 def test_webhook_from_file(tmp_path: Path) -> None:
     """SLACK_URL_FILE names a file with the webhook; its newline does not matter."""
     path = tmp_path / "slack_url"

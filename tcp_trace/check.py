@@ -211,7 +211,7 @@ def _user(name: str) -> Finding:
         return Finding(
             "user",
             Level.WARN,
-            f"SERVICE_USER={name} does not exist; started as root, nobody is used",
+            f"SERVICE_USER={name} does not exist; started as root, the user nobody is used",
             "make install, or systemd-sysusers",
         )
     return Finding("user", Level.OK, f"{name}, uid {entry.pw_uid}")

@@ -230,7 +230,7 @@ def _attach(bpf: Any, wanted: Hook) -> tuple[Hook, int, str | None]:  # noqa: AN
         return Hook.KPROBE, _attach_kprobe(bpf), None
     except StartError as error:
         if wanted is Hook.KPROBE:
-            raise
+            raise StartError(f"HOOK=kprobe: {error}; use HOOK=auto") from error
         return Hook.TRACEPOINT, _attach_tracepoint(bpf, _TRACEPOINT), str(error)
 
 

@@ -90,6 +90,7 @@ def test_kill_9_is_survived(restarting: Service, vm: Machine, peer: Peer) -> Non
 
 def test_the_watchdog_ends_a_service_that_hangs(restarting: Service, peer: Peer) -> None:
     """A process that is stopped answers no watchdog: systemd kills it and starts another."""
+    assert restarting.show("WatchdogUSec") == "30s"
     restarting.drop_in("WatchdogSec=5", "TimeoutAbortSec=2")
     restarting.systemctl("restart")
     pid, before = restarting.pid, int(restarting.show("NRestarts"))

@@ -61,7 +61,7 @@ def save(directory: Path, hook: str, results: list[Result]) -> None:
 def load(directory: Path) -> list[Run]:
     """Return the runs of a directory, by kernel and hook."""
     runs = []
-    for path in sorted(directory.glob("*.json")):
+    for path in directory.glob("[0-9]*.json"):
         data = json.loads(path.read_text())
         data["results"] = [Result(**result) for result in data["results"]]
         runs.append(Run(**data))
@@ -74,10 +74,9 @@ def page(runs: list[Run]) -> str:
     parts = [_HEAD]
     for run in runs:
         parts += [f"\n## Kernel {run.kernel}, {run.hook} ({run.day})\n", _per_reason(run.results)]
-        blind = [result for result in run.results if result.cannot_tell]
-        if blind:
-            parts.append(_blind(blind))
-    parts += ["\n## Every row\n", _rows(runs)]
+        if any(result.cannot_tell for result in run.results):
+            parts.append(_blind(run.results))
+    parts += [_EVERY_ROW, _rows(runs)]
     return "\n".join(parts)
 
 
@@ -90,54 +89,66 @@ def _per_reason(results: Iterable[Result]) -> str:
         true.update(result.truth)
         right.update(Counter(result.told) & Counter(result.truth))
     lines = ["| reason | failures | told | precision | recall |", "|---|---|---|---|---|"]
-    for reason in Reason:
-        name = reason.value
-        if true[name] or told[name]:
-            precision = right[name] / told[name] if told[name] else 0.0
-            recall = right[name] / true[name] if true[name] else 0.0
-            lines.append(
-                f"| {name} | {true[name]} | {told[name]} | {precision:.3f} | {recall:.3f} |"
-            )
+    for name in _in_order(true | told):
+        precision = right[name] / told[name] if told[name] else 0.0
+        recall = right[name] / true[name] if true[name] else 0.0
+        lines.append(f"| {name} | {true[name]} | {told[name]} | {precision:.3f} | {recall:.3f} |")
     return "\n".join(lines)
 
 
+def _in_order(names: Iterable[str]) -> list[str]:
+    """Return names in the order of the reasons, `other: ERRNO` as `other`; then any others."""
+    order = [reason.value for reason in Reason]
+    places = {name: name.partition(":")[0] for name in names}
+    return sorted(places, key=lambda name: [*order, places[name]].index(places[name]))
+
+
 def _blind(results: list[Result]) -> str:
+    """Return the rows that are not in the table, with why; those of a case in one line."""
     lines = ["\nNot in this table, since this kernel cannot tell them:\n"]
-    lines += [f"- {r.case}, {r.family}, {r.waiting}: {r.cannot_tell}" for r in results]
+    cases = Counter((result.case, result.cannot_tell) for result in results if result.cannot_tell)
+    lines += [f"- {case} ({number} rows): {why}" for (case, why), number in cases.items()]
     return "\n".join(lines)
 
 
 def _rows(runs: list[Run]) -> str:
     names = [f"{run.kernel.split('-')[0]} {run.hook}" for run in runs]
-    lines = ["| case | address | waiting | seen by the application | " + " | ".join(names) + " |"]
-    lines.append("|---" * (4 + len(runs)) + "|")
-    for results in zip(*(run.results for run in runs), strict=True):
-        first = results[0]
-        cells = [_verdict(result) for result in results]
-        seen = _counts(first.truth)
-        lines.append(
-            f"| {first.case} | {first.family} | {first.waiting} | {seen} | {' | '.join(cells)} |"
-        )
+    lines = ["| case | address | waiting | " + " | ".join(names) + " |"]
+    lines.append("|---" * (3 + len(runs)) + "|")
+    of_runs = [{(r.case, r.family, r.waiting): r for r in run.results} for run in runs]
+    for row in dict.fromkeys(row for results in of_runs for row in results):
+        cells = [_verdict(results.get(row)) for results in of_runs]
+        lines.append(f"| {' | '.join((*row, *cells))} |")
     return "\n".join(lines) + "\n"
 
 
-def _verdict(result: Result) -> str:
+def _verdict(result: Result | None) -> str:
+    if result is None:
+        return "not run"
     if result.cannot_tell:
         return "cannot tell"
-    return "all" if result.told == result.truth else f"told {_counts(result.told)}"
+    truth = _counts(result.truth)
+    return truth if result.told == result.truth else f"{truth}, told {_counts(result.told)}"
 
 
 def _counts(counts: dict[str, int]) -> str:
     return ", ".join(f"{number} {name}" for name, number in counts.items()) or "no failure"
 
 
+_EVERY_ROW = """
+## Every row
+
+A cell is what the application saw, and what was told where that is something else.
+"""
+
 _HEAD = """\
 # Accuracy
 
-Written by the tests (`make accuracy`): every row is 23 connects (or more where the way to connect
-makes more) with a known end. The truth is what the connecting application saw itself; what the
-service told, by its log, is held against it. A failure that is told twice, or of a connect that
-succeeded, counts against the precision; one that is not told, against the recall."""
+Written by the tests (`make accuracy`): every row is 23 connects (or a multiple, where the way to
+connect makes more) with a known end. The truth is what the connecting application saw itself; what
+the service told, by its log, is held against it. A failure that is told twice, or of a connect that
+succeeded, counts against the precision; one that is not told, against the recall. `lost_race` is no
+reason: such a connect is counted and not told as a failure."""
 
 
 def main() -> None:

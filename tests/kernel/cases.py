@@ -1,243 +1,214 @@
-"""Connects whose end is known: the application's own errno is the truth.
+"""The matrix: connects whose end is known, since the application's own errno is the truth.
 
-Every row is one case, one kind of address and one way to wait; it connects `TIMES` times to a port
-of its own, by which the service's failures are told apart. What the application saw is the truth,
-and is independent of what the kernel program sees.
+Every row is one case, one kind of address and one way to wait; it connects `TIMES` times, or that
+often times what its way makes, to a port of its own, by which the service's failures are told
+apart. What the application saw is the truth, and is independent of what the kernel program sees.
 """
 
 from __future__ import annotations
 
 import contextlib
-import errno
-import os
-import select
-import signal
-import socket
 import subprocess
 import sys
-import time
-from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from errno import (
+    EACCES,
+    EADDRNOTAVAIL,
+    ECONNREFUSED,
+    ECONNRESET,
+    EHOSTUNREACH,
+    EINPROGRESS,
+    EINVAL,
+    ENETUNREACH,
+    EPROTO,
+    ETIMEDOUT,
+)
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tcp_trace import sandbox
 from tcp_trace.core.reasons import Reason
-from tcp_trace.sandbox import SERVER, SERVER6
-from tests.kernel.connects import GIVE_UP_SECONDS, attempt, family_of, many
+from tests.kernel import peer, uring, ways
+from tests.kernel.connects import GIVE_UP_SECONDS
+from tests.kernel.rows import (
+    IPV4,
+    IPV6,
+    LOST_RACE,
+    MAPPED,
+    SERVERS,
+    Rows,
+    once,
+    own,
+    plain,
+    waiting,
+)
+from tests.kernel.ways import TIMES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from tcp_trace.sandbox import Network
+    from tests.kernel.rows import Row
 
-TIMES = 23
-IPV4, IPV6, MAPPED = "IPv4", "IPv6", "v4-mapped"
-FAMILIES = (IPV4, IPV6, MAPPED)
-IPPROTO_MPTCP = 262
+ROOT = Path(__file__).parents[2]
 
 # What comes to the server is treated by port; the rows of a case take ports from its range on.
 RST, DROP, ICMP_HOST, ICMP_ADMIN, ICMP_PORT = 21_000, 22_000, 23_000, 24_000, 25_000
 CLOSED, OPEN, ROUTED = 26_000, 27_000, 28_000
-LOCAL_DROP, LOCAL_REJECT = 29_000, 30_000
+LOCAL_DROP, LOCAL_REJECT, ICMP_ROUTE = 29_000, 30_000, 31_000
+WON_BY_IPV4, WON_BY_IPV6 = 36_000, 37_000
+_LISTENED_TO = (OPEN, WON_BY_IPV4, WON_BY_IPV6)
+
+
+def _ports(base: int) -> str:
+    return f"tcp dport {base}-{base + 999}"
+
 
 SERVER_FIREWALL = "; ".join(
     [
-        f"tcp dport {RST}-{RST + 999} reject with tcp reset",
-        f"tcp dport {DROP}-{DROP + 999} drop",
-        f"tcp dport {ICMP_HOST}-{ICMP_HOST + 999} reject with icmpx type host-unreachable",
-        f"tcp dport {ICMP_ADMIN}-{ICMP_ADMIN + 999} reject with icmpx type admin-prohibited",
-        f"tcp dport {ICMP_PORT}-{ICMP_PORT + 999} reject with icmpx type port-unreachable",
+        f"{_ports(RST)} reject with tcp reset",
+        f"{_ports(DROP)} drop",
+        f"{_ports(ICMP_HOST)} reject with icmpx type host-unreachable",
+        f"{_ports(ICMP_ADMIN)} reject with icmpx type admin-prohibited",
+        f"{_ports(ICMP_PORT)} reject with icmpx type port-unreachable",
+        f"{_ports(ICMP_ROUTE)} reject with icmpx type no-route",
+        f"tcp dport {peer.PORTS[0]}-{peer.PORTS[1]} drop",
+        f"meta nfproto ipv6 {_ports(WON_BY_IPV4)} drop",
+        f"meta nfproto ipv4 {_ports(WON_BY_IPV6)} drop",
     ]
 )
 _CLIENT_FIREWALL = (
     "table inet out { chain out { type filter hook output priority 0; "
-    f"tcp dport {LOCAL_DROP}-{LOCAL_DROP + 999} drop; "
-    f"tcp dport {LOCAL_REJECT}-{LOCAL_REJECT + 999} reject with icmpx type admin-prohibited; }}; }}"
+    f"{_ports(LOCAL_DROP)} drop; "
+    f"{_ports(LOCAL_REJECT)} reject with icmpx type admin-prohibited; }}; }}"
 )
 
-_REASONS = {
-    errno.ECONNREFUSED: Reason.REFUSED,
-    errno.ETIMEDOUT: Reason.TIMED_OUT,
-    errno.EINPROGRESS: Reason.CANCELLED,
-    errno.EHOSTUNREACH: Reason.HOST_UNREACHABLE,
-    errno.ENETUNREACH: Reason.NETWORK_UNREACHABLE,
-    errno.EADDRNOTAVAIL: Reason.NO_LOCAL_PORT,
-    errno.EPERM: Reason.NOT_PERMITTED,
-    errno.ECONNRESET: Reason.RESET,
-}
-
-PROHIBITED, UNREACHABLE, NOWHERE, NOBODY = (
+PROHIBITED, UNREACHABLE, DISCARDED, NOWHERE, NOBODY, LOOPBACK = (
     {IPV4: four, IPV6: six, MAPPED: f"::ffff:{four}"}
     for four, six in (
         ("203.0.113.9", "2001:db8:9::1"),
         ("203.0.113.10", "2001:db8:10::1"),
+        ("203.0.113.11", "2001:db8:11::1"),
         ("198.51.100.1", "2001:db8:77::1"),
         ("192.0.2.77", "2001:db8::77"),
+        ("127.0.0.1", "::1"),
     )
 )
-SERVERS = {IPV4: SERVER, IPV6: SERVER6, MAPPED: f"::ffff:{SERVER}"}
+_ROUTES = {"prohibit": PROHIBITED, "unreachable": UNREACHABLE, "blackhole": DISCARDED}
 
-
-@dataclass
-class Row:
-    """One row of the truth: `make` connects and returns the errnos that the application saw."""
-
-    case: str
-    family: str
-    waiting: str
-    port: int
-    make: Callable[[], list[int]]
-    needs_returns: bool = False
-    eacces: Reason = Reason.HOST_UNREACHABLE
-    seen: list[int] = field(default_factory=list)
-
-    def __str__(self) -> str:
-        """Name the row for people."""
-        return f"{self.case}, {self.family}, {self.waiting}"
-
-    @property
-    def truth(self) -> Counter[Reason]:
-        """How many failures of which reason the service must tell of."""
-        reasons = {**_REASONS, errno.EACCES: self.eacces}
-        return Counter(reasons[number] for number in self.seen if number)
-
-
-class Rows:
-    """Makes rows, each with a port of its own."""
-
-    def __init__(self) -> None:
-        self._used: Counter[int] = Counter()
-        self.rows: list[Row] = []
-
-    def port(self, base: int) -> int:
-        """Return the next free port of a range."""
-        self._used[base] += 1
-        return base + self._used[base]
-
-    def plain(self, case: str, base: int, addresses: dict[str, str], **more: object) -> None:
-        """Add a case for all families, blocking and not."""
-        patience = more.pop("patience", None)
-        for family, address in addresses.items():
-            for blocking in (True, False):
-                port = self.port(base)
-
-                def make(a: str = address, p: int = port, b: bool = blocking) -> list[int]:  # noqa: FBT001
-                    return many(TIMES, lambda: attempt(a, p, blocking=b, patience=patience))  # type: ignore[arg-type]
-
-                waiting = "blocking" if blocking else "non-blocking"
-                self.rows.append(Row(case, family, waiting, port, make, **more))  # type: ignore[arg-type]
-
-    def special(
-        self,
-        case: str,
-        base: int,
-        function: Callable[[str, int], int],
-        families: tuple[str, ...] = FAMILIES,
-        **more: object,
-    ) -> None:
-        """Add a case with an own way to connect: `function(address, port)` returns the errno."""
-        for family in families:
-            port, address = self.port(base), SERVERS[family]
-
-            def make(a: str = address, p: int = port) -> list[int]:
-                return many(TIMES, lambda: function(a, p))
-
-            self.rows.append(Row(case, family, "its own", port, make, **more))  # type: ignore[arg-type]
+_INVALID = "connect() returns EINVAL, which mostly is the caller's own mistake and is not told"
 
 
 def build() -> list[Row]:
-    """Return all rows that can run side by side."""
+    """Return all rows."""
     rows = Rows()
-    rows.plain("nobody listens", CLOSED, SERVERS)
-    rows.plain("firewall rejects with a reset", RST, SERVERS)
-    rows.plain("firewall rejects: port unreachable", ICMP_PORT, SERVERS)
-    rows.plain("firewall rejects: host unreachable", ICMP_HOST, SERVERS)
-    rows.plain("firewall rejects: prohibited", ICMP_ADMIN, SERVERS)
-    rows.plain("firewall drops", DROP, SERVERS)
-    rows.plain("firewall drops, application gives up", DROP, SERVERS, patience=GIVE_UP_SECONDS)
-    rows.plain("no host at that address", ROUTED, NOBODY)
-    rows.plain("no route", ROUTED, NOWHERE, needs_returns=True)
-    permitted = {"needs_returns": True, "eacces": Reason.NOT_PERMITTED}
-    rows.plain("route prohibits", ROUTED, PROHIBITED, **permitted)
-    rows.plain("route says unreachable", ROUTED, UNREACHABLE, needs_returns=True)
-    rows.plain("local firewall drops", LOCAL_DROP, SERVERS)
-    rows.plain("local firewall rejects", LOCAL_REJECT, SERVERS)
-    rows.plain("somebody listens", OPEN, SERVERS)
-    rows.special("killed while connecting", DROP, killed_once)
-    rows.special("AF_UNSPEC while connecting", DROP, disconnect)
-    rows.special("TCP Fast Open, nobody listens", CLOSED, fast_open)
-    rows.special("TCP Fast Open, somebody listens", OPEN, fast_open)
-    if Path("/proc/sys/net/mptcp").exists():  # Debian's 5.10 is built without it
-        rows.special("MPTCP, nobody listens", CLOSED, mptcp)
-        rows.special("MPTCP, somebody listens", OPEN, mptcp)
-    rows.special("IPv6 only, v4-mapped", CLOSED, v6_only, (MAPPED,), needs_returns=True)
+    _answered(rows)
+    _unanswered(rows)
+    _without_a_syn(rows)
+    _unusual(rows)
+    for loser, winner, base in (
+        (IPV6, IPV4, WON_BY_IPV4),
+        (IPV4, IPV6, WON_BY_IPV6),
+        (MAPPED, IPV6, WON_BY_IPV6),
+    ):
+        _race(rows, loser, winner, base)
     return rows.rows
 
 
-def disconnect(address: str, port: int) -> int:
-    """Give up by `connect(AF_UNSPEC)`, which leaves the socket open."""
-    with socket.socket(family_of(address)) as sock:
-        sock.settimeout(0)
-        sock.connect_ex((address, port))
-        time.sleep(GIVE_UP_SECONDS)
-        if sandbox.LIBC.connect(sock.fileno(), bytes(16), 16):
-            raise OSError("connect(AF_UNSPEC)")
-        return errno.EINPROGRESS
+def _answered(rows: Rows) -> None:
+    """Add what is told before long. ICMP errors are limited: one that is not sent is a drop."""
+    rows.add("nobody listens", CLOSED, plain(), ECONNREFUSED)
+    rows.add("firewall rejects with a reset", RST, plain(), ECONNREFUSED)
+    icmp = (ETIMEDOUT, EHOSTUNREACH, EACCES)
+    rejects = "firewall rejects:"
+    rows.add(f"{rejects} port unreachable", ICMP_PORT, plain(), ECONNREFUSED, ETIMEDOUT)
+    rows.add(f"{rejects} host unreachable", ICMP_HOST, plain(), *icmp)
+    rows.add(f"{rejects} no route", ICMP_ROUTE, plain(), ENETUNREACH, ETIMEDOUT)
+    rows.add(f"{rejects} prohibited", ICMP_ADMIN, plain(), *icmp)
+    rows.add("local firewall rejects", LOCAL_REJECT, plain(), *icmp)
+    rows.add("router answers: parameter problem", peer.ICMP_PROBLEM, plain(), EPROTO)
+    rows.add("SYNs cross, then a reset", peer.CROSSED_RESET, plain(), ECONNRESET)
+    rows.add("SYNs cross", peer.CROSSED, plain(), 0)
+    rows.add("somebody listens", OPEN, plain(), 0)
 
 
-def fast_open(address: str, port: int) -> int:
-    """Connect by sending."""
-    with socket.socket(family_of(address)) as sock:
-        try:
-            sock.sendto(b"x", socket.MSG_FASTOPEN, (address, port))
-        except OSError as error:
-            return error.errno or 0
-        return 0
+def _unanswered(rows: Rows) -> None:
+    gives_up = plain(GIVE_UP_SECONDS)
+    rows.add("firewall drops", DROP, plain(), ETIMEDOUT)
+    rows.add("firewall drops, application gives up", DROP, gives_up, EINPROGRESS)
+    rows.add("local firewall drops", LOCAL_DROP, plain(), ETIMEDOUT)
+    rows.add("no host at that address", ROUTED, plain(), ETIMEDOUT, EHOSTUNREACH, to=NOBODY)
+    rows.add("SYNs cross, then silence", peer.CROSSED_SILENT, plain(), ETIMEDOUT)
+    rows.add("SYNs cross, application gives up", peer.CROSSED_SILENT, gives_up, EINPROGRESS)
+    rows.add("killed while connecting", DROP, own(ways.killed), EINPROGRESS)
+    rows.add("AF_UNSPEC while connecting", DROP, own(ways.disconnect), EINPROGRESS)
 
 
-def mptcp(address: str, port: int) -> int:
-    """Connect by MPTCP, whose subflow is a TCP socket of the kernel's."""
-    with socket.socket(family_of(address), socket.SOCK_STREAM, IPPROTO_MPTCP) as sock:
-        return sock.connect_ex((address, port))
+def _without_a_syn(rows: Rows) -> None:
+    rows.add("no route", ROUTED, plain(), ENETUNREACH, to=NOWHERE, needs_returns=True)
+    prohibited = {"to": PROHIBITED, "means": {EACCES: Reason.NOT_PERMITTED.value}}
+    rows.add("route prohibits", ROUTED, plain(), EACCES, needs_returns=True, **prohibited)  # type: ignore[arg-type]
+    says = "route says unreachable"
+    rows.add(says, ROUTED, plain(), EHOSTUNREACH, to=UNREACHABLE, needs_returns=True)
+    rows.add("route discards", ROUTED, plain(), EINVAL, to=DISCARDED, cannot=_INVALID)
+    used_up = waiting(ways.without_local_ports)
+    rows.add("no local port", CLOSED, used_up, EADDRNOTAVAIL, to=LOOPBACK)
+    in_use, cancelled = own(ways.from_a_port_in_use), Reason.CANCELLED.value
+    rows.add(
+        "local port in use", OPEN, in_use, 0, EADDRNOTAVAIL, needs_returns=True, blind=cancelled
+    )
+    mapped = {MAPPED: SERVERS[MAPPED]}
+    v6_only = own(ways.v6_only)
+    rows.add("IPv6 only, v4-mapped", CLOSED, v6_only, ENETUNREACH, to=mapped, needs_returns=True)
 
 
-def v6_only(address: str, port: int) -> int:
-    """Connect to a v4-mapped address from a socket that may not."""
-    with socket.socket(socket.AF_INET6) as sock:
-        sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        return sock.connect_ex((address, port))
+def _unusual(rows: Rows) -> None:
+    rows.add("connects again after a failure", OPEN, own(ways.again), ECONNREFUSED, 0)
+    closes = once(ways.never_accepted)
+    rows.add("listener closes before it accepts", CLOSED, closes, 0, to=LOOPBACK)
+    mptcp = "" if Path("/proc/sys/net/mptcp").exists() else "this kernel has no MPTCP"
+    for name, function, lacks in (
+        ("TCP Fast Open", ways.fast_open, ""),
+        ("MPTCP", ways.mptcp, mptcp),
+        ("io_uring", ways.io_uring, uring.lacking()),
+        ("io_uring, in a worker", ways.io_uring_worker, uring.lacking()),
+    ):
+        rows.add(f"{name}, nobody listens", CLOSED, own(function), ECONNREFUSED, lacks=lacks)
+        rows.add(f"{name}, somebody listens", OPEN, own(function), 0, lacks=lacks)
 
 
-def killed_once(address: str, port: int) -> int:
-    """Let a process be killed while it connects."""
-    read_end, write_end = os.pipe()
-    child = os.fork()
-    if child == 0:
-        sock = socket.socket(family_of(address))
-        sock.settimeout(0)
-        sock.connect_ex((address, port))
-        os.write(write_end, b"x")
-        signal.pause()
-    select.select([read_end], [], [], 10)
-    os.kill(child, signal.SIGKILL)
-    os.waitpid(child, 0)
-    os.close(read_end)
-    os.close(write_end)
-    return errno.EINPROGRESS
+def _race(rows: Rows, loser: str, winner: str, base: int) -> None:
+    """Add races of two addresses, one after the other: who is slow to close has lost no race."""
+
+    def make(address: str, port: int) -> list[int]:
+        races = (ways.race(address, SERVERS[winner], port) for _ in range(TIMES))
+        return list(chain.from_iterable(races))
+
+    means, to = {EINPROGRESS: LOST_RACE}, {loser: SERVERS[loser]}
+    case = f"lost race against {winner}"
+    rows.add(case, base, once(make), EINPROGRESS, 0, to=to, means=means, alone=True)
 
 
 @contextlib.contextmanager
-def listening(network: Network, rows: list[Row]) -> Iterator[None]:
-    """Let somebody listen on the ports that are to be open, in a process of its own."""
-    ports = [str(row.port) for row in rows if OPEN <= row.port < OPEN + 1000]
-    command = ["ip", "netns", "exec", network.server, sys.executable, "-c", _LISTENERS, *ports]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+def answering(network: Network, rows: list[Row]) -> Iterator[None]:
+    """Let somebody listen on the ports that are to be open, and the odd peer answer on its own."""
+    ports = [str(row.port) for row in rows if row.port // 1000 * 1000 in _LISTENED_TO]
+    with _running(network, "-c", _LISTENERS, *ports), _running(network, "-m", peer.__name__):
+        yield
+
+
+@contextlib.contextmanager
+def _running(network: Network, *arguments: str) -> Iterator[None]:
+    """Run Python in the server's namespace, until its standard input ends."""
+    command = ["ip", "netns", "exec", network.server, sys.executable, *arguments]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, cwd=ROOT) as process:
         assert process.stdout is not None
         assert process.stdout.readline()
         yield
         process.communicate()
+    assert process.returncode == 0
 
 
 _LISTENERS = """
@@ -260,7 +231,7 @@ while True:
 def prepare(network: Network) -> None:
     """Set up the client's routes and firewall."""
     client = network.client
-    for kind, addresses in (("prohibit", PROHIBITED), ("unreachable", UNREACHABLE)):
+    for kind, addresses in _ROUTES.items():
         sandbox.run("ip", "-n", client, "route", "add", kind, f"{addresses[IPV4]}/32")
         sandbox.run("ip", "-n", client, "-6", "route", "add", kind, f"{addresses[IPV6]}/128")
     sandbox.run_in(client, "nft", _CLIENT_FIREWALL)
@@ -270,12 +241,17 @@ def prepare(network: Network) -> None:
 
 
 def connect_all(network: Network, rows: list[Row]) -> None:
-    """Make all connects, rows side by side, and note what the application saw."""
+    """Make all connects, rows side by side but those that must be alone; note what was seen."""
+
+    def run(row: Row) -> None:
+        row.seen = [] if row.lacks else row.make()
 
     def inside() -> None:
         with ThreadPoolExecutor(12) as pool:
-            for row, seen in zip(rows, pool.map(lambda row: row.make(), rows), strict=True):
-                row.seen = seen
+            list(pool.map(run, (row for row in rows if not row.alone)))
+        for row in rows:
+            if row.alone:
+                run(row)
 
-    with listening(network, rows):
+    with answering(network, rows):
         sandbox.call_in(network.client, inside)

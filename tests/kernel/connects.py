@@ -7,10 +7,12 @@ import select
 import socket
 import struct
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+ResultT = TypeVar("ResultT")
 
 GIVE_UP_SECONDS = 0.3
 _LONGER_THAN_ANY_SECONDS = 20.0
@@ -57,7 +59,7 @@ def _attempt_nonblocking(
     return sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
 
 
-def many(times: int, make: Callable[[], int]) -> list[int]:
-    """Make attempts at once and return their errnos. Threads stay in this thread's namespace."""
+def many(times: int, make: Callable[[], ResultT]) -> list[ResultT]:
+    """Make attempts at once and return their results. Threads stay in this thread's namespace."""
     with ThreadPoolExecutor(min(times, AT_ONCE)) as pool:
         return list(pool.map(lambda _: make(), range(times)))

@@ -5,16 +5,19 @@ from __future__ import annotations
 import os
 from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from tcp_trace import sandbox
 from tcp_trace.core.reasons import Reason
+from tcp_trace.kernel import netns
 from tests.kernel import accuracy, cases, witness
+from tests.kernel.rows import LOST_RACE
+from tests.kernel.ways import TIMES
 
 if TYPE_CHECKING:
-    from tests.kernel.cases import Row
+    from tests.kernel.rows import Row
 
 ROWS = cases.build()
 RUNS = 4
@@ -34,37 +37,46 @@ class Matrix:
             cases.prepare(network)
             self.has_returns = "no_returns" not in service.find("watching")[0]
             cases.connect_all(network, self.rows)
-            expected = sum(sum(row.truth.values()) for row in self.rows)
-            service.wait_for(lambda: len(self._failures(service)) >= expected, 10)
+            expected = sum(row.truth.total() for row in self.rows if not self.cannot_tell(row))
+            service.wait_for(lambda: len(_told(service)) >= expected, 10)
             self.kept_back = seen.kept_back()
             service.stop()
-            self.told = Counter(
-                (line["dport"], Reason(line["reason"])) for line in self._failures(service)
-            )
-            self.pids = {line["pid"] for line in self._failures(service)}
-            (self.tallies,) = service.find("stopped")
-
-    def _failures(self, service: sandbox.Service) -> list[dict[str, object]]:
         ports = {row.port for row in self.rows}
-        return [line for line in service.find("connect failed") if line["dport"] in ports]
+        lines = [line for line in _told(service) if line["dport"] in ports]
+        self.told = Counter((line["dport"], _name_of(line)) for line in lines)
+        self.pids = {line["pid"] for line in lines}
+        self.others = [line for line in _told(service) if line["dport"] not in ports]
+        (self.tallies,) = service.find("stopped")
 
     def cannot_tell(self, row: Row) -> str:
         """Return why this kernel cannot tell a row, nothing where it can."""
-        return _NO_RETURNS if row.needs_returns and not self.has_returns else ""
+        if row.needs_returns and not self.has_returns:
+            return _NO_RETURNS + f"; told as {row.blind}" * bool(row.blind)
+        return row.cannot or row.lacks
 
     def result_of(self, row: Row) -> accuracy.Result:
         """Return a row as it is published."""
-        truth, told = (
-            {reason.value: number for reason, number in sorted(counts.items(), key=str)}
-            for counts in (row.truth, self.told_of(row))
-        )
+        truth, told = (dict(sorted(counts.items())) for counts in (row.truth, self.told_of(row)))
         return accuracy.Result(
             row.case, row.family, row.waiting, len(row.seen), truth, told, self.cannot_tell(row)
         )
 
-    def told_of(self, row: Row) -> Counter[Reason]:
+    def told_of(self, row: Row) -> Counter[str]:
         """Return what was told of a row's port."""
-        return Counter({reason: n for (port, reason), n in self.told.items() if port == row.port})
+        return Counter({name: n for (port, name), n in self.told.items() if port == row.port})
+
+
+def _told(service: sandbox.Service) -> list[dict[str, Any]]:
+    """Return the lines that tell of a connect, those about the host's own namespace left out."""
+    lines = service.find("connect failed") + service.find("connect lost a race")
+    return [line for line in lines if line["netns"] != netns.INUM]
+
+
+def _name_of(line: dict[str, Any]) -> str:
+    if line["message"] != "connect failed":
+        return LOST_RACE
+    is_other = line["reason"] == Reason.OTHER.value
+    return f"{line['reason']}: {line['errno']}" if is_other else str(line["reason"])
 
 
 @pytest.fixture(scope="module")
@@ -81,11 +93,22 @@ def matrix(hook: str) -> Matrix:
 def test_row(matrix: Matrix, number: int) -> None:
     """What is told of a row is what its application saw."""
     row = matrix.rows[number]
-    assert len(row.seen) == cases.TIMES
-    if matrix.cannot_tell(row):
-        assert matrix.told_of(row) == Counter()
-    else:
+    if row.lacks:
+        assert not row.seen
+        return
+    assert len(row.seen) >= TIMES
+    assert set(row.seen) <= set(row.ends)
+    if not matrix.cannot_tell(row):
         assert matrix.told_of(row) == row.truth
+    elif row.blind:
+        assert matrix.told_of(row) == Counter({row.blind: row.truth.total()})
+    else:
+        assert matrix.told_of(row) == Counter()
+
+
+def test_nothing_else_is_told(matrix: Matrix) -> None:
+    """Nothing of the listeners, of what they accept, nor of anything beside the rows."""
+    assert matrix.others == []
 
 
 def test_the_results_are_written(matrix: Matrix, hook: str) -> None:

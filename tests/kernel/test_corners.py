@@ -1,9 +1,8 @@
-"""Connects that end unlike others: lost races, second tries, no local port, itself."""
+"""Connects that end unlike others, and are no rows of the matrix: what is no race, itself."""
 
 from __future__ import annotations
 
 import contextlib
-import errno
 import socket
 import subprocess
 import sys
@@ -14,16 +13,17 @@ import pytest
 
 from tcp_trace import sandbox
 from tcp_trace.sandbox import CLIENT, SERVER, SERVER6, call_in
-from tests.kernel.connects import attempt, family_of, many
+from tests.kernel import ways
+from tests.kernel.connects import attempt, many
+from tests.kernel.ways import TIMES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from tcp_trace.sandbox import Network, Service
 
-TIMES = 23
-RACE, CLOSED, OPEN = 13_000, 14_000, 15_000
-_FIREWALL = f"tcp dport {RACE}-{RACE + 99} ip6 version 6 drop; tcp dport {RACE + 100}-13999 drop"
+RACE = 13_000
+_FIREWALL = f"tcp dport {RACE}-{RACE + 99} ip6 version 6 drop"
 
 
 @pytest.fixture(scope="module")
@@ -54,30 +54,12 @@ def listening(network: Network, port: int) -> Iterator[None]:
         yield
 
 
-def begin(address: str, port: int) -> socket.socket:
-    """Begin to connect."""
-    sock = socket.socket(family_of(address))
-    sock.settimeout(0)
-    sock.connect_ex((address, port))
-    return sock
-
-
-def race(port: int, *, head_start: float, linger: float, loser: str = SERVER6) -> int:
-    """Begin with `loser`, then win by IPv4, then close the loser after `linger` seconds."""
-    slow = begin(loser, port)
-    time.sleep(head_start)
-    assert attempt(SERVER, port) == 0
-    time.sleep(linger)
-    slow.close()
-    return 0
-
-
-def test_a_lost_race_is_no_failure(service: Service, network: Network) -> None:
-    """An IPv6 connect that is closed since its IPv4 twin was faster is counted, not told."""
-    with listening(network, RACE):
-        call_in(network.client, lambda: many(1, lambda: race(RACE, head_start=0.25, linger=0.0)))
-    assert failures(service, RACE, 0) == []
-    assert len(service.find("connect lost a race", dport=RACE, daddr=SERVER6)) == 1
+def race(port: int, *, head_start: float, linger: float) -> None:
+    """Begin with IPv6, then win by IPv4, then close the loser after `linger` seconds."""
+    with ways.begun(SERVER6, port):
+        time.sleep(head_start)
+        assert attempt(SERVER, port) == 0
+        time.sleep(linger)
 
 
 @pytest.mark.parametrize(
@@ -102,7 +84,7 @@ def test_the_success_of_another_process_is_no_race(service: Service, network: Ne
     port = RACE + 3
     connect = f"import socket; socket.create_connection(('{SERVER}', {port})).close()"
     with listening(network, port):
-        slow = call_in(network.client, lambda: begin(SERVER6, port))
+        slow = call_in(network.client, lambda: ways.begun(SERVER6, port))
         subprocess.run(
             ["ip", "netns", "exec", network.client, sys.executable, "-c", connect], check=True
         )
@@ -115,21 +97,11 @@ def test_races_can_be_told(hook: str, network: Network) -> None:
     """With LOST_RACES=alert a lost race is a failure like any other."""
     port = RACE + 4
     with sandbox.service(HOOK=hook, LOST_RACES="alert") as service, listening(network, port):
-        call_in(network.client, lambda: race(port, head_start=0.25, linger=0.0))
-        (line,) = failures(service, port, 1)
-    assert line["reason"] == "cancelled"
-
-
-def test_each_connect_of_one_socket_is_its_own(service: Service, network: Network) -> None:
-    """A socket that failed and connects again is a new attempt, each time."""
-    port = CLOSED
-
-    def connect_three_times() -> int:
-        with socket.socket() as sock:
-            return [sock.connect_ex((SERVER, port)) for _ in range(3)].count(errno.ECONNREFUSED)
-
-    assert call_in(network.client, lambda: many(TIMES, connect_three_times)) == [3] * TIMES
-    assert len(failures(service, port, 3 * TIMES)) == 3 * TIMES
+        for _ in range(TIMES):
+            call_in(network.client, lambda: ways.race(SERVER6, SERVER, port))
+        lines = failures(service, port, TIMES)
+    assert [line["reason"] for line in lines] == ["cancelled"] * TIMES
+    assert not service.find("connect lost a race")
 
 
 def test_a_socket_connected_to_itself(service: Service, network: Network) -> None:
@@ -147,49 +119,3 @@ def test_a_socket_connected_to_itself(service: Service, network: Network) -> Non
     assert call_in(network.client, lambda: many(TIMES, connect_to_itself)) == [0] * TIMES
     time.sleep(0.5)
     assert len(service.find("connect failed", daddr=CLIENT)) == before
-
-
-def test_no_local_port(service: Service, network: Network) -> None:
-    """When the ephemeral ports are used up, that is the reason, under every hook."""
-    port = OPEN
-    command = ("sysctl", "-qw", "net.ipv4.ip_local_port_range=")
-    sandbox.run_in(network.client, *command[:2], command[2] + "40000 40001")
-    try:
-        with listening(network, port):
-            held = [call_in(network.client, lambda: begin(SERVER, port)) for _ in range(2)]
-            time.sleep(0.3)
-            seen = call_in(network.client, lambda: many(TIMES, lambda: attempt(SERVER, port)))
-            for sock in held:
-                sock.close()
-    finally:
-        sandbox.run_in(network.client, *command[:2], command[2] + "32768 60999")
-    assert seen == [errno.EADDRNOTAVAIL] * TIMES
-    lines = failures(service, port, TIMES)
-    assert len(lines) == TIMES
-    assert {line["reason"] for line in lines} == {"no_local_port"}
-
-
-def test_a_local_port_that_is_in_use(service: Service, network: Network) -> None:
-    """The same where the application chose the port; only connect()'s return tells it."""
-    port = OPEN + 1
-
-    def twice_from_one_port() -> int:
-        with bound(0) as first:
-            assert first.connect_ex((SERVER, port)) == 0
-            with bound(first.getsockname()[1]) as second:
-                return second.connect_ex((SERVER, port))
-
-    with listening(network, port):
-        seen = call_in(network.client, lambda: many(TIMES, twice_from_one_port))
-    assert seen == [errno.EADDRNOTAVAIL] * TIMES
-    told = {line["reason"] for line in failures(service, port, TIMES)}
-    has_returns = "no_returns" not in service.find("watching")[0]
-    assert told == {"no_local_port" if has_returns else "cancelled"}
-
-
-def bound(port: int) -> socket.socket:
-    """Return a socket that is bound to a port of the client."""
-    sock = socket.socket()
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    sock.bind((CLIENT, port))
-    return sock

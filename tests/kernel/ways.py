@@ -1,0 +1,157 @@
+"""Ways to connect that are not just connect(): each returns the errnos that the application saw."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import select
+import signal
+import socket
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from tcp_trace import sandbox
+from tcp_trace.sandbox import CLIENT, CLIENT6, LIBC
+from tests.kernel import uring
+from tests.kernel.connects import GIVE_UP_SECONDS, attempt, family_of, many
+
+TIMES = 23
+IPPROTO_MPTCP = 262
+_CLONE_NEWNET = 0x40000000
+
+
+def disconnect(address: str, port: int) -> list[int]:
+    """Give up by `connect(AF_UNSPEC)`, which leaves the socket open."""
+    with begun(address, port) as sock:
+        time.sleep(GIVE_UP_SECONDS)
+        if LIBC.connect(sock.fileno(), bytes(16), 16):
+            raise OSError("connect(AF_UNSPEC)")
+        return [errno.EINPROGRESS]
+
+
+def fast_open(address: str, port: int) -> list[int]:
+    """Connect by sending."""
+    with socket.socket(family_of(address)) as sock:
+        try:
+            sock.sendto(b"x", socket.MSG_FASTOPEN, (address, port))
+        except OSError as error:
+            return [error.errno or 0]
+        return [0]
+
+
+def mptcp(address: str, port: int) -> list[int]:
+    """Connect by MPTCP, whose subflow is a TCP socket of the kernel's."""
+    with socket.socket(family_of(address), socket.SOCK_STREAM, IPPROTO_MPTCP) as sock:
+        return [sock.connect_ex((address, port))]
+
+
+def io_uring(address: str, port: int) -> list[int]:
+    """Connect by io_uring, as it goes about it itself."""
+    with socket.socket(family_of(address)) as sock:
+        return [uring.connect(sock, address, port)]
+
+
+def io_uring_worker(address: str, port: int) -> list[int]:
+    """Connect by io_uring, which is told to use a thread of its own."""
+    with socket.socket(family_of(address)) as sock:
+        return [uring.connect(sock, address, port, uring.IN_A_WORKER)]
+
+
+def v6_only(address: str, port: int) -> list[int]:
+    """Connect to a v4-mapped address from a socket that may not."""
+    with socket.socket(socket.AF_INET6) as sock:
+        sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        return [sock.connect_ex((address, port))]
+
+
+def again(address: str, port: int) -> list[int]:
+    """Connect one socket to where nobody listens, twice, and then to where somebody does."""
+    with socket.socket(family_of(address)) as sock:
+        return [sock.connect_ex((to, port)) for to in (own(address), own(address), address)]
+
+
+def from_a_port_in_use(address: str, port: int) -> list[int]:
+    """Connect two sockets to one address, from one port."""
+    with _bound(own(address), 0) as first:
+        seen = first.connect_ex((address, port))
+        with _bound(own(address), first.getsockname()[1]) as second:
+            return [seen, second.connect_ex((address, port))]
+
+
+def killed(address: str, port: int) -> list[int]:
+    """Let a process be killed while it connects."""
+    read_end, write_end = os.pipe()
+    child = os.fork()
+    if child == 0:
+        sock = begun(address, port)
+        os.write(write_end, b"x")
+        signal.pause()
+        sock.close()
+    select.select([read_end], [], [], 10)
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    os.close(read_end)
+    os.close(write_end)
+    return [errno.EINPROGRESS]
+
+
+def race(loser: str, winner: str, port: int) -> list[int]:
+    """Begin with one address, win by another, and close the loser at once."""
+    with begun(loser, port):
+        return [errno.EINPROGRESS, attempt(winner, port)]
+
+
+def without_local_ports(address: str, port: int, *, blocking: bool) -> list[int]:
+    """Connect in a network namespace of its own, where all ephemeral ports are in use."""
+
+    def inside() -> list[int]:
+        if LIBC.unshare(_CLONE_NEWNET):
+            raise OSError("unshare")
+        sandbox.run("ip", "link", "set", "lo", "up")
+        Path("/proc/sys/net/ipv4/ip_local_port_range").write_text("40000 40001")
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(_listening(address, port))
+            for _ in range(2):
+                stack.enter_context(begun(address, port))
+            time.sleep(0.1)
+            return many(TIMES, lambda: attempt(address, port, blocking=blocking))
+
+    with ThreadPoolExecutor(1) as thread:  # it has left its namespace for good
+        return thread.submit(inside).result()
+
+
+def never_accepted(address: str, port: int) -> list[int]:
+    """Connect to a listener that closes before it accepts."""
+    with contextlib.ExitStack() as stack, _listening(address, port):
+        held = [stack.enter_context(socket.socket(family_of(address))) for _ in range(TIMES)]
+        return [sock.connect_ex((address, port)) for sock in held]
+
+
+def begun(address: str, port: int) -> socket.socket:
+    """Return a socket that connects."""
+    sock = socket.socket(family_of(address))
+    sock.settimeout(0)
+    sock.connect_ex((address, port))
+    return sock
+
+
+def own(address: str) -> str:
+    """Return the client's address of an address's kind."""
+    if address.startswith("::ffff:"):
+        return f"::ffff:{CLIENT}"
+    return CLIENT6 if ":" in address else CLIENT
+
+
+def _bound(address: str, port: int) -> socket.socket:
+    sock = socket.socket(family_of(address))
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    sock.bind((address, port))
+    return sock
+
+
+def _listening(address: str, port: int) -> socket.socket:
+    sock = _bound(address, port)
+    sock.listen(2 * TIMES)
+    return sock

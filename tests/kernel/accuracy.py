@@ -1,22 +1,21 @@
 """What was told of the matrix, and the page that publishes it.
 
-    TCP_TRACE_ACCURACY=DIR python3 -m pytest tests/kernel/test_accuracy.py
+    TCP_TRACE_ACCURACY=DIR python3 -m pytest tests/kernel/test_accuracy.py tests/kernel/test_soak.py
     python3 -m tests.kernel.accuracy DIR > docs/ACCURACY.md
 
-The first leaves one file per kernel and hook in DIR, the second makes the page of them.
+The first leaves one file per test, kernel and hook in DIR, the second makes the page of them.
 """
 
 from __future__ import annotations
 
 import json
-import platform
 import re
 import sys
 from collections import Counter
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tcp_trace.core.reasons import Reason
 
@@ -50,32 +49,66 @@ class Run:
     results: list[Result]
 
 
-def save(directory: Path, hook: str, results: list[Result]) -> None:
-    """Write one run to a file of its own."""
+@dataclass(frozen=True)
+class Soak:
+    """Many connects of which the test found none missed, none told that did not fail, none lost."""
+
+    kernel: str
+    hook: str
+    day: str
+    cpus: int
+    seconds: float
+    connects: int
+    failures: int
+    resident_before_kb: int
+    resident_after_kb: int
+
+
+def today() -> str:
+    """Return the date, in UTC."""
+    return f"{datetime.now(UTC):%Y-%m-%d}"
+
+
+def save(directory: Path, run: Run | Soak) -> None:
+    """Write one run, or one soak, to a file of its own."""
     directory.mkdir(parents=True, exist_ok=True)
-    run = Run(platform.release(), hook, f"{datetime.now(UTC):%Y-%m-%d}", results)
-    name = f"{run.kernel}-{hook}.json"
+    kind = "matrix" if isinstance(run, Run) else "soak"
+    name = f"{kind}-{run.kernel}-{run.hook}.json"
     directory.joinpath(name).write_text(json.dumps(asdict(run), indent=1) + "\n")
 
 
 def load(directory: Path) -> list[Run]:
     """Return the runs of a directory, by kernel and hook."""
     runs = []
-    for path in directory.glob("[0-9]*.json"):
-        data = json.loads(path.read_text())
+    for data in _read(directory, "matrix"):
         data["results"] = [Result(**result) for result in data["results"]]
         runs.append(Run(**data))
-    return sorted(runs, key=lambda run: ([int(n) for n in re.findall(r"\d+", run.kernel)],
-                                         run.hook))  # fmt: skip
+    return runs
 
 
-def page(runs: list[Run]) -> str:
-    """Return the page: precision and recall per reason, then every row."""
+def load_soaks(directory: Path) -> list[Soak]:
+    """Return the soaks of a directory, by kernel and hook."""
+    return [Soak(**data) for data in _read(directory, "soak")]
+
+
+def _read(directory: Path, kind: str) -> list[dict[str, Any]]:
+    found = [json.loads(path.read_text()) for path in directory.glob(f"{kind}-*.json")]
+    return sorted(found, key=_by_kernel)
+
+
+def _by_kernel(run: dict[str, Any]) -> tuple[list[int], str]:
+    return [int(number) for number in re.findall(r"\d+", run["kernel"])], run["hook"]
+
+
+def page(runs: list[Run], soaks: list[Soak]) -> str:
+    """Return the page: precision and recall per reason, the soaks, then every row."""
     parts = [_HEAD]
     for run in runs:
         parts += [f"\n## Kernel {run.kernel}, {run.hook} ({run.day})\n", _per_reason(run.results)]
         if any(result.cannot_tell for result in run.results):
             parts.append(_blind(run.results))
+    if soaks:
+        parts += [_SOAK, *(_soaked(soak) for soak in soaks)]
     parts += [_EVERY_ROW, _rows(runs)]
     return "\n".join(parts)
 
@@ -122,6 +155,14 @@ def _rows(runs: list[Run]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def _soaked(soak: Soak) -> str:
+    memory = f"{soak.resident_before_kb:,} → {soak.resident_after_kb:,} kB"
+    return (
+        f"| {soak.kernel}, {soak.hook} ({soak.day}) | {soak.cpus} | {soak.seconds:,.0f} s "
+        f"| {soak.connects:,} | {soak.failures:,} | 0 | 0 | 0 | {memory} |"
+    )
+
+
 def _verdict(result: Result | None) -> str:
     if result is None:
         return "not run"
@@ -134,6 +175,17 @@ def _verdict(result: Result | None) -> str:
 def _counts(counts: dict[str, int]) -> str:
     return ", ".join(f"{number} {name}" for name, number in counts.items()) or "no failure"
 
+
+_SOAK = """
+## Many connects
+
+Written by `make soak`: connects over IPv4, IPv6 and v4-mapped, as fast as each CPU makes them, with
+the traffic of another connection beside them. One in a hundred fails: given up, refused, by turns.
+A tenth more came before, to warm up; memory is what the service has resident then, and at the end.
+Where a zero is none, the test fails and writes nothing.
+
+| kernel, hook | CPUs | took | connects | failed | missed | false alarms | lost records | memory |
+|---|---|---|---|---|---|---|---|---|"""
 
 _EVERY_ROW = """
 ## Every row
@@ -153,7 +205,8 @@ reason: such a connect is counted and not told as a failure."""
 
 def main() -> None:
     """Print the page of a directory's runs."""
-    sys.stdout.write(page(load(Path(sys.argv[1]))))
+    directory = Path(sys.argv[1])
+    sys.stdout.write(page(load(directory), load_soaks(directory)))
 
 
 if __name__ == "__main__":

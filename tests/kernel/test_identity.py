@@ -8,6 +8,7 @@ import pwd
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -135,6 +136,8 @@ def test_a_process_that_is_there(service: Service, version_2: Path) -> None:
         ("checkout.service", ("checkout.service", None, None)),
         (f"docker-{CONTAINER}.scope", (None, f"docker://{CONTAINER}", None)),
         (f"docker/{CONTAINER}", (None, f"docker://{CONTAINER}", None)),
+        (f"machine.slice/libpod-{CONTAINER}.scope", (None, f"podman://{CONTAINER}", None)),
+        (f"{POD_SLICE}/crio-{CONTAINER}.scope", (None, f"cri-o://{CONTAINER}", POD)),
         (
             f"kubepods.slice/kubepods-burstable.slice/{POD_SLICE}/cri-containerd-{CONTAINER}.scope",
             (None, f"containerd://{CONTAINER}", POD),
@@ -170,15 +173,25 @@ def test_cgroups_of_one_name_after_the_other(service: Service, version_2: Path) 
         assert told(service, port)["unit"] == path
 
 
-def test_a_cgroup_of_version_1(service: Service) -> None:
+@pytest.fixture
+def version_1() -> Iterator[Path]:
+    """Mount cgroups of version 1: a hierarchy with a name and no controller, as any kernel has."""
+    with tempfile.TemporaryDirectory(prefix="tcp-trace-cgroup-") as directory:
+        options = f"none,name=tcp-trace-{os.getpid()}"
+        sandbox.run("mount", "-t", "cgroup", "-o", options, "none", directory)
+        try:
+            yield Path(directory)
+        finally:
+            sandbox.run("umount", directory)
+
+
+def test_a_cgroup_of_version_1(hook: str, version_1: Path) -> None:
     """Where a container is only in version 1's cgroups, it is known while the process lives."""
-    version_1 = Path("/sys/fs/cgroup/pids")
-    if not (version_1 / "cgroup.procs").exists():
-        # Not a skip: this kernel has nothing that could be tested.
-        assert Path("/proc/self/cgroup").read_text().startswith("0::")
-        return
     port, later = next(_ports), next(_ports)
-    with cgroup(version_1, f"docker/{CONTAINER}") as made:
+    with (
+        sandbox.service(HOOK=hook, DEST_IP="127.0.0.1") as service,
+        cgroup(version_1, f"docker/{CONTAINER}") as made,
+    ):
         with connecting(made, port, NOBODY.pw_uid):
             line = told(service, port)
         assert line["container"] == f"docker://{CONTAINER}"

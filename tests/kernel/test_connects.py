@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import socket
 import threading
 import time
@@ -78,8 +79,13 @@ def test_refused(service: Service, network: Network, address: str, blocking: boo
 
 @ADDRESSES
 def test_timed_out_and_given_up(service: Service, network: Network, address: str) -> None:
-    """No answer: the kernel gives up with ETIMEDOUT, an application that gives up first says so."""
+    """No answer: the kernel gives up with ETIMEDOUT, an application that gives up first says so.
+
+    The SYNs that are told are those that came to the server.
+    """
     patient, impatient = (DROPPED + next(_ports) for _ in range(2))
+    counting = f"tcp dport {patient} counter"
+    sandbox.run_in(network.server, "nft", f"insert rule inet sandbox in {counting}")
 
     def connect() -> tuple[list[int], list[int]]:
         with_patience = many(TIMES, lambda: attempt(address, impatient, patience=GIVE_UP_SECONDS))
@@ -89,7 +95,9 @@ def test_timed_out_and_given_up(service: Service, network: Network, address: str
     assert timed_out == [errno.ETIMEDOUT] * TIMES
     assert given_up == [errno.EINPROGRESS] * TIMES
     lines = failed(service, patient, TIMES, reason="timed_out", errno="ETIMEDOUT")
-    assert all(int(str(line["syns"])) >= 2 for line in lines)
+    rules = sandbox.run_in(network.server, "nft", "list chain inet sandbox in")
+    (came,) = re.findall(rf"{counting} packets (\d+)", rules)
+    assert sum(int(str(line["syns"])) for line in lines) == int(came) >= 2 * TIMES
     lines = failed(service, impatient, TIMES, reason="cancelled", errno=None, syns=1)
     limits = (GIVE_UP_SECONDS * 1000, 10_000)
     assert all(limits[0] <= float(str(line["elapsed_ms"])) < limits[1] for line in lines)

@@ -140,7 +140,7 @@ def _blind(results: list[Result]) -> str:
     """Return the rows that are not in the table, with why; those of a case in one line."""
     lines = ["\nNot in this table, since this kernel cannot tell them:\n"]
     cases = Counter((result.case, result.cannot_tell) for result in results if result.cannot_tell)
-    lines += [f"- {case} ({number} rows): {why}" for (case, why), number in cases.items()]
+    lines += [f"- {case} (rows: {number}): {why}" for (case, why), number in cases.items()]
     return "\n".join(lines)
 
 

@@ -23,6 +23,7 @@ from errno import (
     EPROTO,
     ETIMEDOUT,
 )
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -146,21 +147,26 @@ def _unanswered(rows: Rows) -> None:
 
 
 def _without_a_syn(rows: Rows) -> None:
-    rows.add("no route", ROUTED, plain(), ENETUNREACH, to=NOWHERE, needs_returns=True)
-    prohibited = {"to": PROHIBITED, "means": {EACCES: Reason.NOT_PERMITTED.value}}
-    rows.add("route prohibits", ROUTED, plain(), EACCES, needs_returns=True, **prohibited)  # type: ignore[arg-type]
-    says = "route says unreachable"
-    rows.add(says, ROUTED, plain(), EHOSTUNREACH, to=UNREACHABLE, needs_returns=True)
+    for case, to, number in (
+        ("no route", NOWHERE, ENETUNREACH),
+        ("route says unreachable", UNREACHABLE, EHOSTUNREACH),
+    ):
+        rows.add(case, ROUTED, plain(), number, to=to, needs_returns={number: ""})
+    permitted, untold = {EACCES: Reason.NOT_PERMITTED.value}, {EACCES: ""}
+    prohibited = {"means": permitted, "needs_returns": untold}
+    rows.add("route prohibits", ROUTED, plain(), EACCES, to=PROHIBITED, **prohibited)
     rows.add("route discards", ROUTED, plain(), EINVAL, to=DISCARDED, cannot=_INVALID)
     used_up = waiting(ways.without_local_ports)
     rows.add("no local port", CLOSED, used_up, EADDRNOTAVAIL, to=LOOPBACK)
-    in_use, cancelled = own(ways.from_a_port_in_use), Reason.CANCELLED.value
-    rows.add(
-        "local port in use", OPEN, in_use, 0, EADDRNOTAVAIL, needs_returns=True, blind=cancelled
-    )
-    mapped = {MAPPED: SERVERS[MAPPED]}
+    in_use, cancelled = own(ways.from_a_port_in_use), {EADDRNOTAVAIL: Reason.CANCELLED.value}
+    rows.add("local port in use", OPEN, in_use, 0, EADDRNOTAVAIL, needs_returns=cancelled)
+    mapped, untold = {MAPPED: SERVERS[MAPPED]}, {ENETUNREACH: ""}
     v6_only = own(ways.v6_only)
-    rows.add("IPv6 only, v4-mapped", CLOSED, v6_only, ENETUNREACH, to=mapped, needs_returns=True)
+    rows.add("IPv6 only, v4-mapped", CLOSED, v6_only, ENETUNREACH, to=mapped, needs_returns=untold)
+    for family, nowhere in NOWHERE.items():
+        gives_up = once(partial(ways.gives_up_then, nowhere))
+        case, to = "gives up, then no route", {family: SERVERS[family]}
+        rows.add(case, DROP, gives_up, EINPROGRESS, ENETUNREACH, to=to, needs_returns=untold)
 
 
 def _unusual(rows: Rows) -> None:

@@ -45,9 +45,9 @@ class Row:
 
     `ends` are those that it may see at all: any other, and it is not the case that it is called.
     `means` says where an errno means something else than elsewhere; `cannot` why no kernel can
-    tell the row, `lacks` what this kernel has not and the row needs. Where connect() cannot be
-    watched returning, a row with `needs_returns` is told as `blind`, or not at all. A row that is
-    `alone` runs beside no other.
+    tell the row, `lacks` what this kernel has not and the row needs. `needs_returns` has the errnos
+    that only connect() tells by returning them, each with what is told where nobody sees that. A
+    row that is `alone` runs beside no other.
     """
 
     case: str
@@ -57,8 +57,7 @@ class Row:
     make: Callable[[], list[int]]
     ends: tuple[int, ...]
     means: dict[int, str] = field(default_factory=dict)
-    needs_returns: bool = False
-    blind: str = ""
+    needs_returns: dict[int, str] = field(default_factory=dict)
     cannot: str = ""
     lacks: str = ""
     alone: bool = False
@@ -71,8 +70,16 @@ class Row:
     @property
     def truth(self) -> Counter[str]:
         """How many failures of which reason the service must tell of."""
-        meanings = _MEANINGS | self.means
-        return Counter(meanings[number] for number in self.seen if number)
+        return self._counted(_MEANINGS | self.means)
+
+    @property
+    def without_returns(self) -> Counter[str]:
+        """What is told where connect() cannot be watched returning."""
+        return self._counted(_MEANINGS | self.means | self.needs_returns)
+
+    def _counted(self, meanings: dict[int, str]) -> Counter[str]:
+        names = (meanings[number] for number in self.seen if number)
+        return Counter(name for name in names if name)
 
 
 class Rows:

@@ -80,6 +80,16 @@ def from_a_port_in_use(address: str, port: int) -> list[int]:
             return [seen, second.connect_ex((address, port))]
 
 
+def gives_up_then(nowhere: str, address: str, port: int) -> list[int]:
+    """Give up, and connect to `nowhere` by a socket that mostly lies where the first one lay."""
+    seen = []
+    for _ in range(TIMES):
+        begun(address, port).close()
+        with socket.socket(family_of(nowhere)) as sock:
+            seen += [errno.EINPROGRESS, sock.connect_ex((nowhere, port))]
+    return seen
+
+
 def killed(address: str, port: int) -> list[int]:
     """Let a process be killed while it connects."""
     read_end, write_end = os.pipe()

@@ -30,6 +30,7 @@
 #define OFFSETOF_sk_buff_head_prev	      offsetof(struct sk_buff_head, prev)
 #define OFFSETOF_sk_buff_cb		      offsetof(struct sk_buff, cb)
 #define OFFSETOF_sock_exterr_skb_ee	      offsetof(struct sock_exterr_skb, ee)
+#define OFFSETOF_sock_sk_shutdown	      offsetof(struct sock, sk_shutdown)
 #define OFFSETOF_sock_sk_protocol	      offsetof(struct sock, sk_protocol)
 #define OFFSETOF_sock_sk_uid		      offsetof(struct sock, sk_uid)
 #define OFFSETOF_inet_sock_inet_sport	      offsetof(struct inet_sock, inet_sport)

@@ -261,15 +261,18 @@ static __always_inline bool is_handshake(u8 state)
 
 /*
  * Where connect() itself gives up, the error is only in what it returns. It closes the socket
- * without an error in it, in its own thread; an application that closes it looks the same here.
+ * without an error in it, in its own thread. An application that closes it shuts it down first; its
+ * connect() has returned before, and the next one that returns an error is another one.
  */
-static __always_inline void expect_return(struct transition *t)
+static __always_inline void expect_return(void *sk, struct transition *t)
 {
 #ifdef RETURNS
 	struct ended ended = {.skaddr = t->skaddr, .start_ns = t->start_ns};
 	u64 thread = bpf_get_current_pid_tgid();
+	u8 shutdown = 0;
 
-	if (t->sk_err || t->maker.tid != (u32)thread)
+	READ_FIELD(shutdown, sk, sock_sk_shutdown);
+	if (t->sk_err || shutdown || t->maker.tid != (u32)thread)
 		return;
 	t->flags |= FLAG_MAY_RETURN;
 	ends.update(&thread, &ended);
@@ -336,7 +339,7 @@ static __always_inline void fail(void *sk, struct transition *t, int error)
 		return;
 	}
 	count_failed(&t->destination);
-	expect_return(t);
+	expect_return(sk, t);
 }
 
 /* A transition of a socket that has an entry. */

@@ -31,6 +31,7 @@ FIELDS: tuple[tuple[str, str], ...] = (
     ("sk_buff_head", "prev"),
     ("sk_buff", "cb"),
     ("sock_exterr_skb", "ee"),
+    ("sock", "sk_shutdown"),
     ("sock", "sk_protocol"),
     ("sock", "sk_uid"),
     ("inet_sock", "inet_sport"),

@@ -142,7 +142,8 @@ def _unanswered(rows: Rows) -> None:
     rows.add("no host at that address", ROUTED, plain(), ETIMEDOUT, EHOSTUNREACH, to=NOBODY)
     rows.add("SYNs cross, then silence", peer.CROSSED_SILENT, plain(), ETIMEDOUT)
     rows.add("SYNs cross, application gives up", peer.CROSSED_SILENT, gives_up, EINPROGRESS)
-    rows.add("killed while connecting", DROP, own(ways.killed), EINPROGRESS)
+    killed = own(ways.killed)
+    rows.add("killed while connecting", DROP, killed, EINPROGRESS, by_this_process=False)
     rows.add("AF_UNSPEC while connecting", DROP, own(ways.disconnect), EINPROGRESS)
 
 
@@ -174,14 +175,18 @@ def _unusual(rows: Rows) -> None:
     closes = once(ways.never_accepted)
     rows.add("listener closes before it accepts", CLOSED, closes, 0, to=LOOPBACK)
     mptcp = "" if Path("/proc/sys/net/mptcp").exists() else "this kernel has no MPTCP"
-    for name, function, lacks in (
-        ("TCP Fast Open", ways.fast_open, ""),
-        ("MPTCP", ways.mptcp, mptcp),
-        ("io_uring", ways.io_uring, uring.lacking()),
-        ("io_uring, in a worker", ways.io_uring_worker, uring.lacking()),
+    for name, function, lacks, ours in (
+        ("TCP Fast Open", ways.fast_open, "", True),
+        ("MPTCP", ways.mptcp, mptcp, True),
+        ("io_uring", ways.io_uring, uring.lacking(), True),
+        ("io_uring, in a worker", ways.io_uring_worker, uring.lacking(), uring.HAS_OWN_WORKERS),
     ):
-        rows.add(f"{name}, nobody listens", CLOSED, own(function), ECONNREFUSED, lacks=lacks)
-        rows.add(f"{name}, somebody listens", OPEN, own(function), 0, lacks=lacks)
+        for end, base, number in (
+            ("nobody listens", CLOSED, ECONNREFUSED),
+            ("somebody listens", OPEN, 0),
+        ):
+            case, way = f"{name}, {end}", own(function)
+            rows.add(case, base, way, number, lacks=lacks, by_this_process=ours)
 
 
 def _race(rows: Rows, loser: str, winner: str, base: int) -> None:

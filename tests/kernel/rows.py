@@ -47,7 +47,7 @@ class Row:
     `means` says where an errno means something else than elsewhere; `cannot` why no kernel can
     tell the row, `lacks` what this kernel has not and the row needs. `needs_returns` has the errnos
     that only connect() tells by returning them, each with what is told where nobody sees that. A
-    row that is `alone` runs beside no other.
+    row that is `alone` runs beside no other; `by_this_process` is whether this process connects.
     """
 
     case: str
@@ -61,6 +61,7 @@ class Row:
     cannot: str = ""
     lacks: str = ""
     alone: bool = False
+    by_this_process: bool = True
     seen: list[int] = field(default_factory=list)
 
     def __str__(self) -> str:

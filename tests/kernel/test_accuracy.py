@@ -45,7 +45,7 @@ class Matrix:
         ports = {row.port for row in self.rows}
         lines = [line for line in _told(service) if line["dport"] in ports]
         self.told = Counter((line["dport"], _name_of(line)) for line in lines)
-        self.pids = {line["pid"] for line in lines}
+        self.makers = {(line["dport"], line["pid"]) for line in lines}
         self.others = [line for line in _told(service) if line["dport"] not in ports]
         (self.tallies,) = service.find("stopped")
 
@@ -107,6 +107,15 @@ def test_row(matrix: Matrix, number: int) -> None:
         assert matrix.told_of(row) == row.truth
 
 
+def test_makers(matrix: Matrix) -> None:
+    """The process that is told is the one that connected, in every row; it is never unknown."""
+    ours = {row.port for row in matrix.rows if row.by_this_process}
+    assert {pid for port, pid in matrix.makers if port in ours} == {os.getpid()}
+    others = {pid for port, pid in matrix.makers if port not in ours}
+    assert others
+    assert not others & {None, os.getpid()}
+
+
 def test_nothing_else_is_told(matrix: Matrix) -> None:
     """Nothing of the listeners, of what they accept, nor of anything beside the rows."""
     assert matrix.others == []
@@ -126,5 +135,3 @@ def test_nothing_was_lost(matrix: Matrix) -> None:
     """No record was lost, and no transition was missed by both hook and net."""
     tallies = {name: matrix.tallies[name] for name in ("lost", "missed", "evicted")}
     assert tallies == {"lost": 0, "missed": 0, "evicted": 0}
-    assert os.getpid() in matrix.pids
-    assert None not in matrix.pids

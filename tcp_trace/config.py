@@ -23,7 +23,15 @@ from typing import TYPE_CHECKING, Any
 from dotenv.parser import parse_stream
 
 from tcp_trace import routes, values
-from tcp_trace.core.watch import EVERYTHING, Host, Rule, parse_destinations, parse_hosts
+from tcp_trace.core.watch import (
+    ADDRESSES_MAX,
+    EVERYTHING,
+    RULES_MAX,
+    Host,
+    Rule,
+    parse_destinations,
+    parse_hosts,
+)
 from tcp_trace.values import (
     Address,
     Events,
@@ -128,10 +136,15 @@ def load(environ: Mapping[str, str], env_file: Path | None) -> Settings:
     if errors:
         raise ConfigError(errors)
     watched = dict.fromkeys((*parsed.pop("dest_ip"), *parsed.pop("dest_host"))) or (EVERYTHING,)
+    rules = tuple(one for one in watched if isinstance(one, Rule))
+    hosts = tuple(one for one in watched if isinstance(one, Host))
+    if len(rules) + ADDRESSES_MAX * len(hosts) > RULES_MAX:
+        most = RULES_MAX // ADDRESSES_MAX
+        raise ConfigError([f"DEST_IP, DEST_HOST: {len(hosts)} hosts are too many; {most} at most"])
     return Settings(
         **parsed,
-        dest_ip=tuple(one for one in watched if isinstance(one, Rule)),
-        dest_host=tuple(one for one in watched if isinstance(one, Host)),
+        dest_ip=rules,
+        dest_host=hosts,
         webhooks=routed.webhooks,
         routes=routed.routes,
         warnings=tuple(warnings),

@@ -14,6 +14,8 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
+from tcp_trace.core.watch import ADDRESSES_MAX
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
@@ -32,8 +34,6 @@ SHORTEST_SECONDS, LONGEST_SECONDS = 5.0, 300.0
 """Bounds of the time between two look-ups, whatever the TTL."""
 LINGER_SECONDS = 3_600.0
 """An address is watched for so long after it was last seen: applications keep theirs, too."""
-ADDRESSES = 64
-"""Of one name, watched at a time: those last seen."""
 
 
 def addresses_of(name: str) -> list[str]:
@@ -57,7 +57,7 @@ class _Name:
             self.seen.pop(address, None)
             self.seen[address] = now
         kept = [(a, t) for a, t in self.seen.items() if now - t <= LINGER_SECONDS]
-        self.seen = dict(kept[-ADDRESSES:])
+        self.seen = dict(kept[-ADDRESSES_MAX:])
 
 
 class Resolver:

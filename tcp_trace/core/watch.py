@@ -20,6 +20,11 @@ ItemT = TypeVar("ItemT")
 
 ANY_PORT = 0
 
+RULES_MAX = 4_096
+"""How many rules the kernel's filter holds."""
+ADDRESSES_MAX = 64
+"""How many addresses of one host are watched at a time, each by a rule."""
+
 _V4_MAPPED = 0xFFFF << 32
 
 
@@ -85,6 +90,8 @@ def _each(text: str, parse: Callable[[str], ItemT]) -> tuple[ItemT, ...]:
             errors.append(str(error))
     if errors:
         raise ValueError("; ".join(errors))
+    if len(found) > RULES_MAX:
+        raise ValueError(f"{len(found)} are too many; write networks, {RULES_MAX} at most")
     return tuple(found)
 
 

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 from tcp_trace import resources
 from tcp_trace.config import Events, Hook, LostRaces
+from tcp_trace.core.watch import RULES_MAX
 from tcp_trace.kernel import btf, features, handover, headers, netns
 
 if TYPE_CHECKING:
@@ -31,7 +32,8 @@ _ATTEMPTS = 16_384
 _ATTEMPTS_ALL = 65_536
 _DESTINATIONS = 8_192
 _CGROUPS = 1_024
-WATCH_MAX = 4_096
+# Twice what a configuration may have: a reload adds the new rules before it removes the old ones.
+_WATCH_MAX = 2 * RULES_MAX
 
 # Ports that processes connect to, at one moment.
 _WINNERS = 4_096
@@ -149,7 +151,7 @@ def _constants(settings: Settings, account: handover.Account) -> list[str]:
         f"-DATTEMPTS_MAX={attempts}",
         f"-DDESTINATIONS_MAX={_DESTINATIONS}",
         f"-DCGROUPS_MAX={_CGROUPS}",
-        f"-DWATCH_MAX={WATCH_MAX}",
+        f"-DWATCH_MAX={_WATCH_MAX}",
         f"-DWINNERS_MAX={_WINNERS}",
         f"-DENDS_MAX={_ENDS}",
         f"-DNAMES_MAX={_NAMES}",

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tcp_trace import sandbox
+from tcp_trace.core.watch import RULES_MAX
 from tcp_trace.sandbox import SERVER, SERVER6, call_in
 from tests.kernel.connects import GIVE_UP_SECONDS, attempt, many
 
@@ -147,6 +148,22 @@ def test_filter(hook: str, network: Network) -> None:
         time.sleep(0.2)
         told = Counter((line["daddr"], line["dport"]) for line in service.find("connect failed"))
         assert told == expected
+
+
+def test_a_reload_replaces_as_many_rules_as_there_may_be(hook: str, network: Network) -> None:
+    """All rules of a full list can be changed at once, and then the new ones hold."""
+
+    def full_list(first: str, net: int) -> str:
+        others = (f"10.{net}.{n // 250}.{n % 250}" for n in range(RULES_MAX - 1))
+        return ",".join([first, *others])
+
+    before, after = CLOSED + 905, CLOSED + 906
+    with sandbox.service(HOOK=hook, DEST_IP=full_list(f"{SERVER}:{before}", 1)) as service:
+        service.reconfigure(DEST_IP=full_list(f"{SERVER}:{after}", 2))
+        call_in(network.client, lambda: many(3, lambda: attempt(SERVER, before)))
+        call_in(network.client, lambda: many(3, lambda: attempt(SERVER, after)))
+        failed(service, after, 3)
+        failed(service, before, 0)
 
 
 def test_reload_keeps_attempts_in_flight(hook: str, network: Network) -> None:

@@ -377,6 +377,8 @@ def test_hosts_instead_of_everything() -> None:
     assert load(DEST_IP="api").dest_ip == ()
     assert (load().dest_ip, load().dest_host) == ((EVERYTHING,), ())
     assert load(DEST_IP="::/0", DEST_HOST="db").dest_ip == (EVERYTHING,)
+    many = ",".join(f"host-{number}" for number in range(65))
+    assert errors(DEST_HOST=many) == ["DEST_IP, DEST_HOST: 65 hosts are too many; 64 at most"]
     (error,) = errors(DEST_HOST="10.0.0.5")
     assert error.startswith("DEST_HOST=10.0.0.5: '10.0.0.5': is no host name; write it like")
 

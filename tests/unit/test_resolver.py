@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tcp_trace import resolver
-from tcp_trace.core.watch import parse_hosts
-from tcp_trace.resolver import ADDRESSES, LINGER_SECONDS, Resolver, addresses_of
+from tcp_trace.core.watch import ADDRESSES_MAX, parse_hosts
+from tcp_trace.resolver import LINGER_SECONDS, Resolver, addresses_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -163,7 +163,7 @@ def test_memory_is_bounded() -> None:
     name = resolver._Name()
     for number in range(200):
         name.found([f"10.0.0.{number}"], float(number))
-    assert list(name.seen) == [f"10.0.0.{number}" for number in range(200 - ADDRESSES, 200)]
+    assert list(name.seen) == [f"10.0.0.{number}" for number in range(200 - ADDRESSES_MAX, 200)]
     name.found(["10.0.1.1"], 199.5 + LINGER_SECONDS)
     assert list(name.seen) == ["10.0.1.1"]
 

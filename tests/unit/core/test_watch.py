@@ -9,6 +9,7 @@ import pytest
 
 from tcp_trace.core.watch import (
     EVERYTHING,
+    RULES_MAX,
     Host,
     Rule,
     parse_destinations,
@@ -134,3 +135,11 @@ def test_every_wrong_item_is_told() -> None:
         parse_rules("banana, 10.0.0.1, 10.0.0.1/8")
     with pytest.raises(ValueError, match=r"^'10\.0\.0\.5': is no .*; 'a b': is no host name"):
         parse_hosts("10.0.0.5,db,a b")
+
+
+def test_more_rules_than_the_filter_holds() -> None:
+    """What the kernel could not take is refused here; the same rule twice counts once."""
+    fits = [f"10.0.{n // 250}.{n % 250}" for n in range(RULES_MAX)]
+    assert len(parse_rules(",".join([*fits, fits[0]]))) == RULES_MAX
+    with pytest.raises(ValueError, match=f"{RULES_MAX + 1} are too many"):
+        parse_rules(",".join([*fits, "::1"]))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import resource
 import signal
@@ -16,6 +17,8 @@ from tcp_trace import sandbox
 from tcp_trace.sandbox import SERVER, call_in
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from tcp_trace.sandbox import Network, Service
 
 BURST = 20_000
@@ -23,24 +26,37 @@ CLOSED, DROPPED = 10_999, 11_999
 
 # Refused connects as fast as one CPU makes them.
 _HAMMER = """
-import socket, sys
-address, port, times = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+import os, socket, sys
+address, port, times, cpu = sys.argv[1], *map(int, sys.argv[2:])
+os.sched_setaffinity(0, {cpu})
 for _ in range(times):
     with socket.socket() as s:
         s.connect_ex((address, port))
 """
 
 
-def hammer(network: Network, times: int, processes: int) -> float:
-    """Make refused connects from several processes at once; return the seconds it took."""
+def hammer(network: Network, times: int) -> float:
+    """Make refused connects on every CPU, `times` in all; return the seconds it took."""
     command = ["ip", "netns", "exec", network.client, sys.executable, "-c", _HAMMER]
+    cpus = sorted(os.sched_getaffinity(0))
+    share, rest = divmod(times, len(cpus))
     started = time.monotonic()
     running = [
-        subprocess.Popen([*command, "127.0.0.1", str(CLOSED), str(times // processes)])
-        for _ in range(processes)
+        subprocess.Popen([*command, "127.0.0.1", str(CLOSED), str(share + (n < rest)), str(cpu)])
+        for n, cpu in enumerate(cpus)
     ]
-    assert [process.wait(120) for process in running] == [0] * processes
+    assert [process.wait(120) for process in running] == [0] * len(cpus)
     return time.monotonic() - started
+
+
+@contextlib.contextmanager
+def asleep(service: Service) -> Iterator[None]:
+    """Let the service read nothing for a while."""
+    os.kill(service.pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(service.pid, signal.SIGCONT)
 
 
 def tallies_of(service: Service) -> dict[str, int]:
@@ -51,9 +67,11 @@ def tallies_of(service: Service) -> dict[str, int]:
 
 
 def test_a_burst_is_not_lost(hook: str, network: Network) -> None:
-    """20,000 failures in a burst are told one by one, by the default size of the rings."""
+    """20,000 failures that nobody reads meanwhile are told one by one: rings of default size."""
+    # However fast they come: the rings hold them all.
     with sandbox.service(HOOK=hook) as service:
-        seconds = hammer(network, BURST, processes=2)
+        with asleep(service):
+            seconds = hammer(network, BURST)
         service.wait_for(lambda: len(service.find("connect failed", dport=CLOSED)) >= BURST, 300)
         told = len(service.find("connect failed", dport=CLOSED))
         tallies = tallies_of(service)
@@ -66,11 +84,8 @@ def test_what_a_full_ring_loses_is_counted(hook: str, network: Network) -> None:
     """Records that find no room are counted one by one, and the log says so."""
     times = 5000
     with sandbox.service(HOOK=hook, PERF_PAGES="8") as service:
-        os.kill(service.pid, signal.SIGSTOP)
-        try:
-            hammer(network, times, processes=2)
-        finally:
-            os.kill(service.pid, signal.SIGCONT)
+        with asleep(service):
+            hammer(network, times)
         tallies = tallies_of(service)
     assert tallies["lost"] > 0
     assert tallies["submitted"] + tallies["lost"] == times

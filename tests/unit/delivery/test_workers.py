@@ -107,7 +107,7 @@ def test_a_bad_webhook_does_not_hold_up_another(
     with (
         Webhook([reply]) as bad,
         Webhook() as good,
-        running(outbox, [to(bad, deadline=1.0), to(good, "good")]) as workers,
+        running(outbox, [to(bad, deadline=4.0), to(good, "good")]) as workers,
     ):
         put(outbox, "first", DEFAULT)
         bad.wait_for(1)
@@ -116,7 +116,7 @@ def test_a_bad_webhook_does_not_hold_up_another(
             put(outbox, str(number), DEFAULT, "good")
         good.wait_for(20)
         took = time.monotonic() - began
-        assert took < 0.9
+        assert took < 3.5
         figure(
             f"one of two webhooks {fault}",
             "its own messages wait; the other's do not",
@@ -251,8 +251,8 @@ def test_stop_drains_all_webhooks_at_the_same_time(tmp_path: Path) -> None:
         a.wait_for(1)
         b.wait_for(1)
         began = time.monotonic()
-        workers.stop(1.0)
-        assert time.monotonic() - began < 1.5
+        workers.stop(3.0)
+        assert time.monotonic() - began < 5.5
         assert ids(c) == ["1", "2"]
         assert outbox.pending == 2
         outbox.close()

@@ -268,9 +268,16 @@ def service(**variables: str) -> Iterator[Service]:
 
 
 def _environment(**more: str) -> dict[str, str]:
-    """Return the environment without our variables: it would win over the env file."""
+    """Return the environment without our variables, which would win over the env file, and proxies.
+
+    The sandbox's webhook is on loopback, to which none leads.
+    """
     ours = {variable.name for variable in VARIABLES}
-    return {name: value for name, value in os.environ.items() if name not in ours} | more
+    return {
+        name: value
+        for name, value in os.environ.items()
+        if name not in ours and not name.lower().endswith("_proxy")
+    } | more
 
 
 def _readable_copy(directory: Path) -> Path:

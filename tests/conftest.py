@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from tests.figures import FIGURES, Figures, command_of, figure
 
@@ -15,8 +15,9 @@ __all__ = ["figure"]
 # The same examples every time, so that a change is judged by what it changed; who works on it has
 # others in every run. Newer versions of hypothesis do this by themselves.
 # No deadline: how long an example takes says more of the machine than of the code.
-settings.register_profile("here", deadline=None)
-settings.register_profile("ci", deadline=None, derandomize=True, print_blob=True)
+_UNTIMED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("here", _UNTIMED)
+settings.register_profile("ci", _UNTIMED, derandomize=True, print_blob=True)
 settings.load_profile("ci" if os.environ.get("CI") else "here")
 
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 import os
 import platform
 import sqlite3
-import subprocess
 import sys
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -20,7 +19,6 @@ from typing import NamedTuple
 
 import pytest
 
-ROOT = Path(__file__).parents[1]
 _PACKAGES = ("requests", "urllib3", "python-json-logger")
 _SETTINGS = ("TCP_TRACE_KILLS", "TCP_TRACE_OUTAGE")
 _EXPLANATION = """\
@@ -60,15 +58,8 @@ class Figures:
 def _circumstances(command: str) -> list[str]:
     now = datetime.now(UTC)
     packages = ", ".join(f"{name} {version(name)}" for name in _PACKAGES)
-    commit = subprocess.run(
-        ["git", "describe", "--always", "--dirty", "--tags"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    ).stdout.strip()
     return [
-        f"- Measured on {now:%Y-%m-%d %H:%M} UTC, at commit {commit or 'unknown'}",
+        f"- Measured on {now:%Y-%m-%d %H:%M} UTC",
         f"- Linux {platform.release()} on {platform.machine()}, {os.cpu_count()} CPUs",
         f"- Python {platform.python_version()}, SQLite {sqlite3.sqlite_version}, {packages}",
         f"- Command: `{command}`",

@@ -175,18 +175,14 @@ def _unusual(rows: Rows) -> None:
     closes = once(ways.never_accepted)
     rows.add("listener closes before it accepts", CLOSED, closes, 0, to=LOOPBACK)
     mptcp = "" if Path("/proc/sys/net/mptcp").exists() else "this kernel has no MPTCP"
-    for name, function, lacks, ours in (
-        ("TCP Fast Open", ways.fast_open, "", True),
-        ("MPTCP", ways.mptcp, mptcp, True),
-        ("io_uring", ways.io_uring, uring.lacking(), True),
-        ("io_uring, in a worker", ways.io_uring_worker, uring.lacking(), uring.HAS_OWN_WORKERS),
+    for name, function, lacks in (
+        ("TCP Fast Open", ways.fast_open, ""),
+        ("MPTCP", ways.mptcp, mptcp),
+        ("io_uring", ways.io_uring, uring.lacking()),
+        ("io_uring, in a worker", ways.io_uring_worker, uring.lacking()),
     ):
-        for end, base, number in (
-            ("nobody listens", CLOSED, ECONNREFUSED),
-            ("somebody listens", OPEN, 0),
-        ):
-            case, way = f"{name}, {end}", own(function)
-            rows.add(case, base, way, number, lacks=lacks, by_this_process=ours)
+        rows.add(f"{name}, nobody listens", CLOSED, own(function), ECONNREFUSED, lacks=lacks)
+        rows.add(f"{name}, somebody listens", OPEN, own(function), 0, lacks=lacks)
 
 
 def _race(rows: Rows, loser: str, winner: str, base: int) -> None:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import ctypes
 import mmap
 import os
-import platform
-import re
 import socket
 import struct
 
@@ -15,9 +13,6 @@ from tcp_trace.sandbox import LIBC
 _SETUP, _ENTER = 425, 426  # system calls, the same on every architecture
 _OP_CONNECT = 16
 IN_A_WORKER = 1 << 4  # IOSQE_ASYNC
-# Commit 3bfe6106693b ("io-wq: fork worker threads from original task", in v5.12): before it, the
-# workers were threads of the kernel.
-HAS_OWN_WORKERS = [int(n) for n in re.findall(r"\d+", platform.release())[:2]] >= [5, 12]
 _GETEVENTS = 1
 _OFF_SQ_RING, _OFF_CQ_RING, _OFF_SQES = 0, 0x8000000, 0x10000000
 # struct io_uring_params: entries of both rings, then what is not used here; then the offsets in

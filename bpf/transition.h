@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What the kernel keeps and what it tells: the structs shared with user space. Their shapes are
- * written a second time in tcp_trace/kernel/stream.py and tcp_trace/kernel/maps.py, and a test
- * holds the two against each other.
+ * written a second time in tcp_trace/kernel/stream.py.
  *
  * An address is always 16 bytes: IPv4 in its v4-mapped form (::ffff:0:0/96), so that there is one
  * struct for both families and a v4-mapped socket is IPv4 without a special case.

@@ -16,6 +16,7 @@ import pytest
 from tcp_trace import sandbox
 from tcp_trace.core.watch import RULES_MAX
 from tcp_trace.sandbox import SERVER, SERVER6, call_in
+from tests.kernel.conftest import KPROBES
 from tests.kernel.connects import GIVE_UP_SECONDS, attempt, many
 
 if TYPE_CHECKING:
@@ -221,3 +222,15 @@ def test_events(hook: str, network: Network, events: str) -> None:
             assert changes["ESTABLISHED", "FIN_WAIT1"] == TIMES
             ends = service.find("transition", dport=closed, old="SYN_SENT", new="CLOSE")
             assert len(ends) == TIMES
+
+
+def test_auto_takes_the_kprobe_or_tells_why_not() -> None:
+    """Only a kernel that cannot place the kprobe gets the tracepoint, and the log says so."""
+    with sandbox.service() as service:
+        (facts,) = service.find("watching")
+    if KPROBES.exists():
+        assert facts["hook"] == "kprobe"
+        assert "fallback" not in facts
+    else:
+        assert facts["hook"] == "tracepoint"
+        assert facts["fallback"].startswith("the kprobe on tcp_set_state cannot be placed: ")

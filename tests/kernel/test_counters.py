@@ -1,0 +1,64 @@
+"""What the kernel program counts of each destination, read out of the running service's map."""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tcp_trace import sandbox
+from tcp_trace.core.events import Destination
+from tcp_trace.kernel.stream import COUNTERS, DESTINATION, Maps
+from tcp_trace.sandbox import LIBC, SERVER, call_in
+from tests.kernel.connects import attempt, many
+
+if TYPE_CHECKING:
+    from tcp_trace.sandbox import Network
+
+OPEN, CLOSED = 12_950, 10_950
+TIMES, FAILED = 23, 7
+_PIDFD_GETFD = 438
+
+
+def destinations_of(pid: int) -> int:
+    """Return a descriptor of the map, which is told from others by the size of what is in it."""
+    sizes = rf"key_size:\t{DESTINATION.size}\nvalue_size:\t{COUNTERS.size}\n"
+    infos = Path("/proc", str(pid), "fdinfo").iterdir()
+    (found,) = (info.name for info in infos if re.search(sizes, info.read_text()))
+    pidfd = os.pidfd_open(pid)
+    fd = LIBC.syscall(_PIDFD_GETFD, pidfd, int(found), 0)
+    os.close(pidfd)
+    assert fd >= 0
+    return int(fd)
+
+
+def test_each_destination_is_counted(hook: str, network: Network) -> None:
+    """Attempts, successes, failures, and what successes took: a sum, and slots that agree."""
+    server = call_in(network.server, lambda: socket.create_server((SERVER, OPEN)))
+    with server, sandbox.service(HOOK=hook, DEST_IP="192.0.2.0/24") as service:
+        began = time.monotonic_ns()
+        call_in(network.client, lambda: many(TIMES, lambda: attempt(SERVER, OPEN)))
+        took = time.monotonic_ns() - began
+        call_in(network.client, lambda: many(FAILED, lambda: attempt(SERVER, CLOSED)))
+        service.wait_for(lambda: len(service.find("connect failed", dport=CLOSED)) == FAILED)
+        fd = destinations_of(service.pid)
+        counters = Maps({"destinations": fd}).counters
+        fine, failing = (counters(Destination(SERVER, port)) for port in (OPEN, CLOSED))
+        os.close(fd)
+    assert fine is not None
+    assert failing is not None
+    assert fine[:3] == (TIMES, TIMES, 0)
+    assert failing == (FAILED, 0, FAILED, 0, 0, (0,) * 32)
+    assert began < fine.last_established_ns < began + took
+    slots = fine.latency_log2_us
+    assert sum(slots) == TIMES
+    least = sum(count * 2**slot for slot, count in enumerate(slots) if slot) * 1000
+    assert (
+        least
+        <= fine.latency_sum_ns
+        < sum(n * 2 ** (slot + 1) for slot, n in enumerate(slots)) * 1000
+    )
+    assert fine.latency_sum_ns < TIMES * took

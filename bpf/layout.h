@@ -15,6 +15,7 @@
 #include <linux/errqueue.h>
 #include <net/net_namespace.h>
 #include <linux/tcp.h>
+#define SIZEOF_sock_common		      sizeof(struct sock_common)
 #define OFFSETOF_sock_common_skc_family	      offsetof(struct sock_common, skc_family)
 #define OFFSETOF_sock_common_skc_state	      offsetof(struct sock_common, skc_state)
 #define OFFSETOF_sock_common_skc_num	      offsetof(struct sock_common, skc_num)

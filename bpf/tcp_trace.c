@@ -63,31 +63,33 @@ static __always_inline bool is_loopback(const union address *a)
 	return !a->words[0] && !a->words[1] && !a->words[2] && a->words[3] == bpf_htonl(1);
 }
 
-/* Both addresses of the socket; false where it is neither IPv4 nor IPv6. */
-static __always_inline bool read_addresses(void *sk, union address *daddr, union address *saddr)
+static __always_inline void read_saddr(void *sk, union address *saddr)
 {
 	u16 family = 0;
 
 	READ_FIELD(family, sk, sock_common_skc_family);
 	if (family == AF_INET6_) {
-		READ_FIELD(*daddr, sk, sock_common_skc_v6_daddr);
 		READ_FIELD(*saddr, sk, sock_common_skc_v6_rcv_saddr);
-		return true;
+		return;
 	}
-	daddr->words[2] = saddr->words[2] = bpf_htonl(0xffff);
-	READ_FIELD(daddr->words[3], sk, sock_common_skc_daddr);
+	saddr->words[2] = bpf_htonl(0xffff);
 	READ_FIELD(saddr->words[3], sk, sock_common_skc_rcv_saddr);
-	return family == AF_INET_;
+}
+
+static __always_inline u32 read_inum(void *net)
+{
+	u32 inum = 0;
+
+	bpf_probe_read_kernel(&inum, sizeof(inum), net + OFFSETOF_net_ns + OFFSETOF_ns_common_inum);
+	return inum;
 }
 
 static __always_inline u32 read_netns(void *sk)
 {
 	void *net = NULL;
-	u32 inum = 0;
 
 	READ_FIELD(net, sk, sock_common_skc_net);
-	bpf_probe_read_kernel(&inum, sizeof(inum), net + OFFSETOF_net_ns + OFFSETOF_ns_common_inum);
-	return inum;
+	return read_inum(net);
 }
 
 /* Whether user space asked for this destination: for its address on any port, or on this one. */
@@ -102,21 +104,42 @@ static __always_inline bool is_watched(const struct destination *to)
 	return watched.lookup(&key);
 }
 
-/* The destination of a TCP socket; false where it is not watched. */
-static __always_inline bool read_watched(void *sk, struct destination *to, union address *saddr)
+/* A read is a call: begin() takes the fields of struct sock_common out of a copy. */
+struct common {
+	u8 bytes[SIZEOF_sock_common];
+} __attribute__((aligned(8)));
+#define IN_COMMON(common, field, type) (*(type *)((common).bytes + OFFSETOF_sock_common_##field))
+
+static __always_inline bool copy_destination(const struct common *from, struct destination *to)
 {
-	u16 protocol = 0, dport = 0;
+	u16 family = IN_COMMON(*from, skc_family, u16);
+
+	to->dport = bpf_ntohs(IN_COMMON(*from, skc_dport, u16));
+	if (family == AF_INET6_) {
+		to->daddr = IN_COMMON(*from, skc_v6_daddr, union address);
+		return true;
+	}
+	to->daddr.words[2] = bpf_htonl(0xffff);
+	to->daddr.words[3] = IN_COMMON(*from, skc_daddr, u32);
+	return family == AF_INET_;
+}
+
+/* The destination of a TCP socket and its network namespace; false where it is not watched. */
+static __always_inline bool read_watched(void *sk, struct destination *to, u32 *netns)
+{
+	struct common common;
+	u16 protocol = 0;
 
 	/* inet_sock_set_state also tells of MPTCP's, DCCP's and SCTP's sockets. */
 	READ_FIELD(protocol, sk, sock_sk_protocol);
-	if (protocol != IPPROTO_TCP_ || !read_addresses(sk, &to->daddr, saddr))
+	if (protocol != IPPROTO_TCP_)
 		return false;
-	READ_FIELD(dport, sk, sock_common_skc_dport);
-	to->dport = bpf_ntohs(dport);
-	if (!is_watched(to))
+	bpf_probe_read_kernel(&common, sizeof(common), sk);
+	if (!copy_destination(&common, to) || !is_watched(to))
 		return false;
+	*netns = read_inum(IN_COMMON(common, skc_net, void *));
 	if (is_loopback(&to->daddr))
-		to->netns = read_netns(sk);
+		to->netns = *netns;
 	return true;
 }
 
@@ -176,7 +199,7 @@ static __always_inline void keep_cgroup(u64 id, u32 slot)
 #define SLOT_HOOK   0
 #define SLOT_RETURN 1
 
-static __always_inline void read_maker(void *sk, struct maker *maker, u32 slot)
+static __always_inline void read_maker(struct maker *maker, u32 slot)
 {
 	u64 pid_tgid = bpf_get_current_pid_tgid();
 
@@ -184,13 +207,17 @@ static __always_inline void read_maker(void *sk, struct maker *maker, u32 slot)
 	maker->tid = pid_tgid;
 	maker->uid = bpf_get_current_uid_gid();
 	maker->cgroup_id = bpf_get_current_cgroup_id();
-	maker->netns = read_netns(sk);
 	bpf_get_current_comm(&maker->comm, sizeof(maker->comm));
 	keep_cgroup(maker->cgroup_id, slot);
 }
 
 static __always_inline struct counters *counters_of(struct destination *to)
 {
+	struct counters *c = destinations.lookup(to);
+
+	/* Not zeroed where there is one, which is nearly always. */
+	if (c)
+		return c;
 	struct counters zero = {};
 
 	return destinations.lookup_or_try_init(to, &zero);
@@ -225,20 +252,51 @@ static __always_inline bool is_self(void)
 	return bpf_get_current_pid_tgid() >> 32 == SELF_PID;
 }
 
-/* SYN_SENT: runs in the context of the process that connects. */
-static __always_inline void begin(void *ctx, void *sk, struct transition *t)
-{
-	struct attempt a = {};
-	struct counters *c;
-	u64 key = (u64)sk;
+/* What a hook tells; `early` where it tells so before the socket changes. */
+struct change {
+	void *sk;
+	u8 oldstate;
+	u8 newstate;
+	bool early;
+};
 
-	if (!read_watched(sk, &a.destination, &t->saddr))
+/* skc_num is already 0 when the tracepoint tells of a CLOSE; its event takes inet_sport, too. */
+static __always_inline u16 read_lport(const struct change *change)
+{
+	u16 port = 0;
+
+	if (change->early) {
+		READ_FIELD(port, change->sk, sock_common_skc_num);
+		return port;
+	}
+	READ_FIELD(port, change->sk, inet_sock_inet_sport);
+	return bpf_ntohs(port);
+}
+
+/* What is submitted, but for what is known of the attempt. */
+static __always_inline void describe(const struct change *change, u64 now, struct transition *t)
+{
+	t->skaddr = (u64)change->sk;
+	t->timestamp_ns = now;
+	t->oldstate = change->oldstate;
+	t->newstate = change->newstate;
+	t->lport = read_lport(change);
+	read_saddr(change->sk, &t->saddr);
+}
+
+/* SYN_SENT: runs in the context of the process that connects. */
+static __always_inline void begin(void *ctx, const struct change *change)
+{
+	struct attempt a = {.state = BPF_TCP_SYN_SENT};
+	u64 key = (u64)change->sk;
+	struct counters *c;
+
+	if (!read_watched(change->sk, &a.destination, &a.maker.netns))
 		return;
-	a.start_ns = t->timestamp_ns;
-	a.state = BPF_TCP_SYN_SENT;
-	read_maker(sk, &a.maker, SLOT_HOOK);
+	a.start_ns = bpf_ktime_get_ns();
+	read_maker(&a.maker, SLOT_HOOK);
 	tally_own(a.maker.netns, TALLY_OPENED);
-	if (is_self())
+	if (a.maker.pid == SELF_PID)
 		return;
 	attempts.update(&key, &a);
 
@@ -247,10 +305,15 @@ static __always_inline void begin(void *ctx, void *sk, struct transition *t)
 		__sync_fetch_and_add(&c->attempts, 1);
 	if (EVENTS == EVENTS_FAILURES)
 		return;
-	t->start_ns = a.start_ns;
-	t->maker = a.maker;
-	t->destination = a.destination;
-	submit(ctx, t);
+
+	struct transition t = {
+		.start_ns = a.start_ns,
+		.maker = a.maker,
+		.destination = a.destination,
+	};
+
+	describe(change, a.start_ns, &t);
+	submit(ctx, &t);
 }
 
 /* Whether what is left is the handshake: only there an attempt succeeds or fails. */
@@ -288,20 +351,21 @@ static __always_inline void expect_return(void *sk, struct transition *t)
 #define RACE_BEGIN 2000000000ULL
 #define RACE_END   200000000ULL
 
-static __always_inline struct racer racer_of(const struct transition *t)
+static __always_inline struct racer racer_of(const struct maker *maker,
+					     const struct destination *to)
 {
-	struct racer racer = {.pid = t->maker.pid, .dport = t->destination.dport};
+	struct racer racer = {.pid = maker->pid, .dport = to->dport};
 
 	return racer;
 }
 
-static __always_inline void note_winner(const struct transition *t)
+static __always_inline void note_winner(const struct attempt *a, u64 now)
 {
-	struct racer racer = racer_of(t);
+	struct racer racer = racer_of(&a->maker, &a->destination);
 	struct winner winner = {
-		.start_ns = t->start_ns,
-		.established_ns = t->timestamp_ns,
-		.is_v4 = is_v4(&t->destination.daddr),
+		.start_ns = a->start_ns,
+		.established_ns = now,
+		.is_v4 = is_v4(&a->destination.daddr),
 	};
 	struct winner *last = winners.lookup(&racer);
 
@@ -314,7 +378,7 @@ static __always_inline void note_winner(const struct transition *t)
 
 static __always_inline bool lost_race(const struct transition *t)
 {
-	struct racer racer = racer_of(t);
+	struct racer racer = racer_of(&t->maker, &t->destination);
 	struct winner *winner = winners.lookup(&racer);
 
 	return winner && winner->is_v4 != is_v4(&t->destination.daddr) &&
@@ -359,49 +423,57 @@ static __always_inline void fail(void *sk, struct transition *t, int error)
 }
 
 /* A transition of a socket that has an entry. */
-static __always_inline void go_on(void *ctx, void *sk, struct transition *t, struct attempt *a)
+static __always_inline void go_on(void *ctx, const struct change *change, struct attempt *a)
 {
-	bool decided = is_handshake(t->oldstate) && t->newstate != BPF_TCP_SYN_RECV;
-	bool established = decided && t->newstate == BPF_TCP_ESTABLISHED;
-	union address daddr;
+	bool decided = is_handshake(change->oldstate) && change->newstate != BPF_TCP_SYN_RECV;
+	bool established = decided && change->newstate == BPF_TCP_ESTABLISHED;
+	u64 key = (u64)change->sk, now = bpf_ktime_get_ns();
 	int error = a->error;
-	u64 key = (u64)sk;
 
-	a->state = t->newstate;
-	t->start_ns = a->start_ns;
-	t->maker = a->maker;
-	t->destination = a->destination;
-	if (EVENTS == EVENTS_ALL ? t->newstate == BPF_TCP_CLOSE : decided)
-		attempts.delete(&key);
+	a->state = change->newstate;
 	if (established) {
-		count_established(&t->destination, t->start_ns, t->timestamp_ns);
+		count_established(&a->destination, a->start_ns, now);
 		if (LOST_RACES)
-			note_winner(t);
-		if (EVENTS == EVENTS_FAILURES)
-			return;
-	} else if (decided) {
-		fail(sk, t, error);
-	} else if (EVENTS != EVENTS_ALL) {
+			note_winner(a, now);
+	}
+	/* Nearly all attempts end here, before anything is prepared for them. */
+	if (EVENTS == EVENTS_FAILURES && established) {
+		attempts.delete(&key);
 		return;
 	}
-	read_addresses(sk, &daddr, &t->saddr);
-	submit(ctx, t);
+	if (EVENTS != EVENTS_ALL && !decided)
+		return;
+
+	struct transition t = {
+		.start_ns = a->start_ns,
+		.maker = a->maker,
+		.destination = a->destination,
+	};
+
+	if (EVENTS != EVENTS_ALL || change->newstate == BPF_TCP_CLOSE)
+		attempts.delete(&key);
+	describe(change, now, &t);
+	if (decided && !established)
+		fail(change->sk, &t, error);
+	submit(ctx, &t);
 }
 
 /* A failure without an entry: it was evicted, or the attempt began before the service. */
-static __always_inline void adopt(void *ctx, void *sk, struct transition *t)
+static __always_inline void adopt(void *ctx, const struct change *change)
 {
-	u32 uid = 0;
+	struct transition t = {};
+	u32 uid = 0, netns = 0;
 
-	read_end(sk, t);
-	if (t->sk_err)
-		tally_own(read_netns(sk), TALLY_ABORTED);
-	READ_FIELD(uid, sk, sock_sk_uid);
-	if (uid == SELF_UID || !read_watched(sk, &t->destination, &t->saddr))
+	read_end(change->sk, &t);
+	if (t.sk_err)
+		tally_own(read_netns(change->sk), TALLY_ABORTED);
+	READ_FIELD(uid, change->sk, sock_sk_uid);
+	if (uid == SELF_UID || !read_watched(change->sk, &t.destination, &netns))
 		return;
 	tally(TALLY_EVICTED);
-	count_failed(&t->destination);
-	submit(ctx, t);
+	count_failed(&t.destination);
+	describe(change, bpf_ktime_get_ns(), &t);
+	submit(ctx, &t);
 }
 
 /* The entry of a socket that was in oldstate; a contradiction means that it is out of date. */
@@ -417,73 +489,62 @@ static __always_inline struct attempt *find(u64 key, u8 oldstate)
 	return a;
 }
 
-static __always_inline int handle(void *ctx, void *sk, u8 oldstate, u8 newstate, u16 lport)
+static __always_inline int handle(void *ctx, const struct change *change)
 {
-	bool begins = newstate == BPF_TCP_SYN_SENT;
-	struct attempt *a = begins ? NULL : find((u64)sk, oldstate);
+	struct attempt *a;
 
-	/* Nearly all passive sockets end here, before anything is prepared for them. */
-	if (!begins && !a && (oldstate != BPF_TCP_SYN_SENT || newstate != BPF_TCP_CLOSE))
+	if (change->newstate == BPF_TCP_SYN_SENT) {
+		begin(ctx, change);
 		return 0;
-
-	struct transition t = {
-		.skaddr = (u64)sk,
-		.timestamp_ns = bpf_ktime_get_ns(),
-		.lport = lport,
-		.oldstate = oldstate,
-		.newstate = newstate,
-	};
-
-	if (begins)
-		begin(ctx, sk, &t);
-	else if (a)
-		go_on(ctx, sk, &t, a);
-	else
-		adopt(ctx, sk, &t);
+	}
+	a = find((u64)change->sk, change->oldstate);
+	if (a)
+		go_on(ctx, change, a);
+	else if (change->oldstate == BPF_TCP_SYN_SENT && change->newstate == BPF_TCP_CLOSE)
+		adopt(ctx, change);
 	return 0;
 }
 
 /* A connect that succeeded is left alone from then on: most transitions are of no interest. */
-static __always_inline bool is_of_interest(u8 oldstate, u8 newstate)
+static __always_inline bool is_of_interest(const struct change *change)
 {
-	return EVENTS == EVENTS_ALL || newstate == BPF_TCP_SYN_SENT || is_handshake(oldstate);
+	return EVENTS == EVENTS_ALL || change->newstate == BPF_TCP_SYN_SENT ||
+	       is_handshake(change->oldstate);
 }
 
 /* void tcp_set_state(struct sock *sk, int state): the old state is still in the socket. */
 int kprobe_tcp_set_state(struct pt_regs *ctx)
 {
-	void *sk = (void *)PT_REGS_PARM1(ctx);
-	u8 oldstate = 0, newstate = PT_REGS_PARM2(ctx);
-	u16 lport = 0;
+	struct change change = {
+		.sk = (void *)PT_REGS_PARM1(ctx),
+		.newstate = PT_REGS_PARM2(ctx),
+		.early = true,
+	};
 
-	READ_FIELD(oldstate, sk, sock_common_skc_state);
-	if (!is_of_interest(oldstate, newstate))
-		return 0;
-	READ_FIELD(lport, sk, sock_common_skc_num);
-	return handle(ctx, sk, oldstate, newstate, lport);
+	READ_FIELD(change.oldstate, change.sk, sock_common_skc_state);
+	return is_of_interest(&change) ? handle(ctx, &change) : 0;
 }
 
-static __always_inline u16 read_sport(void *sk)
+static __always_inline struct change change_of(const struct bpf_raw_tracepoint_args *ctx)
 {
-	u16 sport = 0;
+	struct change change = {
+		.sk = (void *)ctx->args[0],
+		.oldstate = ctx->args[1],
+		.newstate = ctx->args[2],
+	};
 
-	READ_FIELD(sport, sk, inet_sock_inet_sport);
-	return bpf_ntohs(sport);
+	return change;
 }
 
 /*
  * sock:inet_sock_set_state(const struct sock *sk, const int oldstate, const int newstate), raw:
- * it needs no tracefs and no copy of the event's fields. skc_num is already 0 when it tells of a
- * CLOSE; the event itself takes the port from inet_sport, and so does this.
+ * it needs no tracefs and no copy of the event's fields.
  */
 int tracepoint_inet_sock_set_state(struct bpf_raw_tracepoint_args *ctx)
 {
-	void *sk = (void *)ctx->args[0];
-	u8 oldstate = ctx->args[1], newstate = ctx->args[2];
+	struct change change = change_of(ctx);
 
-	if (!is_of_interest(oldstate, newstate))
-		return 0;
-	return handle(ctx, sk, oldstate, newstate, read_sport(sk));
+	return is_of_interest(&change) ? handle(ctx, &change) : 0;
 }
 
 /*
@@ -517,27 +578,18 @@ int error_inet_sk_error_report(struct bpf_raw_tracepoint_args *ctx)
 /* The net behind either hook, on the same tracepoint, which comes after the kprobe. */
 int net_inet_sock_set_state(struct bpf_raw_tracepoint_args *ctx)
 {
-	u8 oldstate = ctx->args[1], newstate = ctx->args[2];
-	u64 key = ctx->args[0];
+	struct change change = change_of(ctx);
+	u64 key = (u64)change.sk;
 	struct attempt *a;
 
-	if (EVENTS != EVENTS_ALL && !is_handshake(oldstate))
+	if (EVENTS != EVENTS_ALL && !is_handshake(change.oldstate))
 		return 0;
 	a = attempts.lookup(&key);
 	/* The entry shows the old state where the hook was not run, and only there. */
-	if (!a || a->state != oldstate)
+	if (!a || a->state != change.oldstate)
 		return 0;
-
-	struct transition t = {
-		.skaddr = key,
-		.timestamp_ns = bpf_ktime_get_ns(),
-		.lport = read_sport((void *)key),
-		.oldstate = oldstate,
-		.newstate = newstate,
-	};
-
 	tally(TALLY_NETTED);
-	go_on(ctx, (void *)key, &t, a);
+	go_on(ctx, &change, a);
 	return 0;
 }
 
@@ -565,18 +617,20 @@ static __always_inline bool read_asked(void *uaddr, struct destination *to)
  */
 static __always_inline int on_return(void *ctx, void *sk, void *uaddr, int result)
 {
-	u64 thread = bpf_get_current_pid_tgid();
-	struct transition t = {.skaddr = (u64)sk, .sk_err = -result};
-	struct ended *ended;
-
 	if (result >= 0 || result == -EINVAL_ || is_self())
 		return 0;
+
+	struct transition t = {.skaddr = (u64)sk, .sk_err = -result};
+	u64 thread = bpf_get_current_pid_tgid();
+	struct ended *ended;
+
 	if (!read_asked(uaddr, &t.destination) || !is_watched(&t.destination))
 		return 0;
+	t.maker.netns = read_netns(sk);
 	if (is_loopback(&t.destination.daddr))
-		t.destination.netns = read_netns(sk);
+		t.destination.netns = t.maker.netns;
 	t.timestamp_ns = bpf_ktime_get_ns();
-	read_maker(sk, &t.maker, SLOT_RETURN);
+	read_maker(&t.maker, SLOT_RETURN);
 	ended = ends.lookup(&thread);
 	if (ended && ended->skaddr == t.skaddr) {
 		t.start_ns = ended->start_ns;
@@ -593,7 +647,8 @@ KRETFUNC_PROBE(tcp_v4_connect, void *sk, void *uaddr, int addr_len, int result)
 	u16 family = 0;
 
 	/* A v4-mapped connect comes through here on its way out of tcp_v6_connect, which tells. */
-	READ_FIELD(family, sk, sock_common_skc_family);
+	if (result < 0)
+		READ_FIELD(family, sk, sock_common_skc_family);
 	return family == AF_INET_ ? on_return(ctx, sk, uaddr, result) : 0;
 }
 

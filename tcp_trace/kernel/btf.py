@@ -118,6 +118,12 @@ class _Btf:
     def close(self) -> None:
         self._lib.btf__free(self._btf)
 
+    def size(self, struct: str) -> int:
+        number = self._lib.btf__find_by_name_kind(self._btf, struct.encode(), _STRUCT)
+        if number <= 0:
+            raise BtfError(f"this kernel has no struct {struct} that can be read")
+        return int(self._lib.btf__type_by_id(self._btf, number).contents.size)
+
     def offset(self, struct: str, field: str) -> int:
         number = self._lib.btf__find_by_name_kind(self._btf, struct.encode(), _STRUCT)
         bits = self._find(number, field.encode()) if number > 0 else None
@@ -149,12 +155,14 @@ class _Btf:
 def offsets(path: Path = VMLINUX) -> dict[str, int]:
     """Return the offset in bytes of every field of `FIELDS`, by its `OFFSETOF_` constant.
 
-    Raises BtfError where the kernel has no type information or lacks a field.
+    With them comes `SIZEOF_sock_common`: that struct is read as a whole. Raises BtfError where the
+    kernel has no type information or lacks a field.
     """
     if not path.exists():
         raise BtfError(f"this kernel has no type information: {path} does not exist")
     btf = _Btf(path)
     try:
-        return {f"OFFSETOF_{s}_{f}": btf.offset(s, f) for s, f in FIELDS}
+        found = {f"OFFSETOF_{s}_{f}": btf.offset(s, f) for s, f in FIELDS}
+        return found | {"SIZEOF_sock_common": btf.size("sock_common")}
     finally:
         btf.close()

@@ -30,6 +30,7 @@ BPF_TABLE("lru_hash", u64, struct attempt, attempts, ATTEMPTS_MAX);
 BPF_TABLE("lru_hash", struct destination, struct counters, destinations, DESTINATIONS_MAX);
 BPF_TABLE("lru_hash", u64, struct cgroup_path, cgroups, CGROUPS_MAX);
 BPF_PERCPU_ARRAY(new_cgroup, struct cgroup_path, 2); /* too large for the stack */
+BPF_ARRAY(last_cgroup, u64, 1);
 BPF_LPM_TRIE(watched, struct watch_key, u8, WATCH_MAX);
 BPF_TABLE("lru_hash", struct racer, struct winner, winners, WINNERS_MAX);
 BPF_ARRAY(tallies, u64, TALLIES);
@@ -167,11 +168,18 @@ static __always_inline void keep_cgroup(u64 id, u32 slot)
 {
 	void *cset = NULL, *cgroup = NULL, *kn = NULL, *parent, *name;
 	struct cgroup_path *path;
-	u64 kn_id = 0;
+	u64 *last, kn_id = 0;
+	u32 only = 0;
 	int i;
 
-	if (cgroups.lookup(&id))
+	/* Mostly it is the last one's again, and an array is looked into without a call. */
+	last = last_cgroup.lookup(&only);
+	if (!last || *last == id)
 		return;
+	if (cgroups.lookup(&id)) {
+		*last = id;
+		return;
+	}
 	path = new_cgroup.lookup(&slot);
 	if (!path)
 		return;

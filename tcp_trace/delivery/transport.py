@@ -17,14 +17,22 @@ import errno
 import logging
 import socket
 import ssl
+import sys
 import threading
+import warnings
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
-
-import requests
-from requests.adapters import HTTPAdapter
 
 from tcp_trace import __version__
 from tcp_trace.delivery.answers import Answer
+
+# Of the two libraries that guess encodings, which nobody asks for here, `requests` loads both, and
+# does with one: chardet's tables are 2.5 MB. It warns of versions of the other that it cannot know.
+if find_spec("charset_normalizer") is not None:
+    sys.modules.setdefault("chardet", None)  # type: ignore[arg-type]
+with warnings.catch_warnings(action="ignore"):
+    import requests
+    from requests.adapters import HTTPAdapter
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -324,6 +324,17 @@ def test_requests_is_imported_at_the_first_send_only() -> None:
     assert run.stdout == "False True\n"
 
 
+def test_no_tables_of_encodings_are_loaded() -> None:
+    """With `requests` comes no chardet, which is 2.5 MB, and no warning that it is missing."""
+    code = (
+        "import sys\n"
+        "import tcp_trace.delivery.transport\n"
+        "print([name for name in sys.modules if name.startswith('chardet.')])\n"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert (run.stdout, run.stderr) == ("[]\n", "")
+
+
 def test_a_missing_requests_is_told_at_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever sets SLACK_URL learns at once that a package is missing, not at the first failure."""
     monkeypatch.setattr("tcp_trace.delivery.slack.find_spec", lambda _: None)

@@ -117,7 +117,7 @@ def _rounds(rounds: Rounds) -> list[str]:
         f"{rounds.slowdown(rounds.service):.3f} for the service. So much or more comes by chance "
         f"alone with a probability of {rounds.chance(rounds.idle):.1%} and "
         f"{rounds.chance(rounds.service):.1%} (exact permutation test); below 5 % it counts as "
-        "measurably slower."
+        "measurably slower. What it is on a machine that is not emulated: [NATIVE.md](NATIVE.md)."
     )
     return [
         introduction,

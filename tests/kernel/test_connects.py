@@ -192,8 +192,8 @@ def test_bad_configuration_on_reload_is_refused(hook: str, network: Network) -> 
     port = CLOSED + 903
     with sandbox.service(HOOK=hook, DEST_IP=f"{SERVER}:{port}") as service:
         with pytest.raises(sandbox.SandboxError, match="did not reload"):
-            service.reconfigure(DEST_IP="banana", wait=2.0)
-        assert any("banana" in line["message"] for line in service.lines)
+            service.reconfigure(DEST_IP="banana/8", wait=2.0)
+        assert any("banana/8" in line["message"] for line in service.lines)
         call_in(network.client, lambda: attempt(SERVER, port))
         failed(service, port, 1)
 

@@ -396,27 +396,11 @@ static __always_inline bool lost_race(const struct transition *t)
 	       t->start_ns + RACE_BEGIN > winner->start_ns;
 }
 
-/* The error in the ICMP message that was queued last, 0 where it was none. */
-static __always_inline int read_icmp_error(void *sk)
-{
-	struct sock_extended_err ee = {};
-	void *skb = NULL;
-
-	READ_FIELD(skb, sk + OFFSETOF_sock_sk_error_queue, sk_buff_head_prev);
-	if (skb == sk + OFFSETOF_sock_sk_error_queue)
-		return 0;
-	READ_FIELD(ee, skb + OFFSETOF_sk_buff_cb, sock_exterr_skb_ee);
-	if (ee.ee_origin != SO_EE_ORIGIN_ICMP && ee.ee_origin != SO_EE_ORIGIN_ICMP6)
-		return 0;
-	return ee.ee_errno;
-}
-
 static __always_inline void fail(void *sk, struct transition *t, int error)
 {
 	read_end(sk, t);
-	/* The application may have taken it out, but hardly the ICMP message that brought it. */
 	if (!t->sk_err)
-		t->sk_err = error ? error : read_icmp_error(sk);
+		t->sk_err = error;
 	if (!t->lport)
 		tally_own(t->maker.netns, TALLY_UNSENT);
 	else if (t->sk_err)
@@ -553,6 +537,21 @@ int tracepoint_inet_sock_set_state(struct bpf_raw_tracepoint_args *ctx)
 	struct change change = change_of(ctx);
 
 	return is_of_interest(&change) ? handle(ctx, &change) : 0;
+}
+
+/* The error in the ICMP message that was queued last, 0 where it was none. */
+static __always_inline int read_icmp_error(void *sk)
+{
+	struct sock_extended_err ee = {};
+	void *skb = NULL;
+
+	READ_FIELD(skb, sk + OFFSETOF_sock_sk_error_queue, sk_buff_head_prev);
+	if (skb == sk + OFFSETOF_sock_sk_error_queue)
+		return 0;
+	READ_FIELD(ee, skb + OFFSETOF_sk_buff_cb, sock_exterr_skb_ee);
+	if (ee.ee_origin != SO_EE_ORIGIN_ICMP && ee.ee_origin != SO_EE_ORIGIN_ICMP6)
+		return 0;
+	return ee.ee_errno;
 }
 
 /*

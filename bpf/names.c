@@ -33,6 +33,8 @@
 #define RECORDS_MAX	 16
 
 BPF_TABLE("lru_hash", struct name_key, struct name, names, NAMES_MAX);
+/* What an answer tells, with its name in lower case; a slot for each program. */
+BPF_PERCPU_ARRAY(told_name, struct name, 2);
 
 /*
  * An answer in the memory of the process, and how far it was read. `at` lies in the second half of
@@ -81,12 +83,6 @@ static __always_inline bool skip_name(struct packet *p, u32 most, bool plain)
 	return false;
 }
 
-/* Let the compiler keep no copies of what is on the stack, which has no room for them. */
-static __always_inline void forget(void)
-{
-	asm volatile("" : : : "memory");
-}
-
 /* Eight bytes with the upper-case letters of ASCII made lower-case. */
 static __always_inline u64 lower(u64 word)
 {
@@ -113,7 +109,7 @@ static __always_inline bool read_question(struct packet *p, struct name *name)
 	if (kind[1] != bpf_htons(CLASS_IN) ||
 	    (kind[0] != bpf_htons(TYPE_A) && kind[0] != bpf_htons(TYPE_AAAA)))
 		return false;
-	/* The byte that ends the name stays out: the buffer is zeros already. */
+	/* The byte that ends the name stays out: the rest is zeros. */
 	size = end - HEADER_BYTES - 1;
 	if (size >= NAME_BYTES) {
 		tally(TALLY_NAMES_LONG);
@@ -122,12 +118,11 @@ static __always_inline bool read_question(struct packet *p, struct name *name)
 	/* The compiler would leave out the mask, and the verifier does not see why it may. */
 	asm volatile("" : "+r"(size));
 	size &= NAME_BYTES - 1;
+	__builtin_memset(name->name, 0, sizeof(name->name));
 	bpf_probe_read_user(name->name, size, p->data + HEADER_BYTES);
-#pragma unroll
-	for (i = 0; i < NAME_BYTES / 8; i++) {
+#pragma clang loop unroll(disable)
+	for (i = 0; i < NAME_BYTES / 8; i++)
 		name->words[i] = lower(name->words[i]);
-		forget();
-	}
 	return true;
 }
 
@@ -136,13 +131,9 @@ static __always_inline bool is_same(const struct name *a, const struct name *b)
 	u64 differs = 0;
 	u32 i;
 
-#pragma unroll
-	for (i = 0; i < NAME_BYTES / 8; i++) {
+#pragma clang loop unroll(disable)
+	for (i = 0; i < NAME_BYTES / 8; i++)
 		differs |= a->words[i] ^ b->words[i];
-		/* Else it becomes a branch for each word, and the verifier takes all ways. */
-		asm volatile("" : "+r"(differs));
-		forget();
-	}
 	return !differs;
 }
 
@@ -184,7 +175,7 @@ static __always_inline bool read_record(struct packet *p, struct name_key *key, 
 {
 	u16 record[RECORD_BYTES / 2] = {};
 	u16 length;
-	u32 at;
+	u32 at, i;
 
 	if (!skip_name(p, OWNER_LABELS_MAX, false))
 		return false;
@@ -202,20 +193,24 @@ static __always_inline bool read_record(struct packet *p, struct name_key *key, 
 		return true;
 	name->ttl = (u32)bpf_ntohs(record[2]) << 16 | bpf_ntohs(record[3]);
 	key->pid = bpf_get_current_pid_tgid() >> 32;
-	remember(key, name);
-	key->pid = 0;
-	if (is_shared)
+#pragma clang loop unroll(disable)
+	for (i = 0; i < (is_shared ? 2 : 1); i++) {
 		remember(key, name);
+		key->pid = 0;
+	}
 	tally(TALLY_NAMES_LEARNED);
 	return true;
 }
 
-static __always_inline void read_answer(void *sk, struct packet *p, bool is_connected)
+static __always_inline void read_answer(void *sk, struct packet *p, bool is_connected, u32 slot)
 {
+	struct name *name = told_name.lookup(&slot);
 	struct name_key key = {};
 	struct header header = {};
-	struct name name = {};
 	u32 i, answers;
+
+	if (!name)
+		return;
 
 	bpf_probe_read_user(&header, sizeof(header), p->data);
 	if ((header.flags & bpf_htons(FLAGS_MASK)) != bpf_htons(FLAGS_ANSWER))
@@ -224,13 +219,13 @@ static __always_inline void read_answer(void *sk, struct packet *p, bool is_conn
 	if (header.questions != bpf_htons(1) || !answers)
 		return;
 	p->at = HEADER_BYTES;
-	if (!read_question(p, &name))
+	if (!read_question(p, name))
 		return;
-	name.seen_ns = bpf_ktime_get_ns();
+	name->seen_ns = bpf_ktime_get_ns();
 	key.netns = read_netns(sk);
 #pragma clang loop unroll(disable)
 	for (i = 0; i < RECORDS_MAX; i++) {
-		if (i >= answers || !read_record(p, &key, &name, is_connected && !is_self()))
+		if (i >= answers || !read_record(p, &key, name, is_connected && !is_self()))
 			return;
 	}
 }
@@ -262,10 +257,9 @@ static __always_inline void find_received(void *msg, u32 received, struct packet
 /* The port that the last datagram came from, where the process asked from whom it is. */
 static __always_inline u16 read_sender(void *msg)
 {
-	void *from = NULL;
+	void *from = *(void **)(msg + OFFSETOF_msghdr_msg_name);
 	u16 port = 0;
 
-	READ_FIELD(from, msg, msghdr_msg_name);
 	if (from) /* sin_port and sin6_port are at the same place */
 		bpf_probe_read_kernel(&port, sizeof(port), from + sizeof(u16));
 	return port;
@@ -287,31 +281,32 @@ static __always_inline void skip_length(void *sk, struct packet *p)
 }
 
 /* The cheapest tests come first: nearly all that is received is no answer. */
-static __always_inline int on_received(void *socket, void *msg, int length)
+static __always_inline int on_received(void *socket, void *msg, int length, u32 slot)
 {
 	struct packet p = {};
-	void *sk = NULL;
-	u16 dport = 0;
+	void *sk;
+	u16 dport;
 
 	if (length < HEADER_BYTES)
 		return 0;
-	READ_FIELD(sk, socket, socket_sk);
-	READ_FIELD(dport, sk, sock_common_skc_dport);
+	/* Read in place: the verifier knows the types of arguments and what they lead to. */
+	sk = *(void **)(socket + OFFSETOF_socket_sk);
+	dport = *(u16 *)(sk + OFFSETOF_sock_common_skc_dport);
 	if ((dport ? dport : read_sender(msg)) != bpf_htons(DNS_PORT))
 		return 0;
 	find_received(msg, length, &p);
 	skip_length(sk, &p);
 	if (p.len >= HEADER_BYTES)
-		read_answer(sk, &p, dport);
+		read_answer(sk, &p, dport, slot);
 	return 0;
 }
 
 KRETFUNC_PROBE(inet_recvmsg, void *socket, void *msg, size_t size, int flags, int length)
 {
-	return on_received(socket, msg, length);
+	return on_received(socket, msg, length, 0);
 }
 
 KRETFUNC_PROBE(inet6_recvmsg, void *socket, void *msg, size_t size, int flags, int length)
 {
-	return on_received(socket, msg, length);
+	return on_received(socket, msg, length, 1);
 }

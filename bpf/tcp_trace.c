@@ -555,14 +555,12 @@ static __always_inline int read_icmp_error(void *sk)
 }
 
 /*
- * sock:inet_sk_error_report(const struct sock *sk): the application is told of an error, soft or
- * not. It may take it out of the socket (SO_ERROR) before the socket is closed, by the kernel or
- * by itself; then this is where it was seen. Of an ICMP message it is told before the error is in
- * the socket. The tracepoint is there since commit e6a3e4434000 (in v5.14).
+ * The application is told of an error, soft or not. It may take it out of the socket (SO_ERROR)
+ * before the socket is closed, by the kernel or by itself; then this is where it was seen. Of an
+ * ICMP message it is told before the error is in the socket.
  */
-int error_inet_sk_error_report(struct bpf_raw_tracepoint_args *ctx)
+static __always_inline int note_error(void *sk)
 {
-	void *sk = (void *)ctx->args[0];
 	u64 key = (u64)sk;
 	struct attempt *a;
 	u8 state = 0;
@@ -580,6 +578,18 @@ int error_inet_sk_error_report(struct bpf_raw_tracepoint_args *ctx)
 	if (error)
 		a->error = error;
 	return 0;
+}
+
+/* sock:inet_sk_error_report(const struct sock *sk), since commit e6a3e4434000 (in v5.14). */
+int error_inet_sk_error_report(struct bpf_raw_tracepoint_args *ctx)
+{
+	return note_error((void *)ctx->args[0]);
+}
+
+/* void sock_def_error_report(struct sock *sk): what tells it, where there is no tracepoint. */
+int error_sock_def_error_report(struct pt_regs *ctx)
+{
+	return note_error((void *)PT_REGS_PARM1(ctx));
 }
 
 /* The net behind either hook, on the same tracepoint, which comes after the kprobe. */

@@ -44,6 +44,7 @@ _NAMES = 8_192
 # Threads that are in a connect() that fails, at one moment.
 _ENDS = 1_024
 
+_KPROBE = b"kprobe_tcp_set_state"
 _TRACEPOINT = b"tracepoint_inet_sock_set_state"
 _RETURN = b"kretfunc__tcp_"
 
@@ -229,20 +230,19 @@ def _attach(bpf: Any, wanted: Hook) -> tuple[Hook, int, str | None]:  # noqa: AN
     if wanted is Hook.TRACEPOINT:
         return Hook.TRACEPOINT, _attach_tracepoint(bpf, _TRACEPOINT), None
     try:
-        return Hook.KPROBE, _attach_kprobe(bpf), None
+        return Hook.KPROBE, _attach_kprobe(bpf, _KPROBE), None
     except StartError as error:
         if wanted is Hook.KPROBE:
             raise StartError(f"HOOK=kprobe: {error}; use HOOK=auto") from error
         return Hook.TRACEPOINT, _attach_tracepoint(bpf, _TRACEPOINT), str(error)
 
 
-def _attach_kprobe(bpf: Any) -> int:  # noqa: ANN401
-    name = b"kprobe_tcp_set_state"
+def _attach_kprobe(bpf: Any, name: bytes, event: bytes = b"tcp_set_state") -> int:  # noqa: ANN401
     try:
-        bpf.attach_kprobe(event=b"tcp_set_state", fn_name=name)
+        bpf.attach_kprobe(event=event, fn_name=name)
     except Exception as error:  # BCC raises nothing narrower
-        raise StartError(f"the kprobe on tcp_set_state cannot be placed: {error}") from error
-    ((fd,),) = (fds.values() for fds in bpf.kprobe_fds.values())
+        raise StartError(f"the kprobe on {event.decode()} cannot be placed: {error}") from error
+    (fd,) = (fds[name] for fds in bpf.kprobe_fds.values() if name in fds)
     return int(fd)
 
 
@@ -260,11 +260,13 @@ def _attach_tracepoint(bpf: Any, name: bytes, event: bytes = _SET_STATE) -> int:
 
 
 def _attach_error_report(bpf: Any) -> list[int]:  # noqa: ANN401
-    """Return the descriptor of the tracepoint on errors, none before Linux 5.14."""
+    """Return the descriptor of what tells of errors: a tracepoint, before Linux 5.14 a kprobe."""
     try:
         return [_attach_tracepoint(bpf, b"error_inet_sk_error_report", b"inet_sk_error_report")]
     except StartError:
-        return []
+        with contextlib.suppress(StartError):
+            return [_attach_kprobe(bpf, b"error_sock_def_error_report", b"sock_def_error_report")]
+    return []
 
 
 def _open_rings(bpf: Any, pages: int) -> tuple[int, ...]:  # noqa: ANN401

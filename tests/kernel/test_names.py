@@ -6,6 +6,7 @@ Collected where the kernel lets programs watch functions returning, and so can l
 from __future__ import annotations
 
 import random
+import subprocess
 import sys
 from itertools import count, pairwise
 from typing import TYPE_CHECKING
@@ -110,10 +111,14 @@ def asking(place: Network) -> Iterator[Callable[..., None]]:
         yield ask
 
 
+def program(*steps: str) -> str:
+    """Return a program of these steps."""
+    return _PROGRAM + f"SERVER = {SERVER!r}\n" + "\n".join(steps)
+
+
 def run(place: Network, *steps: str) -> None:
     """Run steps of `_PROGRAM` as one process in the client's namespace."""
-    program = _PROGRAM + f"SERVER = {SERVER!r}\n" + "\n".join(steps)
-    sandbox.run_in(place.client, sys.executable, "-c", program)
+    sandbox.run_in(place.client, sys.executable, "-c", program(*steps))
 
 
 def told(service: Service, port: int) -> str | None:
@@ -215,11 +220,18 @@ def test_own_question_wins(service: Service, place: Network, server: NameServer)
         server.has(name, address)
     ports = [next(_ports), next(_ports)]
     run(place, f"look_up({other!r})")
-    run(
-        place,
-        *(f"connect(look_up({n!r})[0], {p})" for n, p in zip((first, second), ports, strict=True)),
-    )
-    assert [told(service, port) for port in ports] == [first.lower(), second.lower()]
+    connects = [
+        f"connect(look_up({name!r})[0], {port})"
+        for name, port in zip((first, second), ports, strict=True)
+    ]
+    command = ["ip", "netns", "exec", place.client, sys.executable, "-c"]
+    command.append(program(connects[0], "input()", connects[1]))
+    with subprocess.Popen(command, stdin=subprocess.PIPE) as process:
+        # A name is looked up when a failure is told: the next one is asked for after that.
+        hosts = [told(service, ports[0])]
+        process.communicate(b"\n", timeout=60)
+    hosts.append(told(service, ports[1]))
+    assert hosts == [first.lower(), second.lower()]
 
 
 def test_a_question_of_somebody_else(service: Service, place: Network, server: NameServer) -> None:

@@ -51,7 +51,7 @@ class Slack:
 
     def send(self, payload: Payload) -> Outcome:
         """Post the payload once and say what came of it; the reason never holds the address."""
-        from tcp_trace.delivery.transport import TransportError  # noqa: PLC0415 - 15 MB, see there
+        from tcp_trace.delivery.transport import TransportError  # noqa: PLC0415 - 4 MB, see there
 
         try:
             answer = self._poster()(json.dumps(payload).encode())
@@ -66,7 +66,7 @@ class Slack:
 
     def _poster(self) -> Post:
         if self._post is None:
-            from tcp_trace.delivery.transport import Post  # noqa: PLC0415 - 15 MB, see there
+            from tcp_trace.delivery.transport import Post  # noqa: PLC0415 - 4 MB, see there
 
             self._post = Post(self._url.reveal(), self._deadline)
         return self._post

@@ -84,6 +84,8 @@ def execute(handover: Handover, account: Account) -> NoReturn:
     os.write(memfd, json.dumps(asdict(handover)).encode())
     for fd in handover.fds:
         os.set_inheritable(fd, True)  # noqa: FBT003 - the signature is the standard library's
+    # The threads that send wait for each other anyway: a heap for each would be 1 MB for nothing.
+    os.environ.setdefault("MALLOC_ARENA_MAX", "1")
     command = [*_setpriv(account), *sys.orig_argv, FLAG, str(memfd)]
     os.execvp(command[0], command)  # noqa: S606 - that no shell is started is the point
 

@@ -60,6 +60,7 @@ def main(argv: list[str] | None = None) -> int:
         "idle": lambda: _idle(options.hook),
         "service": lambda: sandbox.service(HOOK=options.hook),
     }
+    busy = f"{os.getloadavg()[0]:.1f} on {os.cpu_count()} CPUs"
     nothing: list[float] = []
     taken: dict[str, list[Beside]] = {name: [] for name in contenders}
     _load()  # The first one reads the disk.
@@ -69,13 +70,15 @@ def main(argv: list[str] | None = None) -> int:
             taken[name].append(_beside(start))
         now = ", ".join(f"{name} {one[-1].seconds:.3f} s" for name, one in taken.items())
         print(f"round {number}: nothing {nothing[-1]:.3f} s, {now}", flush=True)
-    RESULTS.write_text(page(options.hook, nothing, taken["idle"], taken["service"]))
+    RESULTS.write_text(page(options.hook, busy, nothing, taken["idle"], taken["service"]))
     print(f"Written: {RESULTS}")
     return 0
 
 
-def page(hook: str, nothing: list[float], idle: list[Beside], service: list[Beside]) -> str:
-    """Return the page, in Markdown."""
+def page(
+    hook: str, busy: str, nothing: list[float], idle: list[Beside], service: list[Beside]
+) -> str:
+    """Return the page, in Markdown; `busy` is the load average before."""
     rounds = Rounds(
         nothing=tuple(nothing),
         idle=tuple(one.seconds for one in idle),
@@ -86,7 +89,8 @@ def page(hook: str, nothing: list[float], idle: list[Beside], service: list[Besi
         f"Measured on {dt.datetime.now(tz=dt.UTC).date()} by `python3 -m benchmarks.native`: "
         f"kernel {platform.release()}, hook {hook}, EVENTS=failures, {len(nothing)} rounds of "
         f"{CONNECTS:,} successful connects over loopback, medians. A connect of the load itself "
-        f"takes {connect:.1f} us."
+        f"takes {connect:.1f} us. The load average before was {busy}: the durations mean little "
+        "where that is not near 0, the kernel's count does."
     )
     lines = [
         "# What it costs a connect on a machine that is not emulated",

@@ -181,10 +181,10 @@ def test_what_a_connect_costs_is_told_beside_what_counting_costs() -> None:
     """The page has the medians of the idle programs and of the service, and their chance."""
     idle = [native.Beside(1.0, 600.0), native.Beside(1.1, 700.0), native.Beside(1.2, 620.0)]
     service = [native.Beside(2.0, 1400.0), native.Beside(2.2, 1200.0), native.Beside(2.4, 9000.0)]
-    told = native.page("tracepoint", [1.0, 1.1, 1.2], idle, service)
+    told = native.page("tracepoint", "0.1 on 2 CPUs", [1.0, 1.1, 1.2], idle, service)
     assert "| two idle programs | 620 | 1.000 | 70.0% |" in told
     assert "| this service | 1,400 | 2.000 | 5.0% |" in told
-    assert "takes 55.0 us" in told
+    assert "takes 55.0 us. The load average before was 0.1 on 2 CPUs" in told
 
 
 def test_the_load_makes_every_connect() -> None:

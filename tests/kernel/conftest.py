@@ -31,7 +31,17 @@ def hooks() -> list[str]:
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Run each test that takes a `hook` under every hook."""
     if "hook" in metafunc.fixturenames:
-        metafunc.parametrize("hook", hooks(), scope="module")
+        metafunc.parametrize("hook", hooks(), scope="module", indirect=True)
+
+
+@pytest.fixture(scope="module")
+def hook(request: pytest.FixtureRequest) -> str:
+    """Return the hook to test.
+
+    A fixture, since before pytest 8 a parameter of a module is set up anew for each value of the
+    parameters beside it, and with it the service.
+    """
+    return str(request.param)
 
 
 @pytest.fixture(scope="session")

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from tests.vm.machine import Machine
 
 RESULTS = "/tmp/accuracy"  # noqa: S108 - inside the machine, which is ours alone
-TIMEOUT_S = 1500.0
+TIMEOUT_S = 2400.0
 
 
 HOOKS = os.environ.get("TCP_TRACE_VM_HOOKS", "kprobe").split(",")

@@ -139,7 +139,9 @@ def test_soak(hook: str, network: Network) -> None:
     (tallies,) = service.find("stopped")
     sys.stdout.write(f"{hook}: {seconds:.0f} s, kept back {kept_back}, {tallies}, {told}\n")
     assert told == warm_up + failed
-    assert tallies["lost"] == tallies["missed"] == tallies["evicted"] == 0
+    assert tallies["lost"] == tallies["evicted"] == 0
+    # A change of state that a sandbox's kernel kept from all BPF programs is missed, and counted.
+    assert tallies["missed"] <= kept_back
     assert after - before < GROWTH_KB
     directory = os.environ.get("TCP_TRACE_ACCURACY")
     if directory:

@@ -11,9 +11,9 @@ if TYPE_CHECKING:
     from tests.vm.service import Line, Peer, Receiver, Service
 
 _NOBODY = 65_534
-# Measured 0.1 to 0.3 s; an emulated machine on a busy host is up to ten times as slow as hardware,
-# for which a second was promised.
-_TOLD_WITHIN = {"kvm": 1.0, "tcg": 3.0}
+# Measured 0.1 to 0.8 s, and 5.0 s where `requests` was read from the disk for the first time since
+# the boot. An emulated machine is ten times as slow as hardware, for which a second was promised.
+_TOLD_WITHIN = {"kvm": 1.0, "tcg": 10.0}
 
 
 def _count(message: Line) -> str:

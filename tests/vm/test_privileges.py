@@ -59,7 +59,7 @@ def test_the_compiler_is_gone(used: Service) -> None:
 
 
 def test_only_what_is_needed_is_open(used: Service, vm: Machine) -> None:
-    """Rings, maps, hooks, log, outbox, a signal's and a poll's descriptor: nothing of stage 1."""
+    """Rings, maps, hooks, log, outbox, what wakes the loop: nothing of stage 1."""
     listing = vm.run(f"find /proc/{used.pid}/fd -type l -printf '%f %l\\n'").stdout
     open_fds = dict(line.split(" ", 1) for line in listing.splitlines())
     kinds = Counter(re.sub(r":\[\d+\]$", "", target) for target in open_fds.values())
@@ -71,6 +71,7 @@ def test_only_what_is_needed_is_open(used: Service, vm: Machine) -> None:
         "/dev/null": 1,
         "socket": 4,  # stdout and stderr to the journal, a pair for signals
         "anon_inode:[eventpoll]": 1,
+        "anon_inode:[eventfd]": 1,  # news of hosts that are watched by name
         "anon_inode:[perf_event]": cpus + 1,  # a ring for each CPU, and the kprobe
         "/memfd:libffi (deleted)": 1,  # of ctypes
         **{state + suffix: 1 for suffix in ("", "-wal", "-shm", ".lock")},

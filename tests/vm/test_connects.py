@@ -11,8 +11,8 @@ if TYPE_CHECKING:
     from tests.vm.service import Line, Peer, Receiver, Service
 
 _NOBODY = 65_534
-# Measured 0.1 to 0.8 s, and 5.0 s where `requests` was read from the disk for the first time since
-# the boot. An emulated machine is ten times as slow as hardware, for which a second was promised.
+# A second was promised. Measured in an emulated machine, ten times as slow as hardware: 0.04 to
+# 0.8 s, and once 5.0 s, of which the cause is not known.
 _TOLD_WITHIN = {"kvm": 1.0, "tcg": 10.0}
 
 

@@ -33,8 +33,14 @@
 #define RECORDS_MAX	 16
 
 BPF_TABLE("lru_hash", struct name_key, struct name, names, NAMES_MAX);
-/* What an answer tells, with its name in lower case; a slot for each program. */
+/* What an answer tells, with its name in lower case; a slot for each function (they preempt). */
 BPF_PERCPU_ARRAY(told_name, struct name, 2);
+
+/*
+ * bpf_probe_read_user() by another name: where BCC meets that one, it reads all of kallsyms to see
+ * whether the kernel has it, and compiling takes a third longer. A kernel with trampolines has it.
+ */
+static long (*read_user)(void *to, u32 size, const void *from) = (void *)BPF_FUNC_probe_read_user;
 
 /*
  * An answer in the memory of the process, and how far it was read. `at` lies in the second half of
@@ -71,7 +77,7 @@ static __always_inline bool skip_name(struct packet *p, u32 most, bool plain)
 		if (at >= p->len)
 			return false;
 		label = 0;
-		bpf_probe_read_user(&label, sizeof(label), p->data + at);
+		read_user(&label, sizeof(label), p->data + at);
 		if (label & 0xc0) {
 			p->at = at + 2;
 			return !plain && (label & 0xc0) == 0xc0;
@@ -105,7 +111,7 @@ static __always_inline bool read_question(struct packet *p, struct name *name)
 	if (end + sizeof(kind) > p->len)
 		return false;
 	p->at = end + sizeof(kind);
-	bpf_probe_read_user(kind, sizeof(kind), p->data + end);
+	read_user(kind, sizeof(kind), p->data + end);
 	if (kind[1] != bpf_htons(CLASS_IN) ||
 	    (kind[0] != bpf_htons(TYPE_A) && kind[0] != bpf_htons(TYPE_AAAA)))
 		return false;
@@ -119,7 +125,7 @@ static __always_inline bool read_question(struct packet *p, struct name *name)
 	asm volatile("" : "+r"(size));
 	size &= NAME_BYTES - 1;
 	__builtin_memset(name->name, 0, sizeof(name->name));
-	bpf_probe_read_user(name->name, size, p->data + HEADER_BYTES);
+	read_user(name->name, size, p->data + HEADER_BYTES);
 #pragma clang loop unroll(disable)
 	for (i = 0; i < NAME_BYTES / 8; i++)
 		name->words[i] = lower(name->words[i]);
@@ -158,14 +164,14 @@ static __always_inline bool read_address(const struct packet *p, u32 at, u16 typ
 					 union address *address)
 {
 	if (type == bpf_htons(TYPE_AAAA) && length == 16) {
-		bpf_probe_read_user(address, 16, p->data + at);
+		read_user(address, 16, p->data + at);
 		return true;
 	}
 	address->words[0] = address->words[1] = 0;
 	address->words[2] = bpf_htonl(0xffff);
 	if (type != bpf_htons(TYPE_A) || length != 4)
 		return false;
-	bpf_probe_read_user(&address->words[3], 4, p->data + at);
+	read_user(&address->words[3], 4, p->data + at);
 	return true;
 }
 
@@ -182,7 +188,7 @@ static __always_inline bool read_record(struct packet *p, struct name_key *key, 
 	at = p->at;
 	if (at + RECORD_BYTES > p->len)
 		return false;
-	bpf_probe_read_user(record, sizeof(record), p->data + at);
+	read_user(record, sizeof(record), p->data + at);
 	length = bpf_ntohs(record[4]);
 	at += RECORD_BYTES;
 	if (at + length > p->len)
@@ -202,8 +208,9 @@ static __always_inline bool read_record(struct packet *p, struct name_key *key, 
 	return true;
 }
 
-static __always_inline void read_answer(void *sk, struct packet *p, bool is_connected, u32 slot)
+static __always_inline void read_answer(void *sk, struct packet *p, bool is_connected)
 {
+	u32 slot = *(u16 *)(sk + OFFSETOF_sock_common_skc_family) == AF_INET6_;
 	struct name *name = told_name.lookup(&slot);
 	struct name_key key = {};
 	struct header header = {};
@@ -212,7 +219,7 @@ static __always_inline void read_answer(void *sk, struct packet *p, bool is_conn
 	if (!name)
 		return;
 
-	bpf_probe_read_user(&header, sizeof(header), p->data);
+	read_user(&header, sizeof(header), p->data);
 	if ((header.flags & bpf_htons(FLAGS_MASK)) != bpf_htons(FLAGS_ANSWER))
 		return;
 	answers = bpf_ntohs(header.answers);
@@ -273,15 +280,18 @@ static __always_inline void skip_length(void *sk, struct packet *p)
 	READ_FIELD(protocol, sk, sock_sk_protocol);
 	if (protocol != IPPROTO_TCP_)
 		return;
-	bpf_probe_read_user(&length, sizeof(length), p->data);
+	read_user(&length, sizeof(length), p->data);
 	if (bpf_ntohs(length) + sizeof(length) != p->len)
 		return;
 	p->data += sizeof(length);
 	p->len -= sizeof(length);
 }
 
-/* The cheapest tests come first: nearly all that is received is no answer. */
-static __always_inline int on_received(void *socket, void *msg, int length, u32 slot)
+/*
+ * Loaded a second time for inet6_recvmsg(), whose arguments are the same. The cheapest tests come
+ * first: nearly all that is received is no answer.
+ */
+KRETFUNC_PROBE(inet_recvmsg, void *socket, void *msg, size_t size, int flags, int length)
 {
 	struct packet p = {};
 	void *sk;
@@ -297,16 +307,6 @@ static __always_inline int on_received(void *socket, void *msg, int length, u32 
 	find_received(msg, length, &p);
 	skip_length(sk, &p);
 	if (p.len >= HEADER_BYTES)
-		read_answer(sk, &p, dport, slot);
+		read_answer(sk, &p, dport);
 	return 0;
-}
-
-KRETFUNC_PROBE(inet_recvmsg, void *socket, void *msg, size_t size, int flags, int length)
-{
-	return on_received(socket, msg, length, 0);
-}
-
-KRETFUNC_PROBE(inet6_recvmsg, void *socket, void *msg, size_t size, int flags, int length)
-{
-	return on_received(socket, msg, length, 1);
 }

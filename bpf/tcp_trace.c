@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * Watches outbound TCP connects: one handler behind two hooks on the moment a socket changes state.
+ * Watches outbound TCP connects: one handler behind either of two hooks on the moment a socket
+ * changes state.
  *
  * An attempt begins when its socket goes to SYN_SENT and ends when it leaves the handshake
  * (SYN_SENT, or SYN_RECV of a simultaneous open). The process is taken at the beginning, which
@@ -13,7 +14,8 @@
  * two running.
  *
  * Constants come from user space: OFFSETOF_* (layout.h), EVENTS, LOST_RACES, OWN_NETNS, SELF_PID,
- * SELF_UID and the sizes of the maps; RETURNS where connect() can be watched returning.
+ * SELF_UID and the sizes of the maps; HOOK_KPROBE for that hook in place of the tracepoint, RETURNS
+ * where connect() can be watched returning. What is not used is not compiled: that takes time.
  */
 #include <uapi/linux/errqueue.h>
 #include <uapi/linux/ptrace.h>
@@ -189,7 +191,7 @@ static __always_inline void keep_cgroup(u64 id, u32 slot)
 	READ_FIELD(kn_id, kn, kernfs_node_id);
 	if (kn_id != id) /* it was moved just now */
 		return;
-#pragma unroll
+#pragma clang loop unroll(disable)
 	for (i = 0; i < CGROUP_LEVELS; i++) {
 		parent = NULL;
 		name = NULL;
@@ -497,6 +499,17 @@ static __always_inline int handle(void *ctx, const struct change *change)
 	return 0;
 }
 
+static __always_inline struct change change_of(const struct bpf_raw_tracepoint_args *ctx)
+{
+	struct change change = {
+		.sk = (void *)ctx->args[0],
+		.oldstate = ctx->args[1],
+		.newstate = ctx->args[2],
+	};
+
+	return change;
+}
+
 /* A connect that succeeded is left alone from then on: most transitions are of no interest. */
 static __always_inline bool is_of_interest(const struct change *change)
 {
@@ -504,6 +517,7 @@ static __always_inline bool is_of_interest(const struct change *change)
 	       is_handshake(change->oldstate);
 }
 
+#ifdef HOOK_KPROBE
 /* void tcp_set_state(struct sock *sk, int state): the old state is still in the socket. */
 int kprobe_tcp_set_state(struct pt_regs *ctx)
 {
@@ -516,18 +530,7 @@ int kprobe_tcp_set_state(struct pt_regs *ctx)
 	READ_FIELD(change.oldstate, change.sk, sock_common_skc_state);
 	return is_of_interest(&change) ? handle(ctx, &change) : 0;
 }
-
-static __always_inline struct change change_of(const struct bpf_raw_tracepoint_args *ctx)
-{
-	struct change change = {
-		.sk = (void *)ctx->args[0],
-		.oldstate = ctx->args[1],
-		.newstate = ctx->args[2],
-	};
-
-	return change;
-}
-
+#else
 /*
  * sock:inet_sock_set_state(const struct sock *sk, const int oldstate, const int newstate), raw:
  * it needs no tracefs and no copy of the event's fields.
@@ -538,6 +541,7 @@ int tracepoint_inet_sock_set_state(struct bpf_raw_tracepoint_args *ctx)
 
 	return is_of_interest(&change) ? handle(ctx, &change) : 0;
 }
+#endif
 
 /* The error in the ICMP message that was queued last, 0 where it was none. */
 static __always_inline int read_icmp_error(void *sk)
@@ -612,11 +616,10 @@ int net_inet_sock_set_state(struct bpf_raw_tracepoint_args *ctx)
 
 #ifdef RETURNS
 /* The destination that a process asked for; the kernel has copied the address from it. */
-static __always_inline bool read_asked(void *uaddr, struct destination *to)
+static __always_inline bool read_asked(void *uaddr, u16 family, struct destination *to)
 {
-	u16 family = 0, dport = 0;
+	u16 dport = 0;
 
-	bpf_probe_read_kernel(&family, sizeof(family), uaddr);
 	bpf_probe_read_kernel(&dport, sizeof(dport), uaddr + 2);
 	to->dport = bpf_ntohs(dport);
 	if (family == AF_INET6_) {
@@ -634,14 +637,17 @@ static __always_inline bool read_asked(void *uaddr, struct destination *to)
  */
 static __always_inline int on_return(void *ctx, void *sk, void *uaddr, int result)
 {
-	if (result >= 0 || result == -EINVAL_ || is_self())
-		return 0;
-
 	struct transition t = {.skaddr = (u64)sk, .sk_err = -result};
 	u64 thread = bpf_get_current_pid_tgid();
+	u16 family = 0, asked = 0;
 	struct ended *ended;
 
-	if (!read_asked(uaddr, &t.destination) || !is_watched(&t.destination))
+	READ_FIELD(family, sk, sock_common_skc_family);
+	bpf_probe_read_kernel(&asked, sizeof(asked), uaddr);
+	/* tcp_v6_connect() calls tcp_v4_connect() for a v4-mapped address, and tells itself. */
+	if (family == AF_INET6_ && asked == AF_INET_)
+		return 0;
+	if (!read_asked(uaddr, asked, &t.destination) || !is_watched(&t.destination))
 		return 0;
 	t.maker.netns = read_netns(sk);
 	if (is_loopback(&t.destination.daddr))
@@ -659,18 +665,11 @@ static __always_inline int on_return(void *ctx, void *sk, void *uaddr, int resul
 	return 0;
 }
 
+/* Loaded a second time for tcp_v6_connect(), whose arguments are the same. */
 KRETFUNC_PROBE(tcp_v4_connect, void *sk, void *uaddr, int addr_len, int result)
 {
-	u16 family = 0;
+	bool failed = result < 0 && result != -EINVAL_;
 
-	/* A v4-mapped connect comes through here on its way out of tcp_v6_connect, which tells. */
-	if (result < 0)
-		READ_FIELD(family, sk, sock_common_skc_family);
-	return family == AF_INET_ ? on_return(ctx, sk, uaddr, result) : 0;
-}
-
-KRETFUNC_PROBE(tcp_v6_connect, void *sk, void *uaddr, int addr_len, int result)
-{
-	return on_return(ctx, sk, uaddr, result);
+	return failed && !is_self() ? on_return(ctx, sk, uaddr, result) : 0;
 }
 #endif

@@ -46,12 +46,18 @@ _ENDS = 1_024
 
 _KPROBE = b"kprobe_tcp_set_state"
 _TRACEPOINT = b"tracepoint_inet_sock_set_state"
-_RETURN = b"kretfunc__tcp_"
+# Functions that have the same arguments: what is compiled for the first is loaded for the second,
+# too, which takes no time to compile.
+_TWINS = {b"tcp_v4_connect": b"tcp_v6_connect", b"inet_recvmsg": b"inet6_recvmsg"}
 
 # include/uapi/linux/capability.h
 _CAP_SYS_ADMIN = 1 << 21
 _CAP_BPF_PERFMON = 1 << 39 | 1 << 38
 _SET_STATE = b"inet_sock_set_state"
+
+# Compiling is most of the start. The kernel needs no types of ours; and what clang would optimise
+# BCC optimises once more, and all of it: the code is the same without the first time.
+_LESS_WORK = ("-g0", "-Xclang", "-disable-llvm-passes")
 
 _EVENTS = {Events.FAILURES: "EVENTS_FAILURES", Events.ATTEMPTS: "EVENTS_ATTEMPTS"}
 # `transitions` is never read by its descriptor, but the kernel takes the rings out of it when the
@@ -71,6 +77,20 @@ class _Layout(NamedTuple):
     source: str
 
 
+class _Watching(NamedTuple):
+    """The program at work.
+
+    `parts` are those that watch functions returning. `fallback` says why the kprobe was not taken
+    where it was not.
+    """
+
+    bpf: Any
+    parts: frozenset[str]
+    hook: Hook
+    hook_fd: int
+    fallback: str | None = None
+
+
 def start(settings: Settings) -> NoReturn:
     """Attach the hook that this kernel allows and become the unprivileged stage 2.
 
@@ -86,8 +106,8 @@ def start(settings: Settings) -> NoReturn:
     layout = _layout()
     _require_privileges()
     _import_bcc()
-    bpf, watched = _load(layout, _constants(settings, account), names=settings.dns_names)
-    hook, hook_fd, fallback = _attach(bpf, settings.hook)
+    constants = _constants(settings, account)
+    bpf, parts, hook, hook_fd, fallback = _watch(layout, constants, settings)
     hook_fds = [hook_fd, _attach_tracepoint(bpf, b"net_inet_sock_set_state")]
     hook_fds += _attach_error_report(bpf)
     facts: dict[str, str | bool | int] = {
@@ -98,13 +118,13 @@ def start(settings: Settings) -> NoReturn:
     }
     if fallback:
         facts["fallback"] = fallback
-    facts.update(_watched_returns(watched, names=settings.dns_names))
-    maps = [*_MAPS, *["names"] * ("NAMES" in watched)]
+    facts.update(_unwatched_returns(parts, names=settings.dns_names))
+    maps = [*_MAPS, *["names"] * ("NAMES" in parts)]
     handover.execute(
         handover.Handover(
             hook=hook.value,
             hook_fds=(*hook_fds, *bpf.kfunc_exit_fds.values()),
-            return_fds=tuple(f.fd for n, f in bpf.funcs.items() if n.startswith(_RETURN)),
+            return_fds=tuple(f.fd for n, f in bpf.funcs.items() if n.endswith(b"_connect")),
             rings=_open_rings(bpf, settings.perf_pages),
             pages=settings.perf_pages,
             maps={name: bpf[name].get_fd() for name in maps},
@@ -175,6 +195,22 @@ def _import_bcc() -> Any:  # noqa: ANN401 - bcc has no types
     return bcc
 
 
+def _watch(layout: _Layout, constants: list[str], settings: Settings) -> _Watching:
+    """Load the program with the wanted hook, and attach that."""
+    wanted, names, why = settings.hook, settings.dns_names, None
+    if wanted is not Hook.TRACEPOINT:
+        bpf, parts = _load(layout, [*constants, "-DHOOK_KPROBE"], names=names)
+        try:
+            return _Watching(bpf, parts, Hook.KPROBE, _attach_kprobe(bpf, _KPROBE))
+        except StartError as error:
+            if wanted is Hook.KPROBE:
+                raise StartError(f"HOOK=kprobe: {error}; use HOOK=auto") from error
+            why = str(error)
+        bpf.cleanup()
+    bpf, parts = _load(layout, constants, names=names)
+    return _Watching(bpf, parts, Hook.TRACEPOINT, _attach_tracepoint(bpf, _TRACEPOINT), why)
+
+
 def _load(layout: _Layout, constants: list[str], *, names: bool) -> tuple[Any, frozenset[str]]:
     """Return the program, and which of its parts that watch functions returning are in it.
 
@@ -186,7 +222,9 @@ def _load(layout: _Layout, constants: list[str], *, names: bool) -> tuple[Any, f
         for tried in dict.fromkeys((parts, parts - {"NAMES"})):
             # BCC raises nothing narrower, and says no reason.
             with contextlib.suppress(Exception):
-                return _compile(layout, constants, tried), tried
+                bpf = _compile(layout, constants, tried)
+                _attach_twins(bpf)
+                return bpf, tried
     try:
         return _compile(layout, constants, frozenset()), frozenset()
     except Exception as error:  # BCC raises nothing narrower
@@ -207,6 +245,7 @@ def _compile(layout: _Layout, constants: list[str], parts: frozenset[str]) -> An
         return bcc.BPF(
             text=text,
             cflags=[
+                *_LESS_WORK,
                 "-I",
                 str(source),
                 *layout.cflags,
@@ -216,25 +255,34 @@ def _compile(layout: _Layout, constants: list[str], parts: frozenset[str]) -> An
         )
 
 
-def _watched_returns(parts: frozenset[str], *, names: bool) -> Iterator[tuple[str, str]]:
+def _attach_twins(bpf: Any) -> None:  # noqa: ANN401
+    """Load and attach the programs of `_TWINS` as BCC did those that it has names for."""
+    bcc = _import_bcc()
+    lib, module = bcc.lib, bpf.module
+    for name in list(bpf.funcs):
+        # kretfunc__tcp_v4_connect, and kretfunc__vmlinux__tcp_v4_connect of newer versions.
+        kind, _, function = name.rpartition(b"__")
+        twin = kind + b"__" + _TWINS[function]
+        fd = lib.bcc_func_load(
+            *(module, bcc.BPF.TRACING, twin),
+            *(lib.bpf_function_start(module, name), lib.bpf_function_size(module, name)),
+            *(lib.bpf_module_license(module), lib.bpf_module_kern_version(module)),
+            *(0, None, 0, None, -1),
+        )
+        link = lib.bpf_attach_kfunc(fd) if fd >= 0 else fd
+        if link < 0:
+            raise OSError(f"{twin.decode()} cannot be attached")
+        bpf.funcs[twin] = bcc.BPF.Function(bpf, twin, fd)
+        bpf.kfunc_exit_fds[twin] = link
+
+
+def _unwatched_returns(parts: frozenset[str], *, names: bool) -> Iterator[tuple[str, str]]:
     """Say for the log what cannot be known where functions cannot be watched returning."""
     why = "this kernel lets no BPF program watch {} returning (BPF trampolines)"
     if "RETURNS" not in parts:
         yield "no_returns", why.format("connect()")
     if names and "NAMES" not in parts:
         yield "no_names", why.format("recvmsg()")
-
-
-def _attach(bpf: Any, wanted: Hook) -> tuple[Hook, int, str | None]:  # noqa: ANN401
-    """Return the hook in use, its descriptor, and why the kprobe was not taken where it was not."""
-    if wanted is Hook.TRACEPOINT:
-        return Hook.TRACEPOINT, _attach_tracepoint(bpf, _TRACEPOINT), None
-    try:
-        return Hook.KPROBE, _attach_kprobe(bpf, _KPROBE), None
-    except StartError as error:
-        if wanted is Hook.KPROBE:
-            raise StartError(f"HOOK=kprobe: {error}; use HOOK=auto") from error
-        return Hook.TRACEPOINT, _attach_tracepoint(bpf, _TRACEPOINT), str(error)
 
 
 def _attach_kprobe(bpf: Any, name: bytes, event: bytes = b"tcp_set_state") -> int:  # noqa: ANN401

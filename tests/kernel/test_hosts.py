@@ -45,10 +45,16 @@ def test_a_host_that_has_no_address(hook: str) -> None:
         assert service.wait_for(lambda: service.find("connect failed", host="localhost"))
 
 
-def test_where_names_cannot_be_learned_the_service_says_so(hook: str) -> None:
-    """Why not stands in the line that tells of the start, and failures are told all the same."""
+def test_where_functions_cannot_be_watched_returning_the_service_says_so(hook: str) -> None:
+    """Why not stands in the line that tells of the start, and failures are told all the same.
+
+    Where they can, the last line tells how many returns were missed.
+    """
     with sandbox.service(HOOK=hook) as service:
         (facts,) = service.find("watching")
         assert ("no_names" in facts) == (not has_trampolines())
         attempt("127.0.0.1", OTHER)
         assert service.wait_for(lambda: service.find("connect failed", dport=OTHER))
+        assert service.stop() == 0
+        (stopped,) = service.find("stopped")
+        assert ("missed_returns" in stopped) == has_trampolines()

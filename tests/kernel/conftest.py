@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,8 +23,13 @@ KPROBES = Path("/sys/bus/event_source/devices/kprobe/type")
 collect_ignore = [] if has_trampolines() else ["test_names.py"]
 
 
+@functools.cache
 def hooks() -> list[str]:
-    """Return the hooks to test: those of `TCP_TRACE_HOOKS`, else all that this kernel has."""
+    """Return the hooks to test: those of `TCP_TRACE_HOOKS`, else all that this kernel has.
+
+    Always the same objects: before pytest 8 a fixture whose parameter is equal but not the same is
+    set up anew, and with it the service, for each test.
+    """
     asked = os.environ.get("TCP_TRACE_HOOKS", "")
     return asked.split(",") if asked else ["kprobe"] * KPROBES.exists() + ["tracepoint"]
 

@@ -1,4 +1,14 @@
-"""`python3 -m tcp_trace` is `tcp-trace`."""
+"""`python3 -m tcp_trace` is `tcp-trace`; so is `python3 -I` with the path of this file.
+
+By its path nothing is imported but from Python's own directories and from the one that this package
+is in, wherever one stands and whatever the environment says.
+"""
+
+import sys
+from pathlib import Path
+
+if not __package__:
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from tcp_trace.cli import main
 

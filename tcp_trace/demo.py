@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import subprocess
 import sys
 import textwrap
 import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from tcp_trace import sandbox
+from tcp_trace import sandbox, scratch
 from tcp_trace.sandbox import SERVER
 
 if TYPE_CHECKING:
@@ -52,11 +53,12 @@ class _Expected(NamedTuple):
 
 def main() -> int:
     """Run the demo and return the exit code: 0 if everything expected arrived."""
+    os.environ["PATH"] = scratch.PATH
     try:
         sandbox.require()
         with sandbox.network(_FIREWALL) as network, sandbox.webhook() as (url, messages):
             return _show(network, url, messages)
-    except sandbox.SandboxError as error:
+    except (sandbox.SandboxError, scratch.ScratchError) as error:
         sys.stderr.write(f"tcp-trace demo: {error}\n")
         return 1
 
@@ -134,14 +136,13 @@ def _connect(
     limit = f", waits {timeout} s at most" if timeout else ""
     _say(f"  {name} connects to {SERVER}:{port}, {times} x{limit}")
     arguments = [name, SERVER, str(port), str(times), str(timeout)]
-    return subprocess.Popen(
-        ["ip", "netns", "exec", network.client, sys.executable, "-c", _CONNECTS, *arguments]
-    )
+    command = ["ip", "netns", "exec", network.client, sys.executable, "-I", "-c", _CONNECTS]
+    return subprocess.Popen([*command, *arguments])
 
 
 @contextlib.contextmanager
 def _listening(network: Network, port: int) -> Iterator[None]:
-    command = ["ip", "netns", "exec", network.server, sys.executable, "-c", _LISTEN]
+    command = ["ip", "netns", "exec", network.server, sys.executable, "-I", "-c", _LISTEN]
     with subprocess.Popen(
         [*command, SERVER, str(port)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     ) as process:

@@ -18,13 +18,12 @@ import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
-from tcp_trace import resources
+from tcp_trace import scratch
 from tcp_trace.variables import VARIABLES
 
 if TYPE_CHECKING:
@@ -162,25 +161,37 @@ def webhook() -> Iterator[tuple[str, list[dict[str, Any]]]]:
 
 
 class Service:
-    """The real service, started as from a terminal. `lines` are its log, parsed."""
+    """The real service, as a user of its own. `lines` are its log, parsed.
+
+    `directory` is root's own: only what the service writes, in `state`, is the user's.
+    """
 
     def __init__(self, directory: Path, variables: Mapping[str, str]) -> None:
         self._env_file = directory / "tcp-trace.env"
+        state = directory / "state"
+        state.mkdir()
+        scratch.give(state, 0o700)
         self._variables = {
-            "STATE_DIR": str(directory),
-            "SERVICE_USER": "nobody",
+            "STATE_DIR": str(state),
+            "SERVICE_USER": scratch.account().pw_name,
             "LOG_FORMAT": "json",
             **variables,
         }
         self._write()
         self.lines: list[dict[str, Any]] = []
-        path = str(directory / "notify")
-        self._notified = _notify_socket(path)
+        notify = directory / "notify"
+        self._notified = _notify_socket(notify)
+        command = [sys.executable, "-I", str(scratch.program()), "run"]
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "tcp_trace", "run", "--env-file", str(self._env_file)],
-            cwd=_readable_copy(directory),
-            env=_environment(NOTIFY_SOCKET=path),
+            [*command, "--env-file", str(self._env_file)],
+            cwd="/",
+            env=_environment(NOTIFY_SOCKET=str(notify)),
+            # No terminal: from one, the service would run as a child of its own.
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
+            start_new_session=True,
+            umask=0o022,
             text=True,
         )
         self._reader = threading.Thread(target=self._collect, daemon=True)
@@ -240,7 +251,8 @@ class Service:
     def _write(self) -> None:
         text = "".join(f"{name}={value}\n" for name, value in self._variables.items())
         self._env_file.write_text(text)
-        self._env_file.chmod(0o644)
+        self._env_file.chmod(0o640)
+        os.chown(self._env_file, 0, scratch.account().pw_gid)
 
     def _collect(self) -> None:
         assert self._process.stderr is not None  # noqa: S101 - it was opened as a pipe
@@ -256,9 +268,7 @@ class Service:
 @contextlib.contextmanager
 def service(**variables: str) -> Iterator[Service]:
     """Run the real service with these variables, ready when the block begins."""
-    with tempfile.TemporaryDirectory(prefix="tcp-trace-") as name:
-        directory = Path(name)
-        directory.chmod(0o777)  # the service is not root for long
+    with scratch.directory() as directory:
         running = Service(directory, variables)
         try:
             running.await_ready()
@@ -280,21 +290,10 @@ def _environment(**more: str) -> dict[str, str]:
     } | more
 
 
-def _readable_copy(directory: Path) -> Path:
-    """Copy the program to where the unprivileged stage can read it: a checkout may be in /root."""
-    copy = directory / "program"
-    for name in ("bpf", "tcp_trace"):
-        source = resources.directory(name)
-        shutil.copytree(source, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
-    for path in (copy, *copy.rglob("*")):
-        path.chmod(0o755 if path.is_dir() else 0o644)
-    return copy
-
-
-def _notify_socket(path: str) -> socket.socket:
+def _notify_socket(path: Path) -> socket.socket:
     """Take the place of systemd for `READY=1`."""
     notified = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-    notified.bind(path)
-    Path(path).chmod(0o777)
+    notified.bind(str(path))
+    scratch.give(path, 0o600)
     notified.settimeout(0.2)
     return notified

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import platform
 import re
+import stat
 from pathlib import Path
 from typing import NamedTuple
 
@@ -76,13 +77,28 @@ def _trees(build: Path) -> tuple[Path, ...]:
     if not os.access(build / "include/generated/autoconf.h", os.R_OK):
         return ()
     if (build / "include/linux/kconfig.h").is_file():
-        return (build.resolve(),)
+        return (build.resolve(),) if _is_safe(build.resolve()) else ()
     makefile = build / "Makefile"
     named = re.search(r"^include (\S+-common\S*)/Makefile", _text(makefile), re.MULTILINE)
     common = Path(named[1]) if named else None
     if common is None or not (common / f"arch/{arch}/include").is_dir():
         return ()
-    return (build.resolve(), common)
+    trees = (build.resolve(), common.resolve())
+    return trees if all(map(_is_safe, trees)) else ()
+
+
+def _is_safe(directory: Path) -> bool:
+    """Tell whether only root (and this user) can put other headers there.
+
+    What is compiled with them runs in the kernel. In a sticky directory others add, but do not
+    replace.
+    """
+    for path in (directory, *directory.parents):
+        found = path.stat()
+        theirs = found.st_mode & (stat.S_IWGRP | stat.S_IWOTH) and not found.st_mode & stat.S_ISVTX
+        if theirs or found.st_uid not in {0, os.geteuid()}:
+            return False
+    return True
 
 
 def _text(path: Path) -> str:
@@ -114,7 +130,7 @@ def _advice(release: str, *, exact_only: bool) -> str:
     why = (
         f"this kernel ({release}) has no type information (BTF), so its exact headers are needed"
         if exact_only
-        else "no kernel headers are installed, and BCC's compiler needs some"
+        else "no kernel headers are installed that only root can change; BCC's compiler needs some"
     )
     packages = f"linux-headers-{release}"
     generic = "" if exact_only else " (any version does: linux-headers-amd64, -generic)"

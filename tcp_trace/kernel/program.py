@@ -59,6 +59,10 @@ _SET_STATE = b"inet_sock_set_state"
 # BCC optimises once more, and all of it: the code is the same without the first time.
 _LESS_WORK = ("-g0", "-Xclang", "-disable-llvm-passes")
 
+# Not $TMPDIR: the compiler reads there, and where others could replace what is in it, they would
+# choose what root compiles.
+_TEMPORARY = "/tmp"  # noqa: S108 - sticky, and the name is random
+
 _EVENTS = {Events.FAILURES: "EVENTS_FAILURES", Events.ATTEMPTS: "EVENTS_ATTEMPTS"}
 # `transitions` is never read by its descriptor, but the kernel takes the rings out of it when the
 # descriptor through which they were put in is closed.
@@ -240,7 +244,7 @@ def _compile(layout: _Layout, constants: list[str], parts: frozenset[str]) -> An
     files = ["tcp_trace.c", *["names.c"] * ("NAMES" in parts)]
     # BCC rewrites what is in one file only, and a second program would cost a second compile.
     text = "".join(f'#line 1 "{file}"\n{(source / file).read_text()}' for file in files)
-    with tempfile.TemporaryDirectory(prefix="tcp-trace-headers-") as directory:
+    with tempfile.TemporaryDirectory(prefix="tcp-trace-", dir=_TEMPORARY) as directory:
         os.environ["BCC_KERNEL_SOURCE"] = str(layout.headers.merge_into(Path(directory)))
         return bcc.BPF(
             text=text,

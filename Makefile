@@ -43,7 +43,7 @@ $(VENV)/.stamp: Makefile
 
 demo: ## See it work: real failures, a local webhook, nothing installed but packages
 	@tools/packages demo
-	@$(PYTHON) -m tcp_trace demo
+	@$(PYTHON) -I tcp_trace/__main__.py demo
 
 test: test-fast ## Run every test: on this host, then in a virtual machine
 	$(PYTEST) tests/vm
@@ -102,10 +102,9 @@ install: ## Install below PREFIX (/usr/local), with unit, user and logrotate; ke
 	install -d "$(LIB)" "$(dir $(LAUNCHER))" "$(UNITS)" "$(dir $(SYSUSERS))" \
 		"$(dir $(LOGROTATE))"
 	install -d -m 0755 "$(CONFIG)"
-	cp -R tcp_trace "$(PACKAGE)"
-	cp -R bpf systemd logrotate "$(PACKAGE)/"
+	umask 022 && cp -R tcp_trace "$(PACKAGE)" && cp -R bpf systemd logrotate "$(PACKAGE)/"
 	find "$(LIB)" -name __pycache__ -prune -exec rm -rf {} +
-	$(PYTHON) -m compileall -q $(if $(DESTDIR),-s "$(DESTDIR)") "$(PACKAGE)"
+	umask 022 && $(PYTHON) -I -m compileall -q $(if $(DESTDIR),-s "$(DESTDIR)") "$(PACKAGE)"
 	chmod -R u=rwX,go=rX "$(LIB)"
 	printf '%s\n' '#!$(PYTHON) -I' 'import sys' 'sys.path.insert(0, "$(PREFIX)/lib/tcp-trace")' \
 		'from tcp_trace.cli import main' 'raise SystemExit(main())' > "$(LAUNCHER)"

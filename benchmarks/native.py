@@ -124,7 +124,7 @@ def _beside(start: Callable[[], AbstractContextManager[object]]) -> Beside:
 @contextmanager
 def _idle(hook: str) -> Iterator[None]:
     command = [sys.executable, "-m", "benchmarks.idle", hook]
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory(dir="/run") as folder:
         source = str(headers.find().merge_into(Path(folder)))
         environment = os.environ | {"BCC_KERNEL_SOURCE": source}
         process = subprocess.Popen(command, stdout=subprocess.PIPE, env=environment)

@@ -39,6 +39,7 @@ class Running:
     def __init__(self, contender: Contender, folder: Path) -> None:
         self.contender = contender
         self.folder = folder
+        self.state = folder / "state"
         self.log, self.stdout, self.stderr = (folder / n for n in ("log", "stdout", "stderr"))
         self._cgroup = _CGROUPS / f"benchmark-{os.getpid()}"
         self._cgroup.mkdir()
@@ -55,7 +56,7 @@ class Running:
 
     def _start(self) -> subprocess.Popen[bytes]:
         def fill(text: str) -> str:
-            return text.format(log=self.log, state=self.folder)
+            return text.format(log=self.log, state=self.state)
 
         environment = {name: fill(v) for name, v in self.contender.environment.items()}
         enter = f'echo $$ >{self._cgroup}/cgroup.procs; exec "$@"'
@@ -167,11 +168,16 @@ class Running:
 def running(contender: Contender) -> Iterator[Running]:
     """Start a contender in a folder of its own and yield it when it is ready.
 
-    `stop` is the caller's to call, because what was told is complete only then.
+    `stop` is the caller's to call, because what was told is complete only then. Root works in the
+    folder, so only `state` and the log in it are the service's.
     """
     folder = Path(tempfile.mkdtemp(prefix="benchmark-", dir="/var/tmp"))
+    folder.chmod(0o755)
     account = pwd.getpwnam("tcp-trace")
-    os.chown(folder, account.pw_uid, account.pw_gid)
+    (folder / "state").mkdir(0o700)
+    (folder / "log").touch(0o644)
+    for path in (folder / "state", folder / "log"):
+        os.chown(path, account.pw_uid, account.pw_gid)
     try:
         process = Running(contender, folder)
         try:
@@ -187,7 +193,7 @@ def _notify_socket(folder: Path) -> socket.socket:
     notified = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
     path = folder / "notify"
     notified.bind(str(path))
-    path.chmod(0o777)
+    path.chmod(0o666)  # the service writes to it as its own user
     return notified
 
 

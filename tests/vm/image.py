@@ -232,7 +232,7 @@ def ensure_image(kernel: str = DEFAULT_KERNEL, report: Report = print) -> Image:
         raise ImageError(message)
     recipe = known[kernel]
     cache = cache_dir()
-    cache.mkdir(parents=True, exist_ok=True)
+    cache.mkdir(mode=0o755, parents=True, exist_ok=True)
     image = Image(kernel, cache / recipe.name)
     with (cache / f"{recipe.name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)

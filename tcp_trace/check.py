@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from tcp_trace.config import Secret, Settings
     from tcp_trace.core.watch import Host
+    from tcp_trace.delivery.transport import TransportError
 
 KALLSYMS = Path("/proc/kallsyms")
 KPROBE_PMU = Path("/sys/bus/event_source/devices/kprobe/type")
@@ -40,7 +41,6 @@ STATUS = Path("/proc/self/status")
 _CAP_SYS_ADMIN, _CAP_PERFMON, _CAP_BPF = 21, 38, 39
 _TESTED_SINCE = (5, 10)
 _PACKAGES = "apt install python3-bpfcc"
-_TIMEOUTS = (5.0, 5.0)
 
 
 def run(environ: Mapping[str, str], env_file: Path | None) -> list[Finding]:
@@ -262,19 +262,15 @@ def _reach(webhook: Secret, setting: str = "SLACK_URL") -> Finding:
     message, and the fewer places a secret goes to the better.
     """
     try:
-        import requests  # noqa: PLC0415 - a third of a second, and its absence is a finding
+        from tcp_trace.delivery import transport  # noqa: PLC0415 - a third of a second
     except ImportError:
         fix = "apt install python3-requests"
         return Finding("webhook", Level.FAIL, "Python's requests is missing", fix)
     url = urlsplit(webhook.reveal())
     host = (url.hostname or "") + (f":{url.port}" if url.port else "")
-    netloc = url.netloc.rpartition("@")[2]
     try:
-        with requests.get(
-            f"{url.scheme}://{netloc}/", timeout=_TIMEOUTS, allow_redirects=False, stream=True
-        ) as response:
-            status = response.status_code
-    except requests.RequestException as error:
+        status = transport.front_page(webhook.reveal()).status
+    except transport.TransportError as error:
         why, fix = _why_unreachable(error)
         fix = fix.replace("SLACK_URL", setting)
         return Finding("webhook", Level.FAIL, f"{host}: {why}", fix)
@@ -282,23 +278,17 @@ def _reach(webhook: Secret, setting: str = "SLACK_URL") -> Finding:
     return Finding("webhook", Level.OK, f"{detail}; 'tcp-trace test-alert' sends a message")
 
 
-def _why_unreachable(error: Exception) -> tuple[str, str]:
-    """Return why and what to do. Only classes are looked at: the texts can hold the URL."""
-    import requests  # noqa: PLC0415
-
-    causes = set()
-    cause: BaseException | None = error
-    while cause is not None:
-        causes.add(type(cause).__name__)
-        cause = cause.__cause__ or cause.__context__
-    if isinstance(error, requests.exceptions.ProxyError):
+def _why_unreachable(error: TransportError) -> tuple[str, str]:
+    """Return why and what to do."""
+    causes = error.causes
+    if "ProxyError" in causes:
         return "the proxy does not answer", "look at HTTPS_PROXY and NO_PROXY"
-    if isinstance(error, requests.exceptions.SSLError):
+    if causes & {"SSLError", "CertificateError"}:
         return "TLS fails", "is the clock right? is ca-certificates installed? a proxy between?"
-    if causes & {"gaierror", "NameResolutionError"}:
+    if "gaierror" in causes:
         return "the name cannot be resolved", "look at /etc/resolv.conf and the name in SLACK_URL"
-    if "ConnectionRefusedError" in causes:
+    if "ECONNREFUSED" in causes:
         return "connection refused", "look at host and port in SLACK_URL, and the firewall"
-    if isinstance(error, requests.Timeout):
-        return "no answer within 5 s", "let the firewall pass HTTPS, or set HTTPS_PROXY"
-    return f"no connection ({type(error).__name__})", "look at the network and the firewall"
+    if causes & {"Timeout", "ConnectTimeout"}:
+        return "no answer in time", "let the firewall pass HTTPS, or set HTTPS_PROXY"
+    return f"no connection ({error.reason})", "look at the network and the firewall"

@@ -9,6 +9,9 @@ if TYPE_CHECKING:
 
     Payload = Mapping[str, object] | Sequence[object]
 
+DEADLINE = 20.0
+"""Seconds after which a send is cut off, unless a channel is given another time."""
+
 
 class Sent(NamedTuple):
     """The other side has the message."""

@@ -8,7 +8,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Protocol
 
 from tcp_trace.delivery.answers import classify, classify_plainly, error_word
-from tcp_trace.delivery.channel import Outcome, Rejected, Retry
+from tcp_trace.delivery.channel import DEADLINE, Outcome, Rejected, Retry
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,7 +33,7 @@ class Slack:
     """
 
     def __init__(
-        self, url: Url, *, deadline: float = 20.0, wall: Callable[[], float] = time.time
+        self, url: Url, *, deadline: float = DEADLINE, wall: Callable[[], float] = time.time
     ) -> None:
         if find_spec("requests") is None:
             raise ModuleNotFoundError(

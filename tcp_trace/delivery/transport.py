@@ -1,9 +1,13 @@
-"""One HTTP POST with a deadline that holds for all of it.
+"""One HTTP exchange with a deadline and a size that hold for all of it.
 
 The timeouts of `requests` are per socket operation: a peer that drips a byte every nine seconds
-holds a request for ever, and name resolution has no timeout at all. So the POST runs in a thread of
-its own, is waited for until the deadline, and is then cut off: its socket is shut down. What only a
-resolver holds up cannot be cut; it is left behind, and `Post` starts no second one beside it.
+holds a request for ever, and name resolution has no timeout at all. So the exchange runs in a
+thread of its own, is waited for until the deadline, and is then cut off: its socket is shut down.
+What only a resolver holds up cannot be cut; it is left behind, and `Post` starts no second one
+beside it. How much is read, `wire.py` bounds.
+
+Proxies and authorities (HTTPS_PROXY, NO_PROXY, REQUESTS_CA_BUNDLE) are those of the environment;
+credentials are those of the address alone, never those of a ~/.netrc. Nothing is decoded.
 
 The texts of the exceptions of `requests` and urllib3, and their log lines, contain the webhook's
 path, which is the secret. So nothing here passes a text on: only names of classes and numbers.
@@ -22,9 +26,12 @@ import threading
 import warnings
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from tcp_trace import __version__
 from tcp_trace.delivery.answers import Answer
+from tcp_trace.delivery.channel import DEADLINE
+from tcp_trace.delivery.wire import MAX_BYTES, AnswerTooLongError, Wire
 
 # Of the two libraries that guess encodings, which nobody asks for here, `requests` loads both, and
 # does with one: chardet's tables are 2.5 MB. It warns of versions of the other that it cannot know.
@@ -33,9 +40,11 @@ if find_spec("charset_normalizer") is not None:
 with warnings.catch_warnings(action="ignore"):
     import requests
     from requests.adapters import HTTPAdapter
+    from requests.auth import HTTPBasicAuth
+    from requests.utils import get_auth_from_url
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
 MAX_BODY = 1024
 """Bytes of an answer that are read: no webhook says more that matters."""
@@ -43,9 +52,11 @@ MAX_BODY = 1024
 GRACE = 0.5
 """Seconds after the deadline that a thread just cut off has to end, before it is left behind."""
 
-_TIMEOUTS = (5.0, 10.0)
+CONNECT_TIMEOUT = 5.0
+"""Seconds for one address of a name: where it is silent, the next one is to have its turn."""
+
+_MAX_HEADER = 256
 _HEADERS = {
-    "Content-Type": "application/json; charset=utf-8",
     "User-Agent": f"tcp-trace/{__version__}",
     "Accept-Encoding": "identity",
     # Messages are rare: a kept connection would mostly be found dead by the next one.
@@ -63,98 +74,43 @@ _urllib3_log.propagate = False
 class TransportError(Exception):
     """No complete answer came; `str()` of it is safe to log.
 
-    `unusable` says that the address itself is wrong.
+    `causes` are the names of the classes and numbers of the errors that led to it; `unusable` says
+    that the address itself is wrong.
     """
 
-    def __init__(self, reason: str, *, unusable: bool = False) -> None:
+    def __init__(self, reason: str, causes: Iterable[str] = (), *, unusable: bool = False) -> None:
         super().__init__(reason)
         self.reason = reason
+        self.causes = frozenset(causes)
         self.unusable = unusable
 
 
-class _Cut:
-    """The way to end a POST from outside: a second handle on its socket."""
-
-    def __init__(self) -> None:
-        self._lock = threading.RLock()
-        self._socket: socket.socket | None = None
-        self._is_cut = False
-
-    def adopt(self, connected: socket.socket) -> None:
-        """Take hold of a socket just connected, before TLS wraps (and detaches) it."""
-        with self._lock:
-            if self._is_cut:
-                connected.close()
-                raise OSError(errno.ECANCELED, "cut off")
-            self.release()
-            self._socket = connected.dup()
-
-    def cut(self) -> None:
-        """Make every operation on the socket fail now; none is connected from now on."""
-        with self._lock:
-            self._is_cut = True
-            if self._socket is not None:
-                try:
-                    self._socket.shutdown(socket.SHUT_RDWR)
-                except OSError as error:
-                    if error.errno != errno.ENOTCONN:  # the peer was first
-                        raise
-
-    def release(self) -> None:
-        """Give the second handle back."""
-        with self._lock:
-            if self._socket is not None:
-                self._socket.close()
-                self._socket = None
-
-
 class _Adapter(HTTPAdapter):
-    """An adapter whose connections can be cut; it retries nothing: the outbox does."""
+    """An adapter whose connections are on a wire; it retries nothing: the outbox does."""
 
-    def __init__(self, cut: _Cut) -> None:
-        self._cut = cut
+    def __init__(self, wire: Wire) -> None:
+        self._wire = wire
         super().__init__(max_retries=0)
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401
         """Make the pool manager, with connections that can be cut."""
         super().init_poolmanager(*args, **kwargs)
-        _make_cuttable(self.poolmanager, self._cut)
+        self._wire.hold(self.poolmanager)
 
     def proxy_manager_for(self, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401
         """Make the manager of a proxy's connections likewise."""
         manager = super().proxy_manager_for(*args, **kwargs)
-        _make_cuttable(manager, self._cut)
+        self._wire.hold(manager)
         return manager
 
 
-def _make_cuttable(manager: Any, cut: _Cut) -> None:  # noqa: ANN401
-    """Derive the manager's pools, so that each new socket is adopted by `cut`.
-
-    By deriving from what is there this holds for urllib3 1.26 and 2 alike, and for proxies.
-    """
-
-    def derive(pool: Any) -> Any:  # noqa: ANN401
-        base = pool.ConnectionCls
-
-        def _new_conn(connection: Any) -> Any:  # noqa: ANN401
-            connected = base._new_conn(connection)  # noqa: SLF001
-            cut.adopt(connected)
-            return connected
-
-        derived = type(base.__name__, (base,), {"_new_conn": _new_conn})
-        return type(pool.__name__, (pool,), {"ConnectionCls": derived})
-
-    pools = manager.pool_classes_by_scheme
-    manager.pool_classes_by_scheme = {scheme: derive(pool) for scheme, pool in pools.items()}
-
-
 class _Attempt:
-    """One POST in its own thread, and what came of it."""
+    """One exchange in its own thread, and what came of it: a POST, or a GET without a body."""
 
-    def __init__(self, url: str, body: bytes) -> None:
+    def __init__(self, url: str, body: bytes | None) -> None:
         self._url = url
         self._body = body
-        self._cut = _Cut()
+        self._wire = Wire()
         self._result: Answer | TransportError | None = None
         self._thread = threading.Thread(target=self._run, name="tcp-trace-post", daemon=True)
 
@@ -163,25 +119,29 @@ class _Attempt:
         return self._thread.is_alive()
 
     def result(self, deadline: float) -> Answer:
-        """Run the POST: its answer, or `TransportError`, after `deadline` + GRACE at the latest."""
-        self._thread.start()
+        """Run it: the answer, or `TransportError`, after `deadline` + GRACE at the latest."""
+        try:
+            self._thread.start()
+        except RuntimeError:  # the system's limit, or the unit's TasksMax
+            raise TransportError("no thread can be started") from None
         self._thread.join(deadline)
-        result = self._result
-        if result is None:
-            self._cut.cut()
+        in_time = self._result is not None
+        if not in_time:
+            self._wire.cut()
             self._thread.join(GRACE)
-            raise TransportError(f"no complete answer within {deadline:g} s")
-        if isinstance(result, TransportError):
-            raise result
-        return result
+        if isinstance(self._result, Answer):
+            return self._result
+        if in_time and self._result is not None:
+            raise self._result
+        raise TransportError(f"no complete answer within {deadline:g} s", ["Timeout"])
 
     def _run(self) -> None:
         try:
-            self._result = _exchange(self._url, self._body, self._cut)
+            self._result = _exchange(self._url, self._body, self._wire)
         except Exception as error:  # noqa: BLE001 - any text may hold the URL: threading must not print it
-            self._result = _without_text(error)
+            self._result = _without_text(error, connected=self._wire.connected)
         finally:
-            self._cut.release()
+            self._wire.release()
 
 
 class Post:
@@ -200,46 +160,73 @@ class Post:
         return self._last.result(self._deadline)
 
 
-def _exchange(url: str, body: bytes, cut: _Cut) -> Answer:
-    """Post over a fresh session: nothing (cookies, connections) is carried from one to the next."""
-    adapter = _Adapter(cut)
+def front_page(url: str, deadline: float = DEADLINE) -> Answer:
+    """GET the front page of an address's host: neither path nor credentials are sent there.
+
+    The same way and under the same bounds as a POST; raises `TransportError` as that does.
+    """
+    parts = urlsplit(url)
+    host = parts.netloc.rpartition("@")[2]
+    return _Attempt(f"{parts.scheme}://{host}/", None).result(deadline)
+
+
+def _exchange(url: str, body: bytes | None, wire: Wire) -> Answer:
+    """Ask over a fresh session: nothing (cookies, connections) is carried from one to the next."""
+    adapter = _Adapter(wire)
+    content = {} if body is None else {"Content-Type": "application/json; charset=utf-8"}
     with requests.Session() as session:
         session.mount("https://", adapter)
         session.mount("http://", adapter)
-        with session.post(
+        with session.request(
+            "GET" if body is None else "POST",
             url,
             data=body,
-            headers=_HEADERS,
-            timeout=_TIMEOUTS,
+            headers=_HEADERS | content,
+            auth=_authenticate,
+            # Reading has no time of its own: only the deadline ends it.
+            timeout=(CONNECT_TIMEOUT, None),
             allow_redirects=False,
             stream=True,
         ) as response:
+            retry_after = response.headers.get("Retry-After")
             return Answer(
-                response.status_code, _read(response), response.headers.get("Retry-After")
+                response.status_code, _read(response.raw), retry_after and retry_after[:_MAX_HEADER]
             )
 
 
-def _read(response: requests.Response) -> bytes:
-    """Return the beginning of the body, and raise where it ended before its announced length."""
+def _authenticate(request: requests.PreparedRequest) -> requests.PreparedRequest:
+    """Use the address's own credentials, where it has some; without this, ~/.netrc is asked."""
+    name, password = get_auth_from_url(request.url or "")
+    return HTTPBasicAuth(name, password)(request) if name or password else request
+
+
+def _read(raw: Any) -> bytes:  # noqa: ANN401 - urllib3's answer
+    """Return the beginning of the body as it came; raise if it ended before its stated length."""
     body = b""
     chunk: bytes
-    for chunk in response.iter_content(MAX_BODY):
+    for chunk in raw.stream(MAX_BODY, decode_content=False):
         body += chunk
         if len(body) >= MAX_BODY:
             return body[:MAX_BODY]
-    announced = response.headers.get("Content-Length", "")
-    if announced.isdecimal() and len(body) < int(announced):
+    if raw.length_remaining:
         raise TransportError("the answer's body was cut short")
     return body
 
 
-def _without_text(error: Exception) -> TransportError:
+def _without_text(error: Exception, *, connected: bool) -> TransportError:
     """Return what may be told of an error: its class and its number's name, never its text."""
-    if isinstance(error, TransportError):
-        return error
-    causes = [type(error).__name__, *dict.fromkeys(filter(None, map(_name, _chain(error))))]
-    # InvalidURL and its like, and what encoding a host name raises, are ValueErrors.
-    return TransportError(" ".join(causes), unusable=isinstance(error, ValueError))
+    chain = list(_chain(error))
+    for each in chain:
+        if isinstance(each, TransportError):
+            return each
+        if isinstance(each, AnswerTooLongError):
+            return TransportError(f"the answer is longer than {MAX_BYTES // 1024} KiB")
+    symbols = dict.fromkeys(filter(None, map(_name, chain)))
+    causes = {*symbols, *(type(each).__name__ for each in chain)}
+    # InvalidURL and its like, and what encoding a host name raises, are ValueErrors. What comes
+    # after a connection was there is the other side's doing, and no fault of the address.
+    unusable = isinstance(error, ValueError) and not connected
+    return TransportError(" ".join([type(error).__name__, *symbols]), causes, unusable=unusable)
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:

@@ -75,6 +75,8 @@ _BY_ERRNO: dict[int, Reason] = {
     errno.ECONNREFUSED: Reason.REFUSED,
     errno.ETIMEDOUT: Reason.TIMED_OUT,
     errno.EHOSTUNREACH: Reason.HOST_UNREACHABLE,
+    errno.EHOSTDOWN: Reason.HOST_UNREACHABLE,  # ICMP: host unknown
+    errno.ENONET: Reason.HOST_UNREACHABLE,  # ICMP: host isolated
     errno.ENETUNREACH: Reason.NETWORK_UNREACHABLE,
     errno.EACCES: Reason.NOT_PERMITTED,
     errno.EPERM: Reason.NOT_PERMITTED,

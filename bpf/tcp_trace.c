@@ -48,22 +48,15 @@ static __always_inline void tally(u32 which)
 }
 
 /* What is held against the kernel's own counters, which each network namespace has for itself. */
-static __always_inline void tally_own(u32 netns, u32 which)
+static __always_inline void tally_own(const struct netns *netns, u32 which)
 {
-	if (netns == OWN_NETNS)
+	if (!netns->inum)
 		tally(which);
 }
 
 static __always_inline bool is_v4(const union address *a)
 {
 	return !a->words[0] && !a->words[1] && a->words[2] == bpf_htonl(0xffff);
-}
-
-static __always_inline bool is_loopback(const union address *a)
-{
-	if (is_v4(a))
-		return a->bytes[12] == 127;
-	return !a->words[0] && !a->words[1] && !a->words[2] && a->words[3] == bpf_htonl(1);
 }
 
 static __always_inline void read_saddr(void *sk, union address *saddr)
@@ -84,6 +77,18 @@ static __always_inline u32 read_inum(void *net)
 	u32 inum = 0;
 
 	bpf_probe_read_kernel(&inum, sizeof(inum), net + OFFSETOF_net_ns + OFFSETOF_ns_common_inum);
+	return inum;
+}
+
+/* What tells a namespace from all others: 0 and 0 for the service's own. Return its number. */
+static __always_inline u32 identify_netns(void *net, struct netns *netns)
+{
+	u32 inum = read_inum(net);
+
+	if (inum == OWN_NETNS)
+		return inum;
+	netns->inum = inum;
+	READ_FIELD(netns->hash_mix, net, net_hash_mix);
 	return inum;
 }
 
@@ -117,6 +122,7 @@ static __always_inline bool copy_destination(const struct common *from, struct d
 {
 	u16 family = IN_COMMON(*from, skc_family, u16);
 
+	to->ifindex = IN_COMMON(*from, skc_bound_dev_if, u32);
 	to->dport = bpf_ntohs(IN_COMMON(*from, skc_dport, u16));
 	if (family == AF_INET6_) {
 		to->daddr = IN_COMMON(*from, skc_v6_daddr, union address);
@@ -127,8 +133,8 @@ static __always_inline bool copy_destination(const struct common *from, struct d
 	return family == AF_INET_;
 }
 
-/* The destination of a TCP socket and its network namespace; false where it is not watched. */
-static __always_inline bool read_watched(void *sk, struct destination *to, u32 *netns)
+/* The destination of a TCP socket and its namespace's number; false where it is not watched. */
+static __always_inline bool read_watched(void *sk, struct destination *to, u32 *inum)
 {
 	struct common common;
 	u16 protocol = 0;
@@ -140,9 +146,7 @@ static __always_inline bool read_watched(void *sk, struct destination *to, u32 *
 	bpf_probe_read_kernel(&common, sizeof(common), sk);
 	if (!copy_destination(&common, to) || !is_watched(to))
 		return false;
-	*netns = read_inum(IN_COMMON(common, skc_net, void *));
-	if (is_loopback(&to->daddr))
-		to->netns = *netns;
+	*inum = identify_netns(IN_COMMON(common, skc_net, void *), &to->netns);
 	return true;
 }
 
@@ -286,7 +290,6 @@ static __always_inline u16 read_lport(const struct change *change)
 /* What is submitted, but for what is known of the attempt. */
 static __always_inline void describe(const struct change *change, u64 now, struct transition *t)
 {
-	t->skaddr = (u64)change->sk;
 	t->timestamp_ns = now;
 	t->oldstate = change->oldstate;
 	t->newstate = change->newstate;
@@ -304,8 +307,9 @@ static __always_inline void begin(void *ctx, const struct change *change)
 	if (!read_watched(change->sk, &a.destination, &a.maker.netns))
 		return;
 	a.start_ns = bpf_ktime_get_ns();
+	a.start_cpu = bpf_get_smp_processor_id();
 	read_maker(&a.maker, SLOT_HOOK);
-	tally_own(a.maker.netns, TALLY_OPENED);
+	tally_own(&a.destination.netns, TALLY_OPENED);
 	if (a.maker.pid == SELF_PID)
 		return;
 	attempts.update(&key, &a);
@@ -318,6 +322,7 @@ static __always_inline void begin(void *ctx, const struct change *change)
 
 	struct transition t = {
 		.start_ns = a.start_ns,
+		.start_cpu = a.start_cpu,
 		.maker = a.maker,
 		.destination = a.destination,
 	};
@@ -340,7 +345,11 @@ static __always_inline bool is_handshake(u8 state)
 static __always_inline void expect_return(void *sk, struct transition *t)
 {
 #ifdef RETURNS
-	struct ended ended = {.skaddr = t->skaddr, .start_ns = t->start_ns};
+	struct ended ended = {
+		.skaddr = (u64)sk,
+		.start_ns = t->start_ns,
+		.start_cpu = t->start_cpu,
+	};
 	u64 thread = bpf_get_current_pid_tgid();
 	u8 shutdown = 0;
 
@@ -404,9 +413,9 @@ static __always_inline void fail(void *sk, struct transition *t, int error)
 	if (!t->sk_err)
 		t->sk_err = error;
 	if (!t->lport)
-		tally_own(t->maker.netns, TALLY_UNSENT);
+		tally_own(&t->destination.netns, TALLY_UNSENT);
 	else if (t->sk_err)
-		tally_own(t->maker.netns, TALLY_ABORTED);
+		tally_own(&t->destination.netns, TALLY_ABORTED);
 	if (LOST_RACES && !t->sk_err && lost_race(t)) {
 		t->flags |= FLAG_RACED;
 		tally(TALLY_RACED);
@@ -440,6 +449,7 @@ static __always_inline void go_on(void *ctx, const struct change *change, struct
 
 	struct transition t = {
 		.start_ns = a->start_ns,
+		.start_cpu = a->start_cpu,
 		.maker = a->maker,
 		.destination = a->destination,
 	};
@@ -456,13 +466,13 @@ static __always_inline void go_on(void *ctx, const struct change *change, struct
 static __always_inline void adopt(void *ctx, const struct change *change)
 {
 	struct transition t = {};
-	u32 uid = 0, netns = 0;
+	u32 uid = 0, inum = 0;
 
 	read_end(change->sk, &t);
-	if (t.sk_err)
-		tally_own(read_netns(change->sk), TALLY_ABORTED);
+	if (t.sk_err && read_netns(change->sk) == OWN_NETNS)
+		tally(TALLY_ABORTED);
 	READ_FIELD(uid, change->sk, sock_sk_uid);
-	if (uid == SELF_UID || !read_watched(change->sk, &t.destination, &netns))
+	if (uid == SELF_UID || !read_watched(change->sk, &t.destination, &inum))
 		return;
 	tally(TALLY_EVICTED);
 	count_failed(&t.destination);
@@ -615,11 +625,27 @@ int net_inet_sock_set_state(struct bpf_raw_tracepoint_args *ctx)
 }
 
 #ifdef RETURNS
-/* The destination that a process asked for; the kernel has copied the address from it. */
-static __always_inline bool read_asked(void *uaddr, u16 family, struct destination *to)
-{
-	u16 dport = 0;
+/* The shortest addresses that tcp_v4_connect() and tcp_v6_connect() take: SIN6_LEN_RFC2133. */
+#define SIN_LEN	 16
+#define SIN6_LEN 24
 
+/*
+ * The destination that a process asked for; false where that is none. The kernel has copied
+ * addr_len bytes from it, and what lies behind them is the kernel's own. An address of another
+ * family than the socket's it refuses: a mistake (EAFNOSUPPORT), of which no bytes are a
+ * destination. For a v4-mapped address tcp_v6_connect() calls tcp_v4_connect(), and tells itself.
+ */
+static __always_inline bool read_asked(void *sk, void *uaddr, int addr_len, struct destination *to)
+{
+	u16 family = 0, asked = 0, dport = 0;
+
+	READ_FIELD(family, sk, sock_common_skc_family);
+	if (addr_len < (family == AF_INET6_ ? SIN6_LEN : SIN_LEN))
+		return false;
+	bpf_probe_read_kernel(&asked, sizeof(asked), uaddr);
+	if (asked != family)
+		return false;
+	READ_FIELD(to->ifindex, sk, sock_common_skc_bound_dev_if);
 	bpf_probe_read_kernel(&dport, sizeof(dport), uaddr + 2);
 	to->dport = bpf_ntohs(dport);
 	if (family == AF_INET6_) {
@@ -635,28 +661,23 @@ static __always_inline bool read_asked(void *uaddr, u16 family, struct destinati
  * connect() returned an error. Mostly it sent nothing; if its attempt had begun and was closed in
  * this call, the transition was submitted, and this tells its error.
  */
-static __always_inline int on_return(void *ctx, void *sk, void *uaddr, int result)
+static __always_inline int on_return(void *ctx, void *sk, void *uaddr, int addr_len, int result)
 {
-	struct transition t = {.skaddr = (u64)sk, .sk_err = -result};
+	struct transition t = {.sk_err = -result};
 	u64 thread = bpf_get_current_pid_tgid();
-	u16 family = 0, asked = 0;
 	struct ended *ended;
+	void *net = NULL;
 
-	READ_FIELD(family, sk, sock_common_skc_family);
-	bpf_probe_read_kernel(&asked, sizeof(asked), uaddr);
-	/* tcp_v6_connect() calls tcp_v4_connect() for a v4-mapped address, and tells itself. */
-	if (family == AF_INET6_ && asked == AF_INET_)
+	if (!read_asked(sk, uaddr, addr_len, &t.destination) || !is_watched(&t.destination))
 		return 0;
-	if (!read_asked(uaddr, asked, &t.destination) || !is_watched(&t.destination))
-		return 0;
-	t.maker.netns = read_netns(sk);
-	if (is_loopback(&t.destination.daddr))
-		t.destination.netns = t.maker.netns;
+	READ_FIELD(net, sk, sock_common_skc_net);
+	t.maker.netns = identify_netns(net, &t.destination.netns);
 	t.timestamp_ns = bpf_ktime_get_ns();
 	read_maker(&t.maker, SLOT_RETURN);
 	ended = ends.lookup(&thread);
-	if (ended && ended->skaddr == t.skaddr) {
+	if (ended && ended->skaddr == (u64)sk) {
 		t.start_ns = ended->start_ns;
+		t.start_cpu = ended->start_cpu;
 		ends.delete(&thread);
 	} else {
 		count_failed(&t.destination);
@@ -670,6 +691,6 @@ KRETFUNC_PROBE(tcp_v4_connect, void *sk, void *uaddr, int addr_len, int result)
 {
 	bool failed = result < 0 && result != -EINVAL_;
 
-	return failed && !is_self() ? on_return(ctx, sk, uaddr, result) : 0;
+	return failed && !is_self() ? on_return(ctx, sk, uaddr, addr_len, result) : 0;
 }
 #endif

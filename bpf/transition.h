@@ -13,10 +13,25 @@ union address {
 	u32 words[4];
 };
 
-/* netns is set for loopback only, which is another place in every network namespace. */
+/*
+ * A network namespace. The kernel gives an inode number again as soon as it is free, and with it
+ * the same namespace to another owner; hash_mix is drawn at random for each (commit 355b98553789
+ * "netns: provide pure entropy for net_hash_mix()", in v5.1). The service's own is 0 and 0.
+ */
+struct netns {
+	u32 inum;
+	u32 hash_mix;
+};
+
+/*
+ * A place: the same address is another one in another network namespace, and over another
+ * interface that the socket is bound to. That is how a socket gets into a VRF, and a link-local
+ * address to its link. ifindex is 0 for a socket that is not bound.
+ */
 struct destination {
 	union address daddr;
-	u32 netns;
+	struct netns netns;
+	u32 ifindex;
 	u16 dport; /* host order */
 	u16 pad;
 };
@@ -33,10 +48,13 @@ struct maker {
 
 /*
  * One per socket address, from SYN_SENT until the attempt ends. state is the last one seen, error
- * the last one that the application was told of.
+ * the last one that the application was told of. An attempt is known by when and on which CPU it
+ * began: no CPU begins two at one time.
  */
 struct attempt {
 	u64 start_ns;
+	u32 start_cpu;
+	u32 pad;
 	u32 state;
 	int error;
 	struct maker maker;
@@ -44,13 +62,13 @@ struct attempt {
 };
 
 /*
- * What is submitted. start_ns and maker are 0 where there is no entry for the attempt.
+ * What is submitted. start_ns and maker are 0 where there is no entry for the attempt. Nothing in
+ * it tells where the kernel keeps a socket.
  *
  * With newstate 0 it is no transition but an error that connect() returned, in sk_err: of an
  * attempt that ended in this call where start_ns is set, else of one that sent nothing.
  */
 struct transition {
-	u64 skaddr;
 	u64 start_ns;
 	u64 timestamp_ns; /* CLOCK_MONOTONIC */
 	struct maker maker;
@@ -63,6 +81,8 @@ struct transition {
 	u16 lport; /* host order, 0 while none is chosen */
 	u8 oldstate;
 	u8 newstate;
+	u32 start_cpu;
+	u32 pad;
 };
 
 /* The maker itself closed the socket, with no error in it: connect() may return one. */
@@ -85,10 +105,15 @@ struct winner {
 	u32 pad;
 };
 
-/* The attempt that a thread closed last, for the return of the connect() that it may be in. */
+/*
+ * The attempt that a thread closed last, for the return of the connect() that it may be in. Like
+ * attempts, the map is not handed to user space: both know sockets by their addresses.
+ */
 struct ended {
 	u64 skaddr;
 	u64 start_ns;
+	u32 start_cpu;
+	u32 pad;
 };
 
 #define LATENCY_SLOTS 32 /* a power of two; 2^31 us is more than any SYN timeout */

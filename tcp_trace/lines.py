@@ -78,15 +78,15 @@ def _change(transition: Transition) -> dict[str, object]:
 
 def _transition(transition: Transition) -> dict[str, object]:
     # One display: with EVENTS=all, merging parts is what such a line would cost most.
-    address, port, _ = transition.destination
+    address, port, _, _, interface = transition.destination
     pid, comm, uid, _, netns = transition.process or _NOBODY
     return {
         "daddr": address,
         "dport": port,
+        "interface": interface or None,
         "saddr": transition.local_address,
         "lport": transition.local_port,
-        # Names the attempt. The socket's own address would tell of the kernel's memory layout.
-        "attempt": f"{transition.start_ns:x}",
+        "attempt": f"{transition.start_ns:x}.{transition.start_cpu}",
         "pid": pid,
         "comm": comm,
         "uid": uid,
@@ -96,7 +96,8 @@ def _transition(transition: Transition) -> dict[str, object]:
 
 
 def _destination(destination: Destination) -> dict[str, object]:
-    return {"daddr": destination.address, "dport": destination.port}
+    interface = destination.interface or None
+    return {"daddr": destination.address, "dport": destination.port, "interface": interface}
 
 
 def _process(process: Process | None) -> dict[str, object]:

@@ -52,20 +52,24 @@ class Moment(NamedTuple):
 class Destination(NamedTuple):
     """Where a connect goes.
 
-    `address` is the canonical text of an IPv4 or IPv6 address; a v4-mapped one is IPv4.
-    `netns` is the inode of the network namespace for loopback addresses, which mean another
-    place in every namespace, and 0 for all others and in the service's own namespace.
+    `address` is the canonical text of an IPv4 or IPv6 address; a v4-mapped one is IPv4. An address
+    is another place in every network namespace: `netns` is the namespace's inode number, which the
+    kernel gives again, and `netns_mix` the random number by which it tells those apart; both are 0
+    for the service's own namespace. It is also another place over every interface that a socket
+    is bound to (a VRF, the link of a link-local address): `interface` is its name, its index where
+    the name is not known, and empty for a socket that is not bound.
     """
 
     address: str
     port: int
     netns: int = 0
+    netns_mix: int = 0
+    interface: str = ""
 
     def __str__(self) -> str:
-        """`10.0.0.5:5432` or `[2001:db8::1]:443`."""
-        if ":" in self.address:
-            return f"[{self.address}]:{self.port}"
-        return f"{self.address}:{self.port}"
+        """`10.0.0.5:5432`, `[2001:db8::1]:443` or `[fe80::1%eth0]:443`."""
+        address = f"{self.address}%{self.interface}" if self.interface else self.address
+        return f"[{address}]:{self.port}" if ":" in self.address else f"{address}:{self.port}"
 
 
 class Process(NamedTuple):
@@ -85,7 +89,7 @@ class Process(NamedTuple):
 class Transition(NamedTuple):
     """One change of a socket's state, as the kernel submitted it.
 
-    `skaddr` with `start_ns` identifies an attempt: a reused socket address is a new attempt.
+    `start_ns` and `start_cpu` say when and on which CPU the attempt began, and so which one it is.
     `start_ns` is 0 and `process` None where the kernel has no entry for the attempt: it began
     before the service, or its entry was evicted. Times are nanoseconds of CLOCK_MONOTONIC,
     `wall` is seconds since the epoch. `errno` is `sk_err`, `soft_errno` is `sk_err_soft`, each 0
@@ -97,8 +101,8 @@ class Transition(NamedTuple):
     `raced` that another connect of the same process won a race against this one.
     """
 
-    skaddr: int
     start_ns: int
+    start_cpu: int
     timestamp_ns: int
     wall: float
     oldstate: int

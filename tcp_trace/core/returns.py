@@ -38,7 +38,7 @@ class Returns:
         """Return the failure that is to be told now, None while it waits; `now` is monotonic."""
         if not transition.may_return:
             return failure
-        attempt = (transition.skaddr, transition.start_ns)
+        attempt = (transition.start_ns, transition.start_cpu)
         error = self._errors.pop(attempt, None)
         if error is not None:
             return _joined(failure, error[1])
@@ -50,7 +50,7 @@ class Returns:
         alone = _failure_of(record)
         if not record.start_ns:
             return alone
-        attempt = (record.skaddr, record.start_ns)
+        attempt = (record.start_ns, record.start_cpu)
         failure = self._failures.pop(attempt, None)
         if failure is not None:
             return _joined(failure[1], alone)

@@ -142,6 +142,11 @@ def _mapped(address: str) -> IPv6Address:
 
 
 def _parse_rule(item: str) -> Rule:
+    if "%" in item:
+        raise ValueError(
+            f"'{item}': an interface is not looked at; write it without '%' and what follows, "
+            "like [fe80::1]:443, and that address is watched on every interface"
+        )
     text, port = _split_port(item)
     try:
         network = ip_network(text)

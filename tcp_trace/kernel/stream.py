@@ -14,7 +14,6 @@ import struct
 import time
 from collections import deque
 from functools import lru_cache
-from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -29,11 +28,11 @@ if TYPE_CHECKING:
 
 # maker: cgroup_id pid tid uid netns comm
 MAKER = struct.Struct("=Q4I16s")
-# destination: daddr netns dport pad
-DESTINATION = struct.Struct("=16sIHH")
-# struct transition: skaddr start_ns timestamp_ns | maker | destination | saddr sk_err sk_err_soft
-# retransmits flags lport oldstate newstate
-TRANSITION = struct.Struct(f"=QQQ {MAKER.size}s {DESTINATION.size}s 16siiHHHBB")
+# destination: daddr netns.inum netns.hash_mix ifindex dport pad
+DESTINATION = struct.Struct("=16s3IHH")
+# struct transition: start_ns timestamp_ns | maker | destination | saddr sk_err sk_err_soft
+# retransmits flags lport oldstate newstate start_cpu pad
+TRANSITION = struct.Struct(f"=QQ {MAKER.size}s {DESTINATION.size}s 16siiHHHBBII")
 _MAY_RETURN = 1
 _RACED = 2
 _LATENCY_SLOTS = 32
@@ -151,17 +150,17 @@ class Rings:
 def decode(record: bytes, to_wall: float) -> Transition:
     """Decode one `struct transition`; `to_wall` leads from CLOCK_MONOTONIC to the epoch."""
     (
-        skaddr, start_ns, timestamp_ns, maker, destination,
-        saddr, errno, soft_errno, retransmits, flags, lport, oldstate, newstate,
+        start_ns, timestamp_ns, maker, destination, saddr,
+        errno, soft_errno, retransmits, flags, lport, oldstate, newstate, start_cpu, _,
     ) = TRANSITION.unpack_from(record)  # fmt: skip
     return Transition(
-        skaddr,
         start_ns,
+        start_cpu,
         timestamp_ns,
         timestamp_ns * 1e-9 + to_wall,
         oldstate,
         newstate,
-        _destination(destination),
+        destination_of(destination),
         _address(saddr),
         lport,
         _process(maker),
@@ -178,9 +177,11 @@ def decode(record: bytes, to_wall: float) -> Transition:
 
 
 @lru_cache(maxsize=1024)
-def _destination(packed: bytes) -> Destination:
-    daddr, inum, dport, _ = DESTINATION.unpack(packed)
-    return Destination(_address(daddr), dport, 0 if inum == netns.INUM else inum)
+def destination_of(packed: bytes) -> Destination:
+    """Decode one `struct destination`."""
+    daddr, inum, hash_mix, ifindex, dport, _ = DESTINATION.unpack(packed)
+    interface = netns.interface(inum, ifindex)
+    return Destination(_address(daddr), dport, inum, hash_mix, interface)
 
 
 @lru_cache(maxsize=1024)
@@ -214,6 +215,15 @@ def lookup(fd: int, key: bytes, size: int) -> bytes | None:
     return None if _LIB.bpf_lookup_elem(fd, key, value) else value.raw
 
 
+def keys(fd: int, size: int) -> list[bytes]:
+    """Return the keys of a map, `size` bytes each."""
+    found: list[bytes] = []
+    following = ct.create_string_buffer(size)
+    while not _LIB.bpf_get_next_key(fd, found[-1] if found else None, following):
+        found.append(following.raw)
+    return found
+
+
 class Maps:
     """The kernel program's maps, by their descriptors."""
 
@@ -223,11 +233,11 @@ class Maps:
 
     def counters(self, destination: Destination) -> Counters | None:
         """Return what was counted for a destination, None where nothing is known of it."""
-        address, port, inum = destination
-        # In the host's own namespace a loopback address is what people mean by it.
-        if not inum and ip_address(address).is_loopback:
-            inum = netns.INUM
-        key = DESTINATION.pack(pack(address), inum, port, 0)
+        address, port, inum, hash_mix, interface = destination
+        ifindex = netns.ifindex(inum, interface)
+        if ifindex is None:
+            return None
+        key = DESTINATION.pack(pack(address), inum, hash_mix, ifindex, port, 0)
         value = self._lookup("destinations", key, COUNTERS.size)
         if value is None:
             return None

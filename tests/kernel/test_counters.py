@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import os
-import re
 import socket
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tcp_trace import sandbox
-from tcp_trace.core.events import Destination
-from tcp_trace.kernel.stream import COUNTERS, DESTINATION, Maps
-from tcp_trace.sandbox import LIBC, SERVER, call_in
+from tcp_trace.kernel.stream import Maps
+from tcp_trace.sandbox import SERVER, call_in
+from tests.kernel import maps
 from tests.kernel.connects import attempt, many
 
 if TYPE_CHECKING:
@@ -20,19 +18,6 @@ if TYPE_CHECKING:
 
 OPEN, CLOSED = 12_950, 10_950
 TIMES, FAILED = 23, 7
-_PIDFD_GETFD = 438
-
-
-def destinations_of(pid: int) -> int:
-    """Return a descriptor of the map, which is told from others by the size of what is in it."""
-    sizes = rf"key_size:\t{DESTINATION.size}\nvalue_size:\t{COUNTERS.size}\n"
-    infos = Path("/proc", str(pid), "fdinfo").iterdir()
-    (found,) = (info.name for info in infos if re.search(sizes, info.read_text()))
-    pidfd = os.pidfd_open(pid)
-    fd = LIBC.syscall(_PIDFD_GETFD, pidfd, int(found), 0)
-    os.close(pidfd)
-    assert fd >= 0
-    return int(fd)
 
 
 def test_each_destination_is_counted(hook: str, network: Network) -> None:
@@ -44,9 +29,9 @@ def test_each_destination_is_counted(hook: str, network: Network) -> None:
         took = time.monotonic_ns() - began
         call_in(network.client, lambda: many(FAILED, lambda: attempt(SERVER, CLOSED)))
         service.wait_for(lambda: len(service.find("connect failed", dport=CLOSED)) == FAILED)
-        fd = destinations_of(service.pid)
-        counters = Maps({"destinations": fd}).counters
-        fine, failing = (counters(Destination(SERVER, port)) for port in (OPEN, CLOSED))
+        fd = maps.destinations_of(service.pid)
+        places = {place.port: place for place in maps.places(fd)}
+        fine, failing = (Maps({"destinations": fd}).counters(places[p]) for p in (OPEN, CLOSED))
         os.close(fd)
     assert fine is not None
     assert failing is not None

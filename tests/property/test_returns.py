@@ -13,10 +13,10 @@ from tcp_trace.core.returns import HOLD, Returns
 from tcp_trace.core.tracker import Tracker
 
 
-def record(skaddr: int, start_ns: int, newstate: int, error: int = 0) -> Transition:
+def record(cpu: int, start_ns: int, newstate: int, error: int = 0) -> Transition:
     """Return the end of an attempt, or what connect() returned of it."""
     return Transition(
-        skaddr=skaddr,
+        start_cpu=cpu,
         start_ns=start_ns,
         timestamp_ns=start_ns + 1000,
         wall=0.0,
@@ -55,10 +55,10 @@ def test_one_connect_is_one_failure(
 ) -> None:
     """Every attempt that was closed is told once, with the error of its connect() if it had one."""
     records: list[Transition] = []
-    for number, (skaddr, has_error) in enumerate(kinds, 1):
-        records.append(record(skaddr, number, State.CLOSE))
+    for number, (cpu, has_error) in enumerate(kinds, 1):
+        records.append(record(cpu, number, State.CLOSE))
         if has_error:
-            records.append(record(skaddr, number, RETURNED, errno.EADDRNOTAVAIL))
+            records.append(record(cpu, number, RETURNED, errno.EADDRNOTAVAIL))
     random.shuffle(records)  # type: ignore[attr-defined]
     cut = data.draw(st.integers(0, len(records)))
     returns = Returns()

@@ -34,7 +34,7 @@ class Machine(Protocol):
 
 
 class PlainMachine:
-    """What a hundred-line script does."""
+    """What a hundred-line script does, with the CPU in the place of the socket's address."""
 
     def __init__(self) -> None:
         self.pending: set[int] = set()
@@ -42,11 +42,11 @@ class PlainMachine:
     def judge(self, transition: Transition) -> Outcome | None:
         """SYN_SENT adds, ESTABLISHED removes, CLOSE judges."""
         if transition.newstate == S.SYN_SENT:
-            self.pending.add(transition.skaddr)
+            self.pending.add(transition.start_cpu)
         elif transition.newstate == S.ESTABLISHED:
-            self.pending.discard(transition.skaddr)
-        elif transition.newstate == S.CLOSE and transition.skaddr in self.pending:
-            self.pending.discard(transition.skaddr)
+            self.pending.discard(transition.start_cpu)
+        elif transition.newstate == S.CLOSE and transition.start_cpu in self.pending:
+            self.pending.discard(transition.start_cpu)
             return _failed(transition)
         return None
 
@@ -82,13 +82,13 @@ class Life(NamedTuple):
         return S.LISTEN not in self.states
 
 
-def transitions_of(life: Life, skaddr: int, start: int) -> list[Transition]:
+def transitions_of(life: Life, sock: int, start: int) -> list[Transition]:
     """Return what the kernel submits for one use of a socket address, beginning at `start` ns."""
     known = life.states in ACTIVE
     maker = Process(1000 + life.number, "app", 0, 1, 1) if known else None
     return [
         Transition(
-            skaddr=skaddr,
+            start_cpu=sock,
             start_ns=start if known else 0,
             timestamp_ns=start + step,
             wall=0.0,
@@ -113,8 +113,8 @@ def histories(draw: st.DrawFn) -> tuple[dict[int, Life], list[Transition]]:
     lives = {number: Life(number, states) for number, states in enumerate(kinds, 1)}
     happened: list[Transition] = []
     for life in lives.values():
-        skaddr = draw(st.integers(1, 3))
-        happened += transitions_of(life, skaddr, start=life.number * 1000)
+        sock = draw(st.integers(1, 3))
+        happened += transitions_of(life, sock, start=life.number * 1000)
     return lives, happened
 
 
@@ -166,7 +166,7 @@ def no_growth(make: Callable[[], Machine]) -> None:
     sizes = []
     for number in range(2000):
         life = Life(number % 60_000, FAILED if number % 2 else ESTABLISHED)
-        begun = transitions_of(life, skaddr=0xFFFF0000 + number, start=number + 1)[0]
+        begun = transitions_of(life, sock=0xFFFF0000 + number, start=number + 1)[0]
         machine.judge(begun)  # and all that follows is lost
         sizes.append(len(pickle.dumps(machine.__dict__)))
     assert max(sizes) <= sizes[99] + 100

@@ -42,10 +42,11 @@ def record(number: int, address: str, port: int = 443, comm: bytes = b"curl") ->
     now = time.monotonic_ns()
     packed = socket.inet_pton(socket.AF_INET6, f"::ffff:{address}")
     maker = MAKER.pack(1, 4_000_000, 4_000_000, 1000, 4_026_531_840, comm)
-    destination = DESTINATION.pack(packed, 0, port, 0)
+    destination = DESTINATION.pack(packed, 0, 0, 0, port, 0)
     states = (State.SYN_SENT, State.CLOSE)
     return TRANSITION.pack(
-        number + 1, now - 1_000_000, now, maker, destination, packed, 111, 0, 0, 0, 40_000, *states
+        *(now - 1_000_000, now, maker, destination, packed),
+        *(111, 0, 0, 0, 40_000, *states, number, 0),
     )
 
 

@@ -123,6 +123,14 @@ def test_names_among_addresses() -> None:
             parse_destinations(wrong)
 
 
+@pytest.mark.parametrize("item", ["fe80::1%eth7", "[fe80::1%eth7]:443", "fe80::1%eth7:443"])
+def test_an_interface_is_refused(item: str) -> None:
+    """The filter knows no interfaces: the error says so, and what to write instead."""
+    for parse in (parse_rules, parse_destinations):
+        with pytest.raises(ValueError, match=rf"^'{re.escape(item)}': .* like \[fe80::1\]:443"):
+            parse(item)
+
+
 def test_rule_of_a_host() -> None:
     """An address of a host is watched on the host's port."""
     (host,) = parse_hosts("db:5432")

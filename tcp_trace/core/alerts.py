@@ -94,7 +94,7 @@ def _labels(n: Notification, host: str, before: Labels | None) -> Labels:
 
 
 def _annotations(n: Notification, host: str, delayed_by: float | None) -> Labels:
-    subject = visible(str(n.destination or ""))
+    subject = visible(str(n.destination or wording.subject(n)))
     text = json_payload(n, host, delayed_by=delayed_by)["text"]
     return {
         "summary": f"{wording.title(n, subject)} (host {visible(host)})".translate(_HARMLESS),

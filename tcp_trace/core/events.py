@@ -71,6 +71,16 @@ class Destination(NamedTuple):
         address = f"{self.address}%{self.interface}" if self.interface else self.address
         return f"[{address}]:{self.port}" if ":" in self.address else f"{address}:{self.port}"
 
+    @property
+    def site(self) -> tuple[str, int, str]:
+        """What it has in common with the same address and port in other network namespaces."""
+        return self.address, self.port, self.interface
+
+    @property
+    def placed(self) -> str:
+        """`10.0.0.5:5432 (netns 4026532281)`: with its namespace, unless that is the service's."""
+        return f"{self} (netns {self.netns})" if self.netns else str(self)
+
 
 class Process(NamedTuple):
     """Who made an attempt, taken at SYN_SENT, in that process's own context.

@@ -15,7 +15,8 @@
     it fails within `flap_window` after its end         opened, at once; but the next resolved
                                                         waits twice as long, up to `max_patience`
     many destinations open within seconds               opened, after `storm_gather`: one digest,
-    (`storm_...`) or keep opening (`flood_...`)         which takes over those told just before
+    (`storm_...`) or keep opening (`flood_...`), or     which takes over those told just before
+    one address in some network namespaces
     the storm goes on, with news or new destinations    updated, after `interval`, then twice that,
                                                         and so on up to `repeat`
     fewer than make a storm still fail, and none        resolved or quiet, naming those; one that
@@ -211,15 +212,15 @@ class Incidents:
         failures = self._threshold.reached(failure)
         if not failures:
             return []
-        if self._storm is None:
+        storm = self._storm
+        if storm is None or not storm.takes(failure.destination):
             full = len(self._open) >= self.policy.max_incidents
-            since = self._openings.storm_since(now, full=full)
-            if since is not None:
-                self._begin_storm(now, since)
-        if self._storm is not None:
-            self._join(self._storm, failures, now)
-            return []
-        return [self._open_incident(failures, now, counters)]
+            taken = self._openings.storm(now, failure.destination, full=full)
+            if taken is None:
+                return [self._open_incident(failures, now, counters)]
+            storm = self._absorb(storm or self._begin_storm(now), taken)
+        self._join(storm, failures, now)
+        return []
 
     def _open_incident(
         self, failures: Sequence[Failure], now: Moment, counters: Lookup | None
@@ -268,14 +269,18 @@ class Incidents:
         held = self._open[destination]
         return held if isinstance(held, Incident) else None
 
-    def _begin_storm(self, now: Moment, since: float) -> None:
+    def _begin_storm(self, now: Moment) -> Storm:
         self._serial += 1
-        storm = Storm.begin(self.policy, now, self._serial, self._patience.begin(None, now))
-        for incident in self._openings.take(since):
+        patience = self._patience.begin(None, now)
+        self._storm = Storm.begin(self.policy, now, self._serial, patience)
+        return self._storm
+
+    def _absorb(self, storm: Storm, incidents: Sequence[Incident]) -> Storm:
+        for incident in incidents:
             if self._open.get(incident.destination) is incident:
                 incident.wake = -inf
                 self._open[incident.destination] = storm.absorb(incident)
-        self._storm = storm
+        return storm
 
     def _join(self, storm: Storm, failures: Sequence[Failure], now: Moment) -> None:
         destination = failures[0].destination

@@ -80,15 +80,17 @@ class ProcessCount(NamedTuple):
 
 
 class DestinationCount(NamedTuple):
-    """Failures of one destination in a storm; `condition` is None until the storm ends.
+    """Failures of one address and port in a storm; `condition` is None until the storm ends.
 
-    `host` is the name by which it was last asked for, None where it is not known.
+    `host` is the name by which it was last asked for, None where it is not known. It failed in so
+    many `namespaces`; `destination` is that of one of them.
     """
 
     destination: Destination
     failures: int
     condition: Condition | None
     host: str | None = None
+    namespaces: int = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,7 +110,8 @@ class Notification:
     reasons       sum to `total`, most frequent first
     processes     the most frequent; `unlisted` failures were made by others or by nobody known
     established   connects that succeeded during the incident, None where not known
-    destinations  how many failed; `untracked` failures went to even more of them
+    destinations  how many failed, each counted once in all network namespaces; `untracked`
+                  failures went to even more of them
     absorbed      incidents that this digest speaks for from here on: their own messages end
     silenced      of `failures`, those that a silence or a maintenance window kept from people
     escalated     the first message of the incident that says critical: worth waking somebody
@@ -221,6 +224,7 @@ def _top_to_dict(count: DestinationCount) -> dict[str, Any]:
         "failures": count.failures,
         "condition": count.condition.value if count.condition else None,
         "host": count.host,
+        "namespaces": count.namespaces,
     }
 
 
@@ -231,4 +235,5 @@ def _top_from_dict(data: dict[str, Any]) -> DestinationCount:
         data["failures"],
         None if condition is None else Condition(condition),
         data.get("host"),
+        data.get("namespaces", 1),
     )

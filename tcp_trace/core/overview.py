@@ -32,7 +32,8 @@ class Entry(NamedTuple):
 
     incident       the id that its messages carry
     status         open; silenced: open, and nobody was told; recovered; quiet
-    destination    None for a storm, which has `top`: [destination, failures] of the most frequent
+    destination    as in `Destination.placed`; None for a storm, which has `top`: [destination,
+                   failures] of the most frequent
     first, last    its first and its last failure; `ended` when it was over, None while open
     silenced       of `failures`, those that a silence kept from people
     reasons        [name, failures], most frequent first; `processes` likewise
@@ -86,8 +87,8 @@ def _entry(account: Incident | Storm) -> Entry:
         incident=account.incident,
         status=SILENCED if single and account.sequence == 0 else OPEN,
         severity=account.severity.value,
-        destination=str(account.destination) if isinstance(account, Incident) else None,
-        destinations=1 if isinstance(account, Incident) else len(account.members),
+        destination=account.destination.placed if isinstance(account, Incident) else None,
+        destinations=1 if isinstance(account, Incident) else len(account.sites),
         top=[] if isinstance(account, Incident) else _top(account),
         first=counts["first"],
         last=counts["last"],
@@ -108,4 +109,4 @@ def _told_at(account: Account) -> float | None:
 
 def _top(storm: Storm) -> list[list[str | int]]:
     largest = nlargest(_TOP, storm.members, key=attrgetter("failures"))
-    return [[str(member.destination), member.failures] for member in largest]
+    return [[member.destination.placed, member.failures] for member in largest]

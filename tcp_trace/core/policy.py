@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 
-_LEAST = {"recheck": 1, "storm_destinations": 2, "flood_destinations": 2, "growth": 2}
+_LEAST = {
+    "recheck": 1,
+    "storm_destinations": 2,
+    "flood_destinations": 2,
+    "storm_namespaces": 2,
+    "growth": 2,
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +48,8 @@ class Policy:
     """... within this time ..."""
     flood_destinations: int = 15
     """... or so many, however slowly, within `quiet_after`."""
+    storm_namespaces: int = 3
+    """... or one address and port in so many network namespaces, within `quiet_after`."""
     storm_gather: float = 5.0
     """The first digest waits this long, so that it can say how large the storm is."""
     max_incidents: int = 10_000

@@ -87,15 +87,8 @@ _TEXT = Style(name=_code, time=wording.utc)
 _PLAIN = Style(name=visible, time=wording.utc)
 
 
-def _subject(n: Notification) -> str:
-    """Return the destination, or how many there are."""
-    if n.destination is None:
-        return f"{n.destinations:,} destinations"
-    return wording.named(n.destination, n.hosts)
-
-
 def _text(n: Notification, host: str, delayed_by: float | None, style: Style) -> list[str]:
-    lines = [f"{wording.title(n, style.name(_subject(n)))} (host {style.name(host)})"]
+    lines = [f"{wording.title(n, style.name(wording.subject(n)))} (host {style.name(host)})"]
     escaped = style is not _PLAIN
     lines += [clip(line, FIELD_LIMIT) if escaped else line for line in _reasons(n)]
     lines += [f"{label}: {value}" for label, value in _facts(n, style)]
@@ -110,7 +103,7 @@ def _reasons(n: Notification) -> list[str]:
 
 
 def _summary(n: Notification, host: str) -> list[str]:
-    where = _code(host) if n.is_digest else f"{_code(host)} → {_code(_subject(n))}"
+    where = _code(host) if n.is_digest else f"{_code(host)} → {_code(wording.subject(n))}"
     lines = [f"{where}: {clip(wording.cause(n), FIELD_LIMIT)}"]
     check_first = wording.check_first(n)
     if check_first:
@@ -130,14 +123,9 @@ def _facts(n: Notification, style: Style) -> list[tuple[str, str]]:
             "Failed for" if n.kind.is_last else "Failing for",
             wording.span(n.duration) if n.total > 1 else None,
         ),
-        ("Network namespace", _namespace(n)),
+        ("Network namespace", wording.place(n, style)),
     ]
     return [(label, value) for label, value in facts if value is not None]
-
-
-def _namespace(n: Notification) -> str | None:
-    """Return the network namespace of a loopback address, which means another place in each."""
-    return str(n.destination.netns) if n.destination and n.destination.netns else None
 
 
 def _footer(n: Notification, delayed_by: float | None) -> list[str]:
@@ -146,7 +134,7 @@ def _footer(n: Notification, delayed_by: float | None) -> list[str]:
 
 
 def _header(n: Notification) -> dict[str, Any]:
-    title = clip(wording.title(n, visible(_subject(n))), HEADER_LIMIT)
+    title = clip(wording.title(n, visible(wording.subject(n))), HEADER_LIMIT)
     return {"type": "header", "text": {"type": "plain_text", "text": title, "emoji": False}}
 
 

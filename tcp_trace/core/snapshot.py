@@ -78,7 +78,7 @@ def load_storm(saved: dict[str, Any], policy: Policy, shift: float) -> Storm:
     for *destination, failures, joined, last_mono in saved["members"]:
         member = Member(storm, Destination(*destination), int(joined), last_mono + shift)
         member.failures = int(failures)
-        storm.members.append(member)
+        storm.add_member(member)
     # A state saved before names were known has none.
     for member, host in zip(storm.members, saved.get("hosts", ()), strict=False):
         member.host = host

@@ -61,14 +61,16 @@ class Storm(Account):
 
     It rages while destinations join (the last one at `joined_mono`) or as many as make a storm
     are failing; `raged_mono` is when it was last seen to. `untracked` failures went to
-    destinations that found no place.
+    destinations that found no place. Its `sites` are the members by address and port: those in
+    several network namespaces are told as one.
     """
 
-    __slots__ = ("absorbed", "joined_mono", "members", "raged_mono", "untracked")
+    __slots__ = ("absorbed", "joined_mono", "members", "raged_mono", "sites", "untracked")
 
     def __init__(self, policy: Policy, tally: Tally, incident: str, patience: int) -> None:
         super().__init__(policy, tally, incident, patience)
         self.members: list[Member] = []
+        self.sites: dict[tuple[str, int, str], list[Member]] = {}
         self.absorbed: list[str] = []
         self.untracked = 0
         self.joined_mono = self.raged_mono = tally.first_mono
@@ -78,6 +80,19 @@ class Storm(Account):
         """Return a storm without failures."""
         name = incident_id("storm", now.wall, serial)
         return cls(policy, Tally(now.mono, now.wall), name, patience)
+
+    def takes(self, destination: Destination) -> bool:
+        """Whether it speaks for a destination that begins to fail.
+
+        One of a single address and port is that of its network namespaces, and says nothing of
+        others.
+        """
+        return len(self.sites) != 1 or destination.site in self.sites
+
+    def add_member(self, member: Member) -> None:
+        """Take in a destination with what was counted of it."""
+        self.members.append(member)
+        self.sites.setdefault(member.destination.site, []).append(member)
 
     def absorb(self, incident: Incident) -> Member:
         """Speak for `incident` from here on; what was told of it is not told again."""
@@ -95,7 +110,7 @@ class Storm(Account):
         member = Member(self, incident.destination, self.sequence, tally.last_mono)
         member.failures = tally.total
         member.host = tally.hosts[-1] if tally.hosts else None
-        self.members.append(member)
+        self.add_member(member)
         return member
 
     def join(
@@ -108,7 +123,7 @@ class Storm(Account):
             member = self.absorb(held)
         else:
             member = Member(self, failures[0].destination, self.sequence, failures[0].mono)
-            self.members.append(member)
+            self.add_member(member)
         for failure in failures:
             member.add(failure)
         return member
@@ -147,14 +162,21 @@ class Storm(Account):
         return min(self.tell_at(), now.mono + self.policy.recheck)
 
     def _ending(self, now: Moment, lookup: Lookup) -> Kind | None:
-        failing_since = self._failing_since(now)
-        failing = sum(member.last_mono > failing_since for member in self.members)
-        if failing >= self.policy.storm_destinations or self.joined_mono > failing_since:
+        if self._rages(self._failing_since(now)):
             self.raged_mono = now.mono
             return None
         if any(t.condition is Condition.CONNECTS for t in self._top(now, lookup, ending=True)):
             return Kind.RESOLVED
         return Kind.QUIET if now.mono >= self.raged_mono + self.policy.quiet_after else None
+
+    def _rages(self, since: float) -> bool:
+        if self.joined_mono > since:
+            return True
+        failing = [sum(m.last_mono > since for m in members) for members in self.sites.values()]
+        return (
+            sum(failing) >= self.policy.storm_destinations
+            or max(failing) >= self.policy.storm_namespaces
+        )
 
     def _failing_since(self, now: Moment) -> float:
         """Return the time since when a destination must have failed to count as failing."""
@@ -170,7 +192,7 @@ class Storm(Account):
             now,
             None,
             None,
-            destinations=len(self.members),
+            destinations=len(self.sites),
             top=top,
             untracked=self.untracked,
             absorbed=absorbed,
@@ -178,7 +200,8 @@ class Storm(Account):
 
     def _judge_storm(self, top: tuple[DestinationCount, ...], lookup: Lookup) -> None:
         """Judge by the named destinations: at how many of them nothing was established."""
-        seen = [lookup(count.destination) for count in top]
+        members = [m for count in top for m in self.sites[count.destination.site]]
+        seen = [lookup(member.destination) for member in members]
         known = [counters for counters in seen if counters is not None]
         dead = sum(not connected_since(counters, self.tally.first_mono) for counters in known)
         if known and dead >= self.policy.critical_ratio * len(known):
@@ -188,25 +211,30 @@ class Storm(Account):
         """Return the destinations to name: new ones first, at the end those that still fail."""
         failing_since = self._failing_since(now)
 
-        def rank(member: Member) -> tuple[bool, int]:
-            is_new = member.joined == self.sequence
-            return (member.last_mono > failing_since if ending else is_new), member.failures
+        def rank(members: list[Member]) -> tuple[bool, int]:
+            first = (
+                any(m.last_mono > failing_since for m in members)
+                if ending
+                else any(m.joined == self.sequence for m in members)
+            )
+            return first, sum(m.failures for m in members)
 
-        top = nlargest(TOLD_DESTINATIONS, self.members, key=rank)
         return tuple(
             DestinationCount(
-                m.destination,
-                m.failures,
-                _condition(m, failing_since, lookup) if ending else None,
-                m.host,
+                members[0].destination,
+                sum(m.failures for m in members),
+                _condition(members, failing_since, lookup) if ending else None,
+                next((m.host for m in members if m.host), None),
+                len(members),
             )
-            for m in top
+            for members in nlargest(TOLD_DESTINATIONS, self.sites.values(), key=rank)
         )
 
 
-def _condition(member: Member, failing_since: float, lookup: Lookup) -> Condition:
-    if member.last_mono > failing_since:
+def _condition(members: list[Member], failing_since: float, lookup: Lookup) -> Condition:
+    """Return how they stand together: failing where one is, else by whether one connects."""
+    if any(m.last_mono > failing_since for m in members):
         return Condition.FAILING
-    if connected_since(lookup(member.destination), member.last_mono):
+    if any(connected_since(lookup(m.destination), m.last_mono) for m in members):
         return Condition.CONNECTS
     return Condition.QUIET

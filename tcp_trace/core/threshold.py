@@ -75,25 +75,30 @@ class Openings:
         """Remember that an incident opened then (CLOCK_MONOTONIC)."""
         self._opened.append((mono, incident))
 
-    def storm_since(self, now: Moment, *, full: bool) -> float | None:
-        """Return since when what opened is a storm, with one that is about to; None for none.
+    def storm(self, now: Moment, opening: Destination, *, full: bool) -> list[Incident] | None:
+        """Return those that are a storm with the one that is about to open, None for no storm.
 
-        With a `full` table whatever opens makes one: there is no place for an incident of its own.
+        They are open or not, and forgotten here. With a `full` table whatever opens makes a storm:
+        there is no place for an incident of its own.
         """
         policy = self.policy
-        lately, long = now.mono - policy.storm_window, now.mono - policy.quiet_after
-        if self._count(lately) + 1 >= policy.storm_destinations:
-            return lately
-        return long if full or self._count(long) + 1 >= policy.flood_destinations else None
+        lately = self._since(now.mono - policy.storm_window)
+        if len(lately) + 1 >= policy.storm_destinations:
+            return self._take(lately)
+        long = self._since(now.mono - policy.quiet_after)
+        if full or len(long) + 1 >= policy.flood_destinations:
+            return self._take(long)
+        alike = [each for each in long if each.destination.site == opening.site]
+        return self._take(alike) if len(alike) + 1 >= policy.storm_namespaces else None
 
-    def take(self, since: float) -> list[Incident]:
-        """Return those that opened since then, open or not, and forget all."""
-        taken = [incident for opened, incident in self._opened if opened >= since]
+    def _since(self, since: float) -> list[Incident]:
+        return [incident for opened, incident in self._opened if opened >= since]
+
+    def _take(self, taken: list[Incident]) -> list[Incident]:
+        kept = [entry for entry in self._opened if entry[1] not in taken]
         self._opened.clear()
+        self._opened.extend(kept)
         return taken
-
-    def _count(self, since: float) -> int:
-        return sum(opened >= since for opened, _ in self._opened)
 
 
 class Patience:

@@ -81,7 +81,7 @@ def failures(count: int) -> str:
 def title(n: Notification, subject: str) -> str:
     """Return the one line that says it all; `subject` is the destination as it is shown."""
     symbol = _symbol(n)
-    if n.is_digest:
+    if n.is_digest and n.destinations != 1:
         subject = f"{'over ' if n.untracked else ''}{n.destinations:,} destinations"
     if n.kind is Kind.RESOLVED:
         if n.is_digest:
@@ -107,6 +107,27 @@ def check_first(n: Notification) -> str | None:
     if not n.opening or n.kind.is_last or not n.reasons:
         return None
     return n.reasons[0].reason.check_first
+
+
+def place(n: Notification, style: Style) -> str | None:
+    """Return whose network namespace the destination is in, None for the service's own."""
+    if n.destination is None or not n.destination.netns:
+        return None
+    number = str(n.destination.netns)
+    for known in (_container, _unit):
+        owner = next(filter(None, (known(p, style) for p in n.processes)), None)
+        if owner is not None:
+            return f"of {owner} ({number})"
+    return number
+
+
+def subject(n: Notification) -> str:
+    """Return the destination, or how many there are; names in it are as others chose them."""
+    if n.destination is not None:
+        return named(n.destination, n.hosts)
+    if n.destinations == 1 and n.top:
+        return str(n.top[0].destination) + _namespaces(n.top[0])
+    return f"{n.destinations:,} destinations"
 
 
 def count(n: Notification) -> str:
@@ -183,15 +204,22 @@ def _but_failing(n: Notification) -> str:
 def _maker(p: ProcessCount, style: Style) -> list[str]:
     """Return who and where, as far as it is known."""
     known = [f"user id {p.uid}" if p.user is None else f"user {style.name(p.user)}"]
-    if p.unit is not None:
-        known.append(f"unit {style.name(p.unit)}")
-    if p.container is not None:
-        runtime, _, container_id = p.container.rpartition("://")
-        kind = f"{runtime} container" if runtime in RUNTIMES.values() else "container"
-        known.append(f"{kind} {style.name(container_id[:_SHORT_ID])}")
+    known += filter(None, (_unit(p, style), _container(p, style)))
     if p.pod is not None:
         known.append(f"pod {style.name(p.pod)}")
     return known
+
+
+def _unit(p: ProcessCount, style: Style) -> str | None:
+    return None if p.unit is None else f"unit {style.name(p.unit)}"
+
+
+def _container(p: ProcessCount, style: Style) -> str | None:
+    if p.container is None:
+        return None
+    runtime, _, container_id = p.container.rpartition("://")
+    kind = f"{runtime} container" if runtime in RUNTIMES.values() else "container"
+    return f"{kind} {style.name(container_id[:_SHORT_ID])}"
 
 
 def _two(big: int, unit: str, small: int, small_unit: str) -> str:
@@ -224,4 +252,10 @@ def _elapsed(seconds: float) -> str:
 def _destination(count: DestinationCount, style: Style) -> str:
     condition = f", {_CONDITIONS[count.condition]}" if count.condition else ""
     subject = named(count.destination, (count.host,) if count.host else ())
-    return f"{style.name(subject)}: {failures(count.failures)}{condition}"
+    return f"{style.name(subject)}{_namespaces(count)}: {failures(count.failures)}{condition}"
+
+
+def _namespaces(count: DestinationCount) -> str:
+    if count.namespaces > 1:
+        return f" in {count.namespaces:,} network namespaces"
+    return f" in network namespace {count.destination.netns}" if count.destination.netns else ""

@@ -124,7 +124,9 @@ QUIET = replace(
     at=NOON + 1200,
     since=NOON + 0.2,
 )
-IN_A_POD = replace(OPENED, processes=(CHECKOUT,))
+IN_A_POD = replace(
+    OPENED, destination=DATABASE._replace(netns=4_026_532_281, netns_mix=7), processes=(CHECKOUT,)
+)
 BY_NAME = replace(OPENED, hosts=("replica.example.com", "db.example.com"))
 LOOPBACK = replace(OPENED, destination=Destination("127.0.0.1", 6379, 4_026_532_621))
 STORM_OPENED = replace(
@@ -165,6 +167,13 @@ STORM_UPDATED = replace(
     destinations=10_000,
     untracked=1234,
     absorbed=(),
+)
+STORM_IN_PODS = replace(
+    STORM_OPENED,
+    processes=(CHECKOUT._replace(failures=8397),),
+    destinations=1,
+    top=(DestinationCount(DATABASE, 8401, None, "db.example.com", 60),),
+    absorbed=("aaaaaaaa", "bbbbbbbb"),
 )
 STORM_RESOLVED = replace(
     STORM_OPENED,
@@ -222,6 +231,7 @@ SAMPLES: dict[str, tuple[Notification, float | None]] = {
     "opened_and_resolved": (_SHORT, 720.0),
     "quiet": (QUIET, None),
     "storm_opened": (STORM_OPENED, None),
+    "storm_in_pods": (STORM_IN_PODS, None),
     "storm_updated": (STORM_UPDATED, None),
     "storm_resolved": (STORM_RESOLVED, None),
     "hostile": (HOSTILE, None),

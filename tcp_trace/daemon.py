@@ -33,6 +33,7 @@ from tcp_trace.identity import Identities
 from tcp_trace.kernel import handover
 from tcp_trace.kernel.names import Names
 from tcp_trace.kernel.stream import Maps, Rings, Tallies, missed_runs
+from tcp_trace.logfile import NotRegularError
 from tcp_trace.messages import Messages
 from tcp_trace.resolver import Resolver, addresses_of
 from tcp_trace.selfaudit import SelfAudit
@@ -74,6 +75,9 @@ def serve(settings: Settings, memfd: int, log_file: Path | None, env_file: Path 
     received = handover.receive(memfd)
     try:
         logs.setup(settings, log_file, sys.stderr)
+    except NotRegularError as error:
+        sys.stderr.write(f"tcp-trace: {_why(error)}\n")
+        return 1
     except OSError as error:
         user = pwd.getpwuid(os.geteuid()).pw_name
         sys.stderr.write(f"tcp-trace: {_why(error)}; the user {user} must be able to write there\n")
@@ -81,7 +85,7 @@ def serve(settings: Settings, memfd: int, log_file: Path | None, env_file: Path 
     for warning in settings.warnings:
         log.warning("%s", warning)
     try:
-        service = Service(settings, received, lambda: config.load(os.environ, env_file), log_file)
+        service = Service(settings, received, lambda: config.load(os.environ, env_file))
     except OSError as error:
         log.critical("cannot start: %s", error.strerror)
         return 1
@@ -129,12 +133,10 @@ class Service:
         settings: Settings,
         received: handover.Handover,
         reload: Callable[[], Settings],
-        log_file: Path | None,
     ) -> None:
         self._settings = settings
         self._received = received
         self._reload = reload
-        self._log_file = log_file
         self._maps = Maps(received.maps)
         self._rings = Rings(received.rings, received.pages)
         self._names = Names(received.maps)
@@ -282,7 +284,7 @@ class Service:
 
     def _apply(self, settings: Settings) -> None:
         """Put a changed configuration to use, as far as a running service can."""
-        logs.setup(settings, self._log_file, sys.stderr)
+        logs.apply(settings)
         self._resolver.replace(settings.dest_host)
         self._watch(settings)
         for warning in settings.warnings:
@@ -363,11 +365,13 @@ class Service:
         self._keep_house(now)
         self._messages.stop(DRAIN_SECONDS)
         log.info("stopped", extra=self._counts())
+        logs.flush()
         return 0
 
     def _counts(self) -> dict[str, object]:
         shares = {f"coverage_{of}": share for of, share in self._audit.shares().items()}
-        counts = {**self._maps.tallies()._asdict(), **shares}
+        lost = logs.lost_lines()
+        counts = {**self._maps.tallies()._asdict(), **shares, "log_lines_lost": lost}
         if self._received.return_fds:
             counts["missed_returns"] = missed_runs(self._received.return_fds)
         return counts

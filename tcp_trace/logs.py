@@ -14,11 +14,12 @@ import os
 import sys
 import threading
 import time
-from logging.handlers import WatchedFileHandler
 from typing import TYPE_CHECKING, Any
 
 from tcp_trace.core.safetext import printable
+from tcp_trace.logfile import LogFile
 from tcp_trace.redaction import redaction
+from tcp_trace.sinks import Sink, Stream
 from tcp_trace.values import LogFormat
 
 try:
@@ -32,91 +33,47 @@ if TYPE_CHECKING:
     from typing import TextIO
 
     from tcp_trace.config import Settings
+    from tcp_trace.sinks import Target
 
 EACH = "each"
 """The name of the extra field that makes one record many lines: a list of what would have been the
 `extra` of each, all with the same names in the same order and plain values. They share a time and
 are written at once, and a line then costs a quarter."""
 
-# logrotate renames the file and then creates the new one. Whoever recreates it in between makes
-# logrotate move that one out of the way; so a missing file is left missing for this long.
-_ROTATION_GRACE = 1.0
+FLUSH_SECONDS = 2.0
+"""How long the end waits for lines to be written that nobody takes."""
 
 _PRIORITIES = {"DEBUG": "<7>", "INFO": "<6>", "WARNING": "<4>", "ERROR": "<3>", "CRITICAL": "<2>"}
+# What is wrong with the log goes to stderr alone.
+_complaints = logging.getLogger("tcp_trace.complaints")
+_complaints.propagate = False
 _STANDARD = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime", "taskName"}
 
 
-class LogFile(WatchedFileHandler):
-    """A log file that is opened anew once it was rotated, one unbuffered write per record.
+class LogHandler(logging.Handler):
+    """Makes lines of records and leaves the writing to a sink: nobody who logs waits for a disk.
 
-    Where a line cannot be written (the disk is full), it is counted in `lost` and nothing else
-    happens: a service that watches must not stop, nor tell of it where it cannot write.
+    `journal` puts their priority in front of lines, for the journal to take off.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.lost = 0
-        self._torn = False
-        self._missing_since: float | None = None
-        super().__init__(path, encoding="utf-8", errors="backslashreplace")
+    def __init__(self, target: Target, *, journal: bool = False) -> None:
+        super().__init__()
+        self._sink = Sink(target)
+        self._journal = journal
 
-    def _open(self) -> Any:  # noqa: ANN401  the base class is typed for text files
-        return open(self.baseFilename, "ab", buffering=0)  # noqa: PTH123
-
-    def reopenIfNeeded(self) -> None:  # noqa: N802  the base class's name
-        """Open the file anew if the path is another file by now, or none for a second."""
-        try:
-            found = os.stat(self.baseFilename)  # noqa: PTH116  a third of Path.stat's time
-        except FileNotFoundError:
-            now = time.monotonic()
-            self._missing_since = self._missing_since or now
-            if self.stream is not None and now - self._missing_since < _ROTATION_GRACE:
-                return
-        else:
-            self._missing_since = None
-            if (found.st_dev, found.st_ino) == (self.dev, self.ino) and self.stream is not None:
-                return
-        fresh = self._open()
-        if self.stream is not None:
-            self.stream.close()
-        self.stream = fresh
-        self._torn = False
-        self._missing_since = None
-        self._statstream()
+    @property
+    def lost(self) -> int:
+        """How many lines could not be written: a full disk must not stop who watches."""
+        return self._sink.lost
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Write the line, or the lines, of a record; never raises."""
+        """Queue the line, or the lines, of a record; never raises, never waits."""
         try:
             line = self.format(record) + "\n"
         except Exception:  # noqa: BLE001  a line that cannot be formatted must not stop the service
-            self.handleError(record)
-            return
-        try:
-            self.reopenIfNeeded()
-            self._write(line.encode("utf-8", "backslashreplace"))
-        except OSError:
-            self.handleError(record)
-
-    def _write(self, data: bytes) -> None:
-        stream: Any = self.stream
-        if self._torn:
-            data = b"\n" + data
-        written = stream.write(data)
-        self._torn = written < len(data)
-        if self._torn:
-            self.lost += data.count(b"\n", written)
-
-    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802
-        """Count the lines of a record that could not be written."""
-        self.lost += _line_count(record)
-
-
-class LogStream(logging.StreamHandler["TextIO"]):
-    """Lines to stderr; with their priority in front where the journal reads them."""
-
-    def __init__(self, stream: TextIO) -> None:
-        super().__init__(stream)
-        self.lost = 0
-        self._journal = _is_journal(stream)
+            self._sink.drop(len(getattr(record, EACH, (record,))))
+        else:
+            self._sink.put(line.encode("utf-8", "backslashreplace"))
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the line of a record."""
@@ -128,9 +85,14 @@ class LogStream(logging.StreamHandler["TextIO"]):
             text = text.replace("\n", "\n" + priority)
         return priority + text
 
-    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802
-        """Count the lines of a record that could not be written."""
-        self.lost += _line_count(record)
+    def flush(self) -> None:
+        """Wait until the lines are written, at most `FLUSH_SECONDS`."""
+        self._sink.flush(FLUSH_SECONDS)
+
+    def close(self) -> None:
+        """Let go of the target, once the lines that wait are written."""
+        self._sink.close()
+        super().close()
 
 
 class JsonLines(JsonFormatter):  # type: ignore[misc]  # it comes without types
@@ -224,38 +186,55 @@ class _Clock:
         return f"{text}.{int((created - second) * 1000):03d}Z"
 
 
-def setup(settings: Settings, log_file: Path | None, stream: TextIO) -> LogFile | LogStream:
+def setup(settings: Settings, log_file: Path | None, stream: TextIO) -> LogHandler:
     """Let everything be logged to `log_file`, else to `stream`, as the settings say.
 
-    May be called again after a reload. Returns the handler: its `lost` counts the lines that could
-    not be written. Raises OSError where the file cannot be opened.
+    What is wrong with the file is told on the stream. Returns the handler: its `lost` counts the
+    lines that could not be written. Raises OSError where the file cannot be opened.
     """
-    handler = LogFile(log_file) if log_file else LogStream(stream)
-    redact = redaction(settings.secrets)
-    as_json = settings.log_format is LogFormat.JSON
-    handler.setFormatter(JsonLines(redact) if as_json else TextLines(redact))
+    handler = LogHandler(Stream(stream), journal=_is_journal(stream))
+    handler.setFormatter(_formatter(settings))
+    _complaints.handlers = [handler] if log_file else []
+    if log_file:
+        handler = LogHandler(LogFile(log_file, _complaints))
     root = logging.getLogger()
-    for old in list(root.handlers):
-        if isinstance(old, LogFile | LogStream):
-            root.removeHandler(old)
-            old.close()
+    for old in _handlers():
+        root.removeHandler(old)
+        old.close()
     root.addHandler(handler)
-    root.setLevel(settings.log_level.name)
-    # urllib3 tells the webhook's path in its own lines, and nobody needs them.
-    logging.getLogger("urllib3").setLevel(logging.ERROR)
+    apply(settings)
     _spare_what_nobody_reads()
     _catch_the_uncaught()
     return handler
 
 
+def apply(settings: Settings) -> None:
+    """Write lines as these settings say from now on, to where they are written already."""
+    for handler in (*_handlers(), *_complaints.handlers):
+        handler.setFormatter(_formatter(settings))
+    logging.getLogger().setLevel(settings.log_level.name)
+    # urllib3 tells the webhook's path in its own lines, and nobody needs them.
+    logging.getLogger("urllib3").setLevel(logging.ERROR)
+
+
+def flush() -> None:
+    """Wait until all lines are written, but not for ever: see `FLUSH_SECONDS`."""
+    for handler in (*_handlers(), *_complaints.handlers):
+        handler.flush()
+
+
 def lost_lines() -> int:
     """Return how many lines could not be written since `setup`."""
-    handlers = logging.getLogger().handlers
-    return sum(each.lost for each in handlers if isinstance(each, LogFile | LogStream))
+    return sum(handler.lost for handler in _handlers())
 
 
-def _line_count(record: logging.LogRecord) -> int:
-    return len(getattr(record, EACH, (record,)))
+def _formatter(settings: Settings) -> logging.Formatter:
+    redact = redaction(settings.secrets)
+    return JsonLines(redact) if settings.log_format is LogFormat.JSON else TextLines(redact)
+
+
+def _handlers() -> list[LogHandler]:
+    return [each for each in logging.getLogger().handlers if isinstance(each, LogHandler)]
 
 
 def _fields(fields: dict[str, Any]) -> str:

@@ -46,7 +46,7 @@ def main(folder: Path, url: str) -> None:
     handler = logs.setup(given, log_folder / "log", sys.stderr)
     emitted = itertools.count()
     handler.addFilter(lambda _: next(emitted) >= 0)
-    fed = service(given, log_folder / "log")
+    fed = service(given)
     fed._messages.start()
     feed(fed, records(BEFORE))
     fill(log_folder)
@@ -56,9 +56,11 @@ def main(folder: Path, url: str) -> None:
     while fed._messages.statistics["default"].sent < 2 and time.monotonic() < until:
         time.sleep(0.01)
     told_while_full = fed._messages.statistics["default"].sent
+    logs.flush()
     lost_while_full = handler.lost
     (log_folder / "filler").unlink()
     feed(fed, records(AFTER))
+    logs.flush()
     text, count = (log_folder / "log").read_text(), next(emitted)
     fed._stop()
     print(  # noqa: T201 - the answer

@@ -30,7 +30,7 @@ def main(folder: Path, url: str) -> None:
     """Feed them, let the digest leave, and say what it took."""
     given = settings(folder, url)
     logs.setup(given, folder / "log", sys.stderr)
-    fed = service(given, folder / "log")
+    fed = service(given)
     fed._messages.start()
     feed(fed, [record(0, "10.255.0.1")])
     before, began = resident(), time.process_time()

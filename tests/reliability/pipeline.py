@@ -23,12 +23,12 @@ if TYPE_CHECKING:
 _NO_MAPS = dict.fromkeys(("destinations", "cgroups", "tallies", "watched"), -1)
 
 
-def service(settings: Settings, log_file: Path | None = None) -> Service:
+def service(settings: Settings) -> Service:
     """Return a service that watches nothing, and is not started."""
     received = Handover(
         hook="none", hook_fds=(), return_fds=(), rings=(), pages=8, maps=_NO_MAPS, facts={}
     )
-    return Service(settings, received, lambda: settings, log_file)
+    return Service(settings, received, lambda: settings)
 
 
 def settings(state: Path, slack: str, **environ: str) -> Settings:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import logging
 import random
@@ -20,6 +19,7 @@ from tcp_trace.core.tracker import Tracker
 from tcp_trace.delivery.outbox import Outbox, present
 from tcp_trace.kernel.stream import decode
 from tcp_trace.listing import incidents
+from tests.captured import Captured
 from tests.reliability.pipeline import record
 from tests.unit.core.test_webhook_schema import SCHEMA, misfits
 
@@ -69,11 +69,11 @@ def happens(comm: bytes, *, decoded: bool = True) -> tuple[Failure, Notification
 
 
 @pytest.fixture(params=["json", "text"])
-def log(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[io.StringIO]:
+def log(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Captured]:
     """Return what is logged, in either format."""
     root = logging.getLogger()
     before, level = list(root.handlers), root.level
-    stream = io.StringIO()
+    stream = Captured()
     environ = {"LOG_FORMAT": request.param, "STATE_DIR": str(tmp_path)}
     handler = logs.setup(config.load(environ, None), None, stream)
     yield stream
@@ -136,7 +136,7 @@ def check_alerts(notification: Notification) -> None:
 @pytest.mark.parametrize("decoded", [True, False])
 @pytest.mark.parametrize("name", HOSTILE)
 def test_a_hostile_name_is_harmless_in_every_output(
-    name: str, log: io.StringIO, tmp_path: Path, *, decoded: bool
+    name: str, log: Captured, tmp_path: Path, *, decoded: bool
 ) -> None:
     """JSON log, text log, Slack, JSON webhook, Alertmanager and the tables of the command line."""
     failure, notification = happens(HOSTILE[name][:15], decoded=decoded)
@@ -161,7 +161,7 @@ def check_table(folder: Path, failure: Failure) -> None:
     assert json.loads(incidents(folder, as_json=True, everything=True))["incidents"]
 
 
-def test_15_bytes_of_anything(log: io.StringIO, figure: Figures) -> None:
+def test_15_bytes_of_anything(log: Captured, figure: Figures) -> None:
     """No bytes at all make a line, a mention, markup or an exception."""
     seed = random.randrange(2**32)  # noqa: S311 - which bytes is no secret
     print(f"seed {seed}")  # noqa: T201 - shown where the test fails
@@ -171,8 +171,7 @@ def test_15_bytes_of_anything(log: io.StringIO, figure: Figures) -> None:
         size = rng.randrange(16)
         comm = rng.randbytes(size) if number % 2 else bytes(rng.choices(alphabet, k=size))
         failure, notification = happens(comm, decoded=number % 4 < 2)
-        log.seek(0)
-        log.truncate()
+        log.clear()
         lines.write_failure(failure)
         check_log(log.getvalue(), failure)
         check_slack(notification)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import logging
 import sys
@@ -17,6 +16,7 @@ from tcp_trace import check, config, logs, testalert
 from tcp_trace.delivery.pacing import Pacing
 from tcp_trace.delivery.slack import Slack
 from tcp_trace.messages import Messages
+from tests.captured import Captured
 from tests.unit.core.golden import OPENED
 from tests.unit.test_messages import NOTHING
 from tests.unit.test_metrics import FIGURES, scrape
@@ -139,7 +139,7 @@ def test_no_secret_is_shown_anywhere(
     with Webhook(FAULTS) as webhook:
         given = settings(tmp_path, webhook, log_format)
         assert [secret.reveal() for secret in given.secrets][1].endswith("/json")
-        stream = io.StringIO()
+        stream = Captured()
         logs.setup(given, None, stream)
         shown = go_through(given, webhook, monkeypatch)
         assert not webhook.script

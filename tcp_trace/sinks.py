@@ -1,0 +1,187 @@
+"""Where log lines are written without anybody waiting for it: a bounded queue and a thread.
+
+A disk, a pipe, a terminal or the journal may stand for minutes, and whoever writes to it stands
+with it. So only the sink's own thread writes. While it stands, lines are queued; beyond `LIMIT`
+they are lost and counted, and once lines flow again a line says how many were lost.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import select
+import threading
+import time
+from collections import deque
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from typing import TextIO
+
+log = logging.getLogger(__name__)
+
+LIMIT = 8 * 1024 * 1024
+"""Bytes that wait at most: some 20,000 lines."""
+
+LOOK_INTERVAL = 15.0
+"""Seconds between two looks at a target to which nothing is written."""
+
+_AT_ONCE = 256 * 1024
+
+
+class Target(Protocol):
+    """Where the thread of a sink writes to. Any of its methods may stand."""
+
+    def write(self, data: bytes) -> int:
+        """Write whole lines; return how many bytes were written, however few."""
+
+    def look(self) -> None:
+        """Do what is due although nothing is written."""
+
+    def complain(self, message: str) -> None:
+        """Say somewhere else what is wrong; called by the thread that logs, it must not stand."""
+
+    def close(self) -> None:
+        """Release it."""
+
+
+class Sink:
+    """A queue in front of a target. `put` never waits and never raises.
+
+    `put` is for one thread at a time: a logging handler's lock sees to that.
+    """
+
+    def __init__(self, target: Target) -> None:
+        self._target = target
+        self._chunks: deque[bytes] = deque()
+        self._put = 0  # bytes that were queued, ever
+        self._taken = 0  # bytes of them that were written, or given up
+        self._dropped = 0  # lines that found no room in the queue
+        self._failed = 0  # lines that the target did not take
+        self._told = 0  # lost lines that the log tells of
+        self._stands = False
+        self._busy = False
+        self._closing = False
+        self._started = False
+        self._wake = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="tcp-trace-log", daemon=True)
+
+    @property
+    def lost(self) -> int:
+        """How many lines were not written and never will be."""
+        return self._dropped + self._failed
+
+    def put(self, data: bytes) -> None:
+        """Queue whole lines, or count them as lost where the queue is full."""
+        if self._put - self._taken + len(data) > LIMIT:
+            self.drop(data.count(b"\n"))
+            if not self._stands:
+                self._stands = True
+                self._target.complain("the log takes no lines: they are lost until it does")
+            return
+        self._chunks.append(data)
+        self._put += len(data)
+        if not self._started:
+            self._start()
+        if not self._wake.is_set():
+            self._wake.set()
+
+    def drop(self, lines: int) -> None:
+        """Count lines as lost that cannot even be queued."""
+        self._dropped += lines
+
+    def flush(self, patience: float) -> bool:
+        """Wait until nothing waits to be written, so many seconds at most; return whether so."""
+        until = time.monotonic() + patience
+        while (waits := self._busy or self._taken < self._put) and time.monotonic() < until:
+            time.sleep(0.001)
+        return not waits
+
+    def close(self) -> None:
+        """Let the thread end once all is written; a target that stands is left behind."""
+        self._closing = True
+        self._wake.set()
+        if not self._started:
+            self._target.close()
+
+    def _start(self) -> None:
+        try:
+            self._thread.start()
+        except RuntimeError:  # no thread can be had now: the next line tries again
+            return
+        self._started = True
+
+    def _run(self) -> None:
+        while True:
+            self._wake.wait(LOOK_INTERVAL)
+            self._wake.clear()
+            self._busy = True
+            while data := self._take():
+                self._write(data)
+            self._busy = False
+            if self._closing:
+                self._target.close()
+                return
+            self._target.look()
+
+    def _take(self) -> bytes:
+        """Return the next lines, some at a time: a copy of all would double what they take."""
+        taken: list[bytes] = []
+        size = 0
+        while self._chunks and size < _AT_ONCE:
+            taken.append(self._chunks.popleft())
+            size += len(taken[-1])
+        return b"".join(taken)
+
+    def _write(self, data: bytes) -> None:
+        written = self._target.write(data)
+        self._failed += data.count(b"\n", written)
+        self._taken += len(data)
+        if written == len(data):
+            self._stands = False
+            self._tell_of_loss()
+
+    def _tell_of_loss(self) -> None:
+        lost = self.lost
+        if lost > self._told and self._put - self._taken < LIMIT / 2:  # there is room to tell
+            new, self._told = lost - self._told, lost
+            log.error("log lines were lost", extra={"lost": new, "lost_total": lost})
+
+
+class Stream:
+    """A stream that is open already: stderr, whatever that is.
+
+    Its own buffer is not used: Python would wait for it at its end.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, data: bytes) -> int:
+        """Write; nobody reading it any more costs the lines."""
+        return write_all(self._stream.fileno(), data)[0]
+
+    def look(self) -> None:
+        """Do nothing."""
+
+    def complain(self, message: str) -> None:
+        """Say nothing: there is nowhere else to say it."""
+
+    def close(self) -> None:
+        """Leave it to whoever opened it."""
+
+
+def write_all(fd: int, data: bytes) -> tuple[int, OSError | None]:
+    """Write to a descriptor, waiting where it would block; return how much was, and what failed."""
+    written = 0
+    view = memoryview(data)
+    while written < len(data):
+        try:
+            written += os.write(fd, view[written:])
+        except BlockingIOError:  # somebody else made it so: the descriptor may be shared
+            poll = select.poll()
+            poll.register(fd, select.POLLOUT)
+            poll.poll()
+        except OSError as error:
+            return written, error
+    return written, None

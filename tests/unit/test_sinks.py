@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import fcntl
 import json
 import logging
@@ -66,11 +65,13 @@ class _Pipe:
         """Read until nothing waits any more."""
         os.set_blocking(self._reader, False)
         found, waits = b"", True
-        while waits:
-            waits = not handler._sink.flush(0.01)
-            with contextlib.suppress(BlockingIOError):
+        while True:
+            waits = waits and not handler._sink.flush(0.01)
+            try:
                 found += os.read(self._reader, 1 << 20)
-        return found.decode()
+            except BlockingIOError:
+                if not waits:
+                    return found.decode()
 
 
 class _Terminal(_Pipe):

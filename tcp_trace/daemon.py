@@ -19,8 +19,6 @@ from collections import Counter
 from dataclasses import fields, replace
 from typing import TYPE_CHECKING
 
-from systemd.daemon import notify
-
 from tcp_trace import __version__, config, lines, logs
 from tcp_trace.core.events import RETURNED, Begun, Established, Failure, Raced
 from tcp_trace.core.incidents import Incidents, Policy
@@ -35,6 +33,7 @@ from tcp_trace.kernel.names import Names
 from tcp_trace.kernel.stream import Maps, Rings, Tallies, missed_runs
 from tcp_trace.logfile import NotRegularError
 from tcp_trace.messages import Messages
+from tcp_trace.notify import Notifier
 from tcp_trace.resolver import Resolver, addresses_of
 from tcp_trace.selfaudit import SelfAudit
 from tcp_trace.silencefile import SilenceFile
@@ -149,6 +148,7 @@ class Service:
         self._silence_file = SilenceFile(settings.state_dir)
         self._incidents = self._restore()
         self._signals = Signals()
+        self._systemd = Notifier()
         self._tallies = Tallies()
         self._reasons: Counter[str] = Counter()
         self._unsaved = False
@@ -165,7 +165,7 @@ class Service:
         self._messages.start()
         self._export()
         self._tell_started()
-        notify("READY=1")
+        self._systemd.say("READY=1")
         while not self._signals.stop:
             ready = poller.poll(0 if self._rings.backlog else self._timeout(present()))
             self._turn()
@@ -193,8 +193,9 @@ class Service:
         self._signals.clear()
         if now.mono >= self._next_housekeeping:
             self._keep_house(now)
+        self._systemd.go_on()
         if self._watchdog and not self._messages.is_stuck(now.mono):
-            notify("WATCHDOG=1")
+            self._systemd.say("WATCHDOG=1")
 
     def _take_in(self, transitions: list[Transition], now: Moment) -> list[Notification]:
         outcomes = [self._judge(transition, now) for transition in transitions]
@@ -272,7 +273,7 @@ class Service:
         self._audit.restart(time.monotonic(), watches_everything=everything)
 
     def _on_reload(self) -> None:
-        notify("RELOADING=1")
+        self._systemd.say("RELOADING=1")
         try:
             self._apply(self._reload())
         except config.ConfigError as error:
@@ -280,7 +281,7 @@ class Service:
                 log.error("not reloaded: %s", sentence)  # noqa: TRY400 - the sentence says it all
         except OSError as error:
             log.error("not reloaded: %s", _why(error))  # noqa: TRY400 - the same
-        notify("READY=1")
+        self._systemd.say("READY=1")
 
     def _apply(self, settings: Settings) -> None:
         """Put a changed configuration to use, as far as a running service can."""
@@ -355,7 +356,7 @@ class Service:
         )
 
     def _stop(self) -> int:
-        notify("STOPPING=1")
+        self._systemd.say("STOPPING=1")
         now = present()
         notifications: list[Notification] = []
         while transitions := self._rings.read(_BATCH):

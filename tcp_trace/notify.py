@@ -1,0 +1,61 @@
+"""Tells systemd how the service is, by sd_notify(3)'s datagrams, and never waits for it.
+
+libsystemd's own function waits while systemd takes no datagram. Here what it does not take is kept
+and sent later; and a socket that leads nowhere, inherited from whoever started this, is no reason
+to end.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import socket
+
+log = logging.getLogger(__name__)
+
+# The queue of systemd's socket is full, or nobody reads it.
+_LATER = {errno.EAGAIN, errno.ENOBUFS, errno.ENOMEM}
+
+
+class Notifier:
+    """Says one state after another to who listens at `NOTIFY_SOCKET`, if anybody."""
+
+    def __init__(self) -> None:
+        self._unsaid: list[str] = []
+        self._complained = False
+
+    def say(self, state: str) -> None:
+        """Say a state such as `READY=1`, or keep it for `go_on`; one that is kept is kept once."""
+        if state not in self._unsaid:
+            self._unsaid.append(state)
+        self.go_on()
+
+    def go_on(self) -> None:
+        """Say what could not be said before, in its order."""
+        address = os.environ.get("NOTIFY_SOCKET", "")
+        while self._unsaid:
+            error = _send(address, self._unsaid[0]) if address else None
+            if error is not None and error.errno in _LATER:
+                return
+            if error is not None:
+                self._complain(address, error)
+            del self._unsaid[0]
+
+    def _complain(self, address: str, error: OSError) -> None:
+        if not self._complained:
+            self._complained = True
+            extra = {"socket": address, "reason": error.strerror or str(error)}
+            log.warning("systemd cannot be told how the service is", extra=extra)
+
+
+def _send(address: str, state: str) -> OSError | None:
+    """Send a state to a path, or with @ in front to an abstract name; return what failed."""
+    path = "\0" + address[1:] if address.startswith("@") else address
+    kind = socket.SOCK_DGRAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC
+    try:
+        with socket.socket(socket.AF_UNIX, kind) as sending:
+            sending.sendto(state.encode(), path)
+    except OSError as error:
+        return error
+    return None

@@ -20,6 +20,7 @@ from urllib.parse import urlsplit
 
 from tcp_trace import config, resolver
 from tcp_trace.config import Hook
+from tcp_trace.delivery.channel import TransportError
 from tcp_trace.findings import Finding, Level
 from tcp_trace.kernel import btf, features, headers
 
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
 
     from tcp_trace.config import Secret, Settings
     from tcp_trace.core.watch import Host
-    from tcp_trace.delivery.transport import TransportError
 
 KALLSYMS = Path("/proc/kallsyms")
 KPROBE_PMU = Path("/sys/bus/event_source/devices/kprobe/type")
@@ -262,15 +262,15 @@ def _reach(webhook: Secret, setting: str = "SLACK_URL") -> Finding:
     message, and the fewer places a secret goes to the better.
     """
     try:
-        from tcp_trace.delivery import transport  # noqa: PLC0415 - a third of a second
+        from tcp_trace.delivery.transport import front_page  # noqa: PLC0415 - a third of a second
     except ImportError:
         fix = "apt install python3-requests"
         return Finding("webhook", Level.FAIL, "Python's requests is missing", fix)
     url = urlsplit(webhook.reveal())
     host = (url.hostname or "") + (f":{url.port}" if url.port else "")
     try:
-        status = transport.front_page(webhook.reveal()).status
-    except transport.TransportError as error:
+        status = front_page(webhook.reveal()).status
+    except TransportError as error:
         why, fix = _why_unreachable(error)
         fix = fix.replace("SLACK_URL", setting)
         return Finding("webhook", Level.FAIL, f"{host}: {why}", fix)

@@ -38,17 +38,16 @@ class Messages:
 
     def __init__(self, settings: Settings, pacing: Pacing | None = None) -> None:
         self._settings = settings
-        self._pacing = pacing
         self.outbox = Outbox(settings.state_dir / "outbox.db")
         self._router = Router(settings.routes)
         self._standing = Standing()
         self._next_stand = 0.0
-        self._workers: Workers | None = None
+        self._workers = Workers(self.outbox, self._destinations(), pacing)
 
     @property
     def statistics(self) -> Mapping[str, Statistics]:
         """What was sent so far, by the name of the webhook."""
-        return self._workers.statistics if self._workers else {}
+        return self._workers.statistics
 
     @property
     def pending(self) -> Mapping[str, int]:
@@ -75,7 +74,6 @@ class Messages:
 
     def start(self) -> None:
         """Begin to send."""
-        self._workers = Workers(self.outbox, self._destinations(), self._pacing)
         self._workers.start()
 
     def commit(self, notifications: list[Notification], incidents: Mapping[str, object]) -> None:
@@ -89,8 +87,9 @@ class Messages:
         self.outbox.commit(notifications, state, lambda each: led[id(each)])
 
     def keep_house(self, now: Moment) -> None:
-        """Let those who forget be told again of what stands, once a minute."""
-        if now.mono < self._next_stand or self._workers is None:
+        """Start what could not be; tell those who forget of what stands again, once a minute."""
+        self._workers.retry()
+        if now.mono < self._next_stand:
             return
         self._next_stand = now.mono + STAND_INTERVAL
         for name in self._forgetful():
@@ -103,17 +102,15 @@ class Messages:
         """Use changed settings from now on; every webhook is tried at once."""
         self._settings = settings
         self._router.replace(settings.routes, self._known())
-        if self._workers:
-            self._workers.replace(self._destinations())
+        self._workers.replace(self._destinations())
 
     def is_stuck(self, now: float) -> bool:
         """Whether any sender has stood for too long: for the watchdog."""
-        return self._workers is not None and self._workers.is_stuck(now)
+        return self._workers.is_stuck(now)
 
     def stop(self, drain_seconds: float) -> None:
         """Send what is due for at most that long, and close the outbox."""
-        if self._workers:
-            self._workers.stop(drain_seconds)
+        self._workers.stop(drain_seconds)
         self.outbox.close()
 
     def _known(self) -> set[str]:

@@ -7,6 +7,7 @@ used is what the kernel program saw of it (`kernel/names.py`), since `getaddrinf
 
 from __future__ import annotations
 
+import encodings.idna  # noqa: F401 - getaddrinfo needs it: no thread is to import it
 import logging
 import os
 import socket
@@ -15,6 +16,7 @@ import time
 from typing import TYPE_CHECKING
 
 from tcp_trace.core.watch import ADDRESSES_MAX
+from tcp_trace.threads import Worker
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -79,14 +81,18 @@ class Resolver:
         self._by_address: dict[str, set[str]] = {}
         # Guards what is above, and is notified when the hosts were replaced or all resolved.
         self._changed = threading.Condition()
-        self._thread = threading.Thread(target=self._run, name="resolver", daemon=True)
+        self._worker = Worker(self._run, "resolver of host names")
         self.fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
 
     def start(self, patience: float) -> None:
         """Begin; wait for the first answers of all hosts, but not longer than so many seconds."""
-        self._thread.start()
-        with self._changed:
-            self._changed.wait_for(self._all_asked, patience)
+        if self._worker.start():
+            with self._changed:
+                self._changed.wait_for(self._all_asked, patience)
+
+    def retry(self) -> None:
+        """Start the thread if the system had no room for it."""
+        self._worker.retry()
 
     def replace(self, hosts: tuple[Host, ...]) -> None:
         """Watch other hosts from now on; what is known of those that stay is kept."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     Payload = Mapping[str, object] | Sequence[object]
 
@@ -39,6 +39,20 @@ class Rejected(NamedTuple):
 
 
 Outcome = Sent | Retry | Rejected
+
+
+class TransportError(Exception):
+    """No complete answer came; `str()` of it is safe to log.
+
+    `causes` are the names of the classes and numbers of the errors that led to it; `unusable` says
+    that the address itself is wrong.
+    """
+
+    def __init__(self, reason: str, causes: Iterable[str] = (), *, unusable: bool = False) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.causes = frozenset(causes)
+        self.unusable = unusable
 
 
 class Channel(Protocol):

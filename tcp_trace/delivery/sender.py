@@ -17,6 +17,7 @@ from tcp_trace.delivery.channel import Rejected, Retry, Sent
 from tcp_trace.delivery.outbox import present
 from tcp_trace.delivery.pacing import Backoff, Bucket, Pacing
 from tcp_trace.delivery.statistics import Statistics
+from tcp_trace.threads import Worker
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -72,7 +73,7 @@ class Sender:
         self._wake = threading.Event()
         self._stopping = threading.Event()
         self._drain_until = 0.0
-        self._thread = threading.Thread(target=self._run, name="tcp-trace-sender", daemon=True)
+        self._worker = Worker(self._run, f"sender of the webhook {webhook}")
 
     @property
     def statistics(self) -> Statistics:
@@ -80,7 +81,12 @@ class Sender:
         return self._statistics
 
     def is_stuck(self, now: float) -> bool:
-        """Whether the loop has stood for longer than any one send may take: for the watchdog."""
+        """Whether the loop has stood for longer than any one send may take: for the watchdog.
+
+        Without a thread it does not stand: a restart would bring none.
+        """
+        if not self._worker.started:
+            return False
         channel = self._channel
         deadline = channel.deadline if channel else 0.0
         return now - self._progress > self._pacing.idle + deadline + _STUCK_MARGIN
@@ -88,7 +94,11 @@ class Sender:
     def start(self) -> None:
         """Start the thread."""
         self._outbox.listen(self._wake.set)
-        self._thread.start()
+        self._worker.start()
+
+    def retry(self) -> None:
+        """Start the thread if the system had no room for it."""
+        self._worker.retry()
 
     def stop(self, drain_seconds: float = 10.0) -> None:
         """Try what is due for at most that long, and end the thread.
@@ -108,8 +118,7 @@ class Sender:
 
     def join(self, seconds: float) -> None:
         """Wait for the thread's end, so long at most."""
-        if self._thread.is_alive():
-            self._thread.join(seconds)
+        self._worker.join(seconds)
 
     def stand(self, notifications: Iterable[Notification]) -> None:
         """Tell these again when nothing is pending: they are for a webhook that forgets.

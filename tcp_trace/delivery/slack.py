@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import json
 import time
-from importlib.util import find_spec
 from typing import TYPE_CHECKING, Protocol
 
 from tcp_trace.delivery.answers import classify, classify_plainly, error_word
-from tcp_trace.delivery.channel import DEADLINE, Outcome, Rejected, Retry
+from tcp_trace.delivery.channel import DEADLINE, Outcome, Rejected, Retry, TransportError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tcp_trace.delivery.answers import Answer
     from tcp_trace.delivery.channel import Payload
-    from tcp_trace.delivery.transport import Post
 
 
 class Url(Protocol):
@@ -29,20 +27,24 @@ class Slack:
     """A channel to one webhook, which has to say `ok`.
 
     `url` is its address, `deadline` the seconds after which a send is cut off, `wall` returns the
-    seconds since the epoch. Raises ModuleNotFoundError where `requests` is not installed.
+    seconds since the epoch. The first one loads the HTTP library `requests`, 4 MB that a service
+    without a webhook does not pay: make it before any thread runs, for two threads that import at
+    once can wait for each other. Raises ModuleNotFoundError where `requests` is not installed.
     """
 
     def __init__(
         self, url: Url, *, deadline: float = DEADLINE, wall: Callable[[], float] = time.time
     ) -> None:
-        if find_spec("requests") is None:
+        try:
+            from tcp_trace.delivery.transport import Post  # noqa: PLC0415 - see above
+        except ModuleNotFoundError as error:
             raise ModuleNotFoundError(
                 "a webhook is set, but Python's requests is missing: apt install python3-requests"
-            )
+            ) from error
         self._url = url
         self._wall = wall
         self._deadline = deadline
-        self._post: Post | None = None
+        self._post = Post(url.reveal(), deadline)
 
     @property
     def deadline(self) -> float:
@@ -51,10 +53,8 @@ class Slack:
 
     def send(self, payload: Payload) -> Outcome:
         """Post the payload once and say what came of it; the reason never holds the address."""
-        from tcp_trace.delivery.transport import TransportError  # noqa: PLC0415 - 4 MB, see there
-
         try:
-            answer = self._poster()(json.dumps(payload).encode())
+            answer = self._post(json.dumps(payload).encode())
         except TransportError as error:
             if error.unusable:
                 return Rejected(error.reason, dead=True)
@@ -63,13 +63,6 @@ class Slack:
 
     def _judge(self, answer: Answer, wall: float) -> Outcome:
         return classify(answer, wall)
-
-    def _poster(self) -> Post:
-        if self._post is None:
-            from tcp_trace.delivery.transport import Post  # noqa: PLC0415 - 4 MB, see there
-
-            self._post = Post(self._url.reveal(), self._deadline)
-        return self._post
 
     def _without_echo(self, answer: Answer) -> Answer:
         """Return the answer without a word that is a part of the address: it would be logged."""

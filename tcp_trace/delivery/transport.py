@@ -12,11 +12,12 @@ credentials are those of the address alone, never those of a ~/.netrc. Nothing i
 The texts of the exceptions of `requests` and urllib3, and their log lines, contain the webhook's
 path, which is the secret. So nothing here passes a text on: only names of classes and numbers.
 
-Importing `requests` costs 4 MB resident: `slack.py` imports this module at its first send.
+Importing `requests` costs 4 MB resident: `slack.py` imports this module where a webhook is set.
 """
 
 from __future__ import annotations
 
+import encodings.idna  # noqa: F401 - each look-up of a name needs it: no thread is to import it
 import errno
 import logging
 import socket
@@ -30,7 +31,7 @@ from urllib.parse import urlsplit
 
 from tcp_trace import __version__
 from tcp_trace.delivery.answers import Answer
-from tcp_trace.delivery.channel import DEADLINE
+from tcp_trace.delivery.channel import DEADLINE, TransportError
 from tcp_trace.delivery.wire import MAX_BYTES, AnswerTooLongError, Wire
 
 # Of the two libraries that guess encodings, which nobody asks for here, `requests` loads both, and
@@ -44,7 +45,7 @@ with warnings.catch_warnings(action="ignore"):
     from requests.utils import get_auth_from_url
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
 
 MAX_BODY = 1024
 """Bytes of an answer that are read: no webhook says more that matters."""
@@ -69,20 +70,6 @@ _urllib3_log = logging.getLogger("urllib3")
 _urllib3_log.setLevel(logging.CRITICAL + 1)
 _urllib3_log.addHandler(logging.NullHandler())
 _urllib3_log.propagate = False
-
-
-class TransportError(Exception):
-    """No complete answer came; `str()` of it is safe to log.
-
-    `causes` are the names of the classes and numbers of the errors that led to it; `unusable` says
-    that the address itself is wrong.
-    """
-
-    def __init__(self, reason: str, causes: Iterable[str] = (), *, unusable: bool = False) -> None:
-        super().__init__(reason)
-        self.reason = reason
-        self.causes = frozenset(causes)
-        self.unusable = unusable
 
 
 class _Adapter(HTTPAdapter):

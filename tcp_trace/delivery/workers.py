@@ -51,6 +51,11 @@ class Workers:
         for sender in self._senders.values():
             sender.start()
 
+    def retry(self) -> None:
+        """Start the threads that the system had no room for."""
+        for sender in self._senders.values():
+            sender.retry()
+
     def replace(self, destinations: Iterable[Destination]) -> None:
         """Use these webhooks from now on; one that stays is tried at once, whatever it said.
 

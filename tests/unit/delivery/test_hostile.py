@@ -16,9 +16,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tcp_trace.delivery.channel import Outcome, Rejected, Retry, Sent
+from tcp_trace.delivery.channel import Outcome, Rejected, Retry, Sent, TransportError
 from tcp_trace.delivery.slack import Plain, Slack
-from tcp_trace.delivery.transport import GRACE, TransportError, front_page
+from tcp_trace.delivery.transport import GRACE, front_page
 from tests.unit.delivery.hostile import CHUNKED, DRIPS, ESTABLISHED, FLOODS, ODDITIES, OK, Hostile
 from tests.unit.delivery.samples import Address
 from tests.unit.delivery.test_slack import assert_no_secret, no_posts_running

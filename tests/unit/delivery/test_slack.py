@@ -12,12 +12,12 @@ import traceback
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
 from tcp_trace.delivery.answers import MAX_RETRY_AFTER
-from tcp_trace.delivery.channel import Outcome, Rejected, Retry, Sent
+from tcp_trace.delivery.channel import Outcome, Rejected, Retry, Sent, TransportError
 from tcp_trace.delivery.slack import Slack
 from tests.unit.delivery.samples import Address
 from tests.unit.delivery.test_answers import ANSWERS
@@ -309,19 +309,20 @@ def test_a_word_that_is_part_of_the_address_is_not_repeated(webhook: Webhook) ->
     assert Slack(address).send(MESSAGE) == Rejected("status 404", dead=True)
 
 
-def test_requests_is_imported_at_the_first_send_only() -> None:
-    """The module costs memory that a service without anything to tell does not pay."""
+def test_requests_is_imported_where_a_webhook_is_set_only() -> None:
+    """It costs memory that a service without one does not pay; and no send imports anything."""
     code = (
         "import sys\n"
-        "from tcp_trace.delivery.slack import Slack\n"
+        "from tcp_trace import messages\n"
         "from tests.unit.delivery.samples import Address\n"
-        "slack = Slack(Address('http://127.0.0.1:1/'))\n"
-        "before = 'requests' in sys.modules\n"
+        "print('requests' in sys.modules)\n"
+        "slack = messages.Slack(Address('http://127.0.0.1:1/'))\n"
+        "made = set(sys.modules)\n"
         "slack.send({})\n"
-        "print(before, 'requests' in sys.modules)\n"
+        "print('requests' in made, set(sys.modules) - made)\n"
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert run.stdout == "False True\n"
+    assert run.stdout == "False\nTrue set()\n"
 
 
 def test_no_tables_of_encodings_are_loaded() -> None:
@@ -337,7 +338,8 @@ def test_no_tables_of_encodings_are_loaded() -> None:
 
 def test_a_missing_requests_is_told_at_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever sets SLACK_URL learns at once that a package is missing, not at the first failure."""
-    monkeypatch.setattr("tcp_trace.delivery.slack.find_spec", lambda _: None)
+    monkeypatch.delitem(sys.modules, "tcp_trace.delivery.transport", raising=False)
+    monkeypatch.setitem(cast("dict[str, object]", sys.modules), "requests", None)
     with pytest.raises(ModuleNotFoundError, match="apt install python3-requests"):
         Slack(Address("http://127.0.0.1:1/"))
 
@@ -369,7 +371,7 @@ def test_the_secret_is_nowhere(caplog: pytest.LogCaptureFixture, certificate: Pa
 
 def test_the_secret_is_in_no_traceback(webhook: Webhook) -> None:
     """Even an error that somebody logs with its traceback shows nothing."""
-    from tcp_trace.delivery.transport import Post, TransportError  # noqa: PLC0415 - imports requests
+    from tcp_trace.delivery.transport import Post  # noqa: PLC0415 - imports requests
 
     webhook.script.append(Reply(behaviour=Behaviour.RESET_AT_ONCE))
     with pytest.raises(TransportError) as caught:

@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from tcp_trace.core.events import Moment, Outcome, Transition
     from tcp_trace.core.notification import Notification
     from tcp_trace.core.watch import Rule
+    from tcp_trace.exporter import Exporter
 
 log = logging.getLogger(__name__)
 
@@ -154,16 +155,18 @@ class Service:
         self._unsaved = False
         self._next_housekeeping = 0.0
         self._watchdog = _watchdog_interval()
+        self._exporter: Exporter | None = None
 
     def run(self) -> int:
         """Run until a signal ends it; return the exit code."""
         poller = select.epoll()
         for fd in (*self._rings.fds, self._signals.fd, self._resolver.fd):
             poller.register(fd, select.EPOLLIN)
+        # All libraries are loaded before the first thread: two that import wait for each other.
+        self._exporter = self._export()
         self._resolver.start(_RESOLVE_PATIENCE)
         self._watch(self._settings)
         self._messages.start()
-        self._export()
         self._tell_started()
         self._systemd.say("READY=1")
         while not self._signals.stop:
@@ -257,6 +260,9 @@ class Service:
         if self._unsaved:
             self._commit([], now)
         self._messages.keep_house(now)
+        self._resolver.retry()
+        if self._exporter is not None:
+            self._exporter.retry()
 
     def _timeout(self, now: Moment) -> float:
         """Return the seconds until something is due although nothing happens."""
@@ -297,10 +303,10 @@ class Service:
         self._messages.apply(self._settings)
         log.info("reloaded", extra={"watching": _describe(settings)})
 
-    def _export(self) -> None:
+    def _export(self) -> Exporter | None:
         address = self._settings.metrics
         if address is None:
-            return
+            return None
         from tcp_trace import metrics  # noqa: PLC0415 - a library that only its users have
 
         def figures() -> metrics.Figures:
@@ -320,10 +326,13 @@ class Service:
             )
 
         try:
-            metrics.serve(address, figures)
+            exporter = metrics.exporter(address, figures)
         except OSError as error:
             where = f"METRICS={address.host}:{address.port}"
             log.error("no metrics, %s: %s", where, error.strerror)  # noqa: TRY400 - says it all
+            return None
+        exporter.start()
+        return exporter
 
     def _restore(self) -> Incidents:
         """Take up the incidents that an earlier process left open."""

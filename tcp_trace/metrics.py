@@ -9,9 +9,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
-from prometheus_client import CollectorRegistry, start_http_server
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
+
+from tcp_trace.exporter import Exporter, Page
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -43,14 +45,14 @@ class Figures(NamedTuple):
     lost_lines: int
 
 
-def serve(address: Address, figures: Callable[[], Figures]) -> None:
-    """Answer from a thread of its own until the process ends; `figures` is asked each time.
+def exporter(address: Address, figures: Callable[[], Figures]) -> Exporter:
+    """Return what serves the figures at an address once it is started; it asks for them each time.
 
     Raises OSError where the address cannot be bound.
     """
     registry = CollectorRegistry(auto_describe=False)
     registry.register(_Collector(figures))
-    start_http_server(address.port, address.host, registry)
+    return Exporter(address, Page(CONTENT_TYPE_LATEST, lambda: generate_latest(registry)))
 
 
 class _Collector(Collector):

@@ -33,7 +33,7 @@ FIGURES = Figures(
 def scrape(figures: Figures) -> dict[str, float]:
     """Serve, read over HTTP, and return the samples by their names as Prometheus writes them."""
     port = free_port()
-    metrics.serve(Address("127.0.0.1", port), lambda: figures)
+    assert metrics.exporter(Address("127.0.0.1", port), lambda: figures).start()
     with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
         text = answer.read().decode()
     families = list(parse(text))  # type: ignore[no-untyped-call]

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 COMM_BYTES = 15
 """How much of a process name the kernel keeps."""
 _KEYS = ("process", "unit", "reason")
+_ANY_ADDRESS = "[::]/0"
+_LATEST = 253_402_300_799.0  # 9999-12-31: the last second that a calendar has
 
 
 class Match(NamedTuple):
@@ -38,7 +40,7 @@ class Match(NamedTuple):
 
     def __str__(self) -> str:
         """`10.0.0.0/8 process=psql`, as `parse_match` reads it."""
-        places = ",".join("all" if rule == EVERYTHING else str(rule) for rule in self.destinations)
+        places = ",".join(map(_shown, self.destinations))
         processes = (f"process={name}" for name in self.processes)
         units = (f"unit={name}" for name in self.units)
         reasons = (f"reason={reason.value}" for reason in self.reasons)
@@ -75,15 +77,14 @@ class Silence(NamedTuple):
     def from_dict(cls, data: dict[str, Any]) -> Silence:
         """Return the silence that `to_dict` wrote; raise ValueError for anything else."""
         try:
-            return cls(
-                str(data["id"]),
-                parse_match(str(data["match"])),
-                float(data["begins"]),
-                float(data["ends"]),
-                str(data["comment"]),
-            )
-        except (KeyError, TypeError) as error:
+            begins, ends = float(data["begins"]), float(data["ends"])
+            match = parse_match(str(data["match"]))
+            name, comment = str(data["id"]), str(data["comment"])
+        except (KeyError, TypeError, OverflowError) as error:
             raise ValueError(f"this is not a silence: {error!r}") from error
+        if not (0 <= begins <= _LATEST and 0 <= ends <= _LATEST):
+            raise ValueError("it begins or ends at no time that a calendar has")
+        return cls(name, match, begins, ends, comment)
 
 
 class Silences:
@@ -143,12 +144,22 @@ def parse_match(text: str) -> Match:
 
 
 def parse_places(text: str) -> tuple[Rule, ...]:
-    """Parse a list of destinations; raises ValueError as `parse_rules` does."""
-    if text.lower() == "all":
+    """Parse a list of destinations; raises ValueError as `parse_rules` does, and for none."""
+    items = [item for item in map(str.strip, text.split(",")) if item]
+    if not items:
+        raise ValueError(f"{text!a} names no destination; write all for every one")
+    return tuple(rule for item in items for rule in _parse_place(item))
+
+
+def _parse_place(item: str) -> tuple[Rule, ...]:
+    if item.lower() == "all":
         return (EVERYTHING,)
-    items = [f"[::]/0{item}" if item.startswith(":") and item[1:].isdigit() else item
-             for item in text.split(",")]  # fmt: skip
-    return parse_rules(",".join(items))
+    if not item.startswith(":") or item.startswith("::"):
+        return parse_rules(item)
+    try:
+        return parse_rules(f"{_ANY_ADDRESS}{item}")
+    except ValueError:
+        raise ValueError(f"'{item}': the port must be a number from 1 to 65535") from None
 
 
 def parse_process(text: str) -> str:
@@ -176,6 +187,11 @@ def parse_reason(text: str) -> Reason:
     except ValueError:
         allowed = ", ".join(reason.value for reason in Reason)
         raise ValueError(f"'{text}' is no reason; write one of {allowed}") from None
+
+
+def _shown(rule: Rule) -> str:
+    """Return a rule as `parse_places` takes it."""
+    return "all" if rule == EVERYTHING else str(rule).removeprefix(_ANY_ADDRESS)
 
 
 def _comm_of(failure: Failure) -> str | None:

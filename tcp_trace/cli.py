@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import argparse
 import os
+import shutil
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tcp_trace import __version__
+from tcp_trace import __version__, output
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+
+    from _typeshed import SupportsWrite
 
     from tcp_trace.config import Settings
 
@@ -19,6 +22,8 @@ ENV_FILE = Path("/etc/tcp-trace/tcp-trace.env")
 
 EX_USAGE = 2
 """As argparse has it."""
+
+_NARROWEST = 60
 
 EX_CONFIG = 78
 """sysexits.h: the configuration is wrong. systemd does not restart after it."""
@@ -77,10 +82,22 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # whoever read the output has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+    except Exception as error:  # noqa: BLE001 - its text may hold what others wrote: escaped
+        output.complain_of_bug(error)
+        return 1
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser that quotes nothing unescaped of the command line."""
+
+    def _print_message(self, message: str, file: SupportsWrite[str] | None = None) -> None:
+        is_help = file is sys.stdout
+        if message:
+            output.write_raw(sys.stdout if is_help else sys.stderr, message)
 
 
 def _parser(*, with_variables: bool) -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="tcp-trace",
         description=_DESCRIPTION,
         epilog=_EPILOG,
@@ -122,7 +139,7 @@ def _parser(*, with_variables: bool) -> argparse.ArgumentParser:
         "list what is failing, and what failed lately",
         _incidents,
         "List open incidents, the worst first, and those that ended lately, as the running\n"
-        "service saved them last (within 15 s), or as the stopped one left them.",
+        "service saved them last (within 2 s), or as the stopped one left them.",
     )
     incidents.add_argument("--json", action="store_true", help="write JSON for a program: all")
     incidents.add_argument("--all", action="store_true", help="list all, however many")
@@ -140,7 +157,7 @@ def _parser(*, with_variables: bool) -> argparse.ArgumentParser:
 
 
 def _silence_parsers(
-    commands: argparse._SubParsersAction[argparse.ArgumentParser],
+    commands: argparse._SubParsersAction[_Parser],
 ) -> list[argparse.ArgumentParser]:
     silence = commands.add_parser("silence", help="tell nobody of some failures, for a while")
     actions = silence.add_subparsers(required=True, metavar="ACTION", title="actions")
@@ -171,7 +188,7 @@ def _silence_parsers(
 
 
 def _command(
-    commands: argparse._SubParsersAction[argparse.ArgumentParser],
+    commands: argparse._SubParsersAction[_Parser],
     name: str,
     summary: str,
     function: Callable[[argparse.Namespace], int],
@@ -206,7 +223,7 @@ def _load(args: argparse.Namespace) -> Settings | None:
 
 
 def _complain(sentence: str) -> None:
-    sys.stderr.write(f"tcp-trace: {sentence}\n")
+    output.complain(sentence)
 
 
 def _run(args: argparse.Namespace) -> int:
@@ -231,11 +248,12 @@ def _check(args: argparse.Namespace) -> int:
 
     found = check.run(os.environ, env_file_of(args))
     if args.json:
-        text = findings.as_json(found)
+        output.show(findings.as_json(found))
     else:
-        text = findings.as_table(found, colour=findings.wants_colour(sys.stdout))
-    sys.stdout.write(text + "\n")
-    sys.stdout.flush()
+        output.show(
+            findings.as_table(found, columns()),
+            findings.paint if findings.wants_colour(sys.stdout) else str,
+        )
     return 1 if any(finding.level is findings.Level.FAIL for finding in found) else 0
 
 
@@ -245,12 +263,7 @@ def _test_alert(args: argparse.Namespace) -> int:
         return EX_CONFIG
     from tcp_trace import testalert  # noqa: PLC0415
 
-    try:
-        sys.stdout.write(testalert.send(settings) + "\n")
-    except testalert.NotDelivered as error:
-        _complain(str(error))
-        return 1
-    return 0
+    return _tell(lambda: testalert.send_as_service(settings))
 
 
 def _incidents(args: argparse.Namespace) -> int:
@@ -258,16 +271,9 @@ def _incidents(args: argparse.Namespace) -> int:
     if settings is None:
         return EX_CONFIG
     from tcp_trace import listing  # noqa: PLC0415
-    from tcp_trace.delivery.reading import StateError  # noqa: PLC0415
 
-    try:
-        text = listing.incidents(settings.state_dir, as_json=args.json, everything=args.all)
-    except StateError as error:
-        _complain(str(error))
-        return 1
-    sys.stdout.write(text + "\n")
-    sys.stdout.flush()
-    return 0
+    wanted = listing.Wanted(as_json=args.json, everything=args.all, columns=columns())
+    return _tell(lambda: listing.incidents(settings.state_dir, wanted))
 
 
 def _silence(args: argparse.Namespace) -> int:
@@ -275,20 +281,30 @@ def _silence(args: argparse.Namespace) -> int:
     if settings is None:
         return EX_CONFIG
     from tcp_trace import silencing  # noqa: PLC0415
-    from tcp_trace.delivery.reading import StateError  # noqa: PLC0415
-    from tcp_trace.silencefile import SilenceFileError  # noqa: PLC0415
 
     try:
-        text = getattr(silencing, args.action)(settings, args)
+        return _tell(lambda: getattr(silencing, args.action)(settings, args))
     except ValueError as error:
         _complain(str(error))
         return EX_USAGE
-    except (SilenceFileError, StateError) as error:
+
+
+def _tell(function: Callable[[], str]) -> int:
+    """Show what it returns, or why it refuses; return the exit code."""
+    from tcp_trace.unprivileged import Refused  # noqa: PLC0415
+
+    try:
+        text = function()
+    except Refused as error:
         _complain(str(error))
         return 1
-    sys.stdout.write(text + "\n")
-    sys.stdout.flush()
+    output.show(text)
     return 0
+
+
+def columns() -> int:
+    """Return the width to write for: the terminal's, 80 where there is none."""
+    return max(_NARROWEST, shutil.get_terminal_size((80, 24)).columns)
 
 
 def _demo(_: argparse.Namespace) -> int:

@@ -62,8 +62,13 @@ _PAUSE = 0.05
 _SHOWN = Begun | Established | Raced
 # How many records are handled between two looks at the rings.
 _BATCH = 256
-# How often the kernel's tallies are compared and the incidents saved.
+# How often the kernel's tallies are compared.
 _HOUSEKEEPING = 15.0
+# How long changed incidents, of which no message is due, wait to be saved for `tcp-trace incidents`
+# (seconds). Saving takes 0.4 ms for one incident and 0.1 s for 5,000: never more than 2 % of the
+# time.
+_SAVE_GAP = 2.0
+_SAVE_SHARE = 0.02
 # How long the start waits for the addresses of hosts that are watched by name.
 _RESOLVE_PATIENCE = 2.0
 # How long after an incident could be over it is said at the latest.
@@ -153,6 +158,7 @@ class Service:
         self._tallies = Tallies()
         self._reasons: Counter[str] = Counter()
         self._unsaved = False
+        self._next_save = 0.0
         self._next_housekeeping = 0.0
         self._watchdog = _watchdog_interval()
         self._exporter: Exporter | None = None
@@ -196,6 +202,8 @@ class Service:
         self._signals.clear()
         if now.mono >= self._next_housekeeping:
             self._keep_house(now)
+        if self._unsaved and now.mono >= self._next_save:
+            self._commit([], now)
         self._systemd.go_on()
         if self._watchdog and not self._messages.is_stuck(now.mono):
             self._systemd.say("WATCHDOG=1")
@@ -246,6 +254,8 @@ class Service:
     def _commit(self, notifications: list[Notification], now: Moment) -> None:
         self._messages.commit(notifications, self._incidents.dump(now))
         self._unsaved = False
+        took = time.monotonic() - now.mono
+        self._next_save = now.mono + max(_SAVE_GAP, took / _SAVE_SHARE)
 
     def _keep_house(self, now: Moment) -> None:
         self._next_housekeeping = now.mono + _HOUSEKEEPING
@@ -257,8 +267,6 @@ class Service:
             )
         self._tallies = tallies
         self._audit.check(now.mono)
-        if self._unsaved:
-            self._commit([], now)
         self._messages.keep_house(now)
         self._resolver.retry()
         if self._exporter is not None:
@@ -268,6 +276,8 @@ class Service:
         """Return the seconds until something is due although nothing happens."""
         deadlines = (self._incidents.next_deadline(), self._returns.next_deadline())
         due = min([self._next_housekeeping, *(when for when in deadlines if when is not None)])
+        if self._unsaved:
+            due = min(due, self._next_save)
         return max(0.0, min(due - now.mono, self._watchdog or _HOUSEKEEPING))
 
     def _rules(self, settings: Settings) -> set[Rule]:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import os
 import textwrap
 from enum import Enum
 from typing import NamedTuple, TextIO
+
+from tcp_trace import output
+from tcp_trace.core.safetext import printable
+
+_INDENT = 21
+_COLOURS = {"ok": "32", "warn": "33", "fail": "31"}
 
 
 class Level(Enum):
@@ -31,33 +36,43 @@ def wants_colour(stream: TextIO) -> bool:
     return stream.isatty() and not os.environ.get("NO_COLOR")
 
 
-def as_table(findings: list[Finding], *, colour: bool) -> str:
-    """Return the findings as lines for people, with a summary at the end."""
-    colours = {Level.OK: "32", Level.WARN: "33", Level.FAIL: "31"}
+def as_table(findings: list[Finding], columns: int) -> str:
+    """Return the findings as lines for people of at most so many columns, with a summary."""
     lines = []
     for finding in findings:
-        level = f"{finding.level.value:<4}"
-        if colour:
-            level = f"\x1b[{colours[finding.level]}m{level}\x1b[0m"
-        lines.append(f"{level}  {finding.name:<13}  {finding.detail}")
+        lines += _wrapped(
+            finding.detail, columns, f"{finding.level.value:<4}  {finding.name:<13}  "
+        )
         if finding.fix:
-            indent = " " * 21
-            lines.append(
-                textwrap.fill(
-                    finding.fix,
-                    100,
-                    initial_indent=f"{indent}→ ",
-                    subsequent_indent=f"{indent}  ",
-                    break_on_hyphens=False,
-                )
-            )
+            lines += _wrapped(finding.fix, columns, " " * _INDENT + "→ ", " " * (_INDENT + 2))
     failed = sum(finding.level is Level.FAIL for finding in findings)
     lines += ["", f"{failed} to fix" if failed else "this host can run tcp_trace"]
     return "\n".join(lines)
+
+
+def paint(line: str) -> str:
+    """Return a line of the table with its level in colour. It must be escaped already."""
+    level = line.partition(" ")[0]
+    colour = _COLOURS.get(level)
+    if colour is None:
+        return line
+    return f"\x1b[{colour}m{level:<4}\x1b[0m{line[max(4, len(level)) :]}"
+
+
+def _wrapped(text: str, columns: int, first: str, rest: str = " " * _INDENT) -> list[str]:
+    """Return one text as lines; it can begin none by itself."""
+    return textwrap.wrap(
+        printable(text),
+        columns,
+        initial_indent=first,
+        subsequent_indent=rest,
+        break_on_hyphens=False,
+        break_long_words=False,
+    ) or [first.rstrip()]
 
 
 def as_json(findings: list[Finding]) -> str:
     """Return `{"ok": bool, "checks": [{"name", "level", "detail", "fix"}, ...]}`."""
     checks = [{**finding._asdict(), "level": finding.level.value} for finding in findings]
     fine = all(finding.level is not Level.FAIL for finding in findings)
-    return json.dumps({"ok": fine, "checks": checks}, indent=2)
+    return output.as_json({"ok": fine, "checks": checks})

@@ -2,54 +2,81 @@
 
 from __future__ import annotations
 
-import json
+import textwrap
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
+from tcp_trace import output, unprivileged
 from tcp_trace.core.events import Moment
 from tcp_trace.core.incidents import Incidents, Policy
 from tcp_trace.core.overview import SILENCED, Entry
+from tcp_trace.core.safetext import visible
 from tcp_trace.core.wording import span, utc
-from tcp_trace.delivery.reading import StateError, read_state
+from tcp_trace.delivery.reading import NAME, StateError, read_state
 from tcp_trace.tables import table
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 JSON_VERSION = 1
-_SHOWN_OPEN, _SHOWN_ENDED = 50, 10
-_HEAD = (
-    "status", "severity", "destination", "since", "for", "failures", "silenced", "reasons",
-    "processes", "last message", "id",
-)  # fmt: skip
+_SHOWN_OPEN, _SHOWN_ENDED, _SHOWN_PLACES = 50, 10, 10
+_HEAD = ("status", "severity", "failures", "since", "for", "destination")
+_INDENT = " " * 4
 
 
-def incidents(directory: Path, *, as_json: bool, everything: bool) -> str:
-    """Return the incidents saved in this state directory; raises StateError."""
-    state = read_state(directory / "outbox.db")
+class Wanted(NamedTuple):
+    """How to show it: as JSON or in lines of at most so many `columns`; all, or the worst."""
+
+    as_json: bool
+    everything: bool
+    columns: int
+
+
+def incidents(directory: Path, wanted: Wanted) -> str:
+    """Return the incidents saved in this state directory; raises Refused."""
     now = Moment(time.monotonic(), time.time())
     try:
+        owner = unprivileged.owner_of(directory, NAME)
+    except unprivileged.NoDirectory:
+        return _shown(directory, [], None, now.wall, wanted)
+    return str(
+        unprivileged.call(owner, f"reading {directory}", lambda: _read(directory, now, wanted))
+    )
+
+
+def _read(directory: Path, now: Moment, wanted: Wanted) -> str:
+    state = read_state(directory / NAME)
+    try:
         found = Incidents.load(state, Policy(), now).overview() if state else []
-    except ValueError as error:
-        raise StateError(f"{directory / 'outbox.db'}: {error}") from error
-    saved = None if state is None else float(state["wall"])
-    if as_json:
+        saved = None if state is None else float(state["wall"])
+        return _shown(directory, found, saved, now.wall, wanted)
+    except (ValueError, TypeError, KeyError, AttributeError, OverflowError) as error:
+        raise StateError(f"{directory / NAME}: holds a state that is damaged ({error})") from error
+
+
+def _shown(
+    directory: Path, found: list[Entry], saved: float | None, now: float, wanted: Wanted
+) -> str:
+    if wanted.as_json:
         entries = [entry._asdict() for entry in found]
-        shown = {"version": JSON_VERSION, "saved_at": saved, "incidents": entries}
-        return json.dumps(shown, indent=2)
+        return output.as_json({"version": JSON_VERSION, "saved_at": saved, "incidents": entries})
     if saved is None:
         return f"no incident: the service has saved nothing in {directory} yet"
-    return "\n".join(_lines(found, saved, now.wall, everything=everything))
+    return "\n".join(_lines(found, saved, now, wanted))
 
 
-def _lines(found: list[Entry], saved: float, now: float, *, everything: bool) -> list[str]:
+def _lines(found: list[Entry], saved: float, now: float, wanted: Wanted) -> list[str]:
     open_now = [entry for entry in found if entry.ended is None]
     over = [entry for entry in found if entry.ended is not None]
-    shown = open_now if everything else open_now[:_SHOWN_OPEN]
-    recent = over if everything else over[:_SHOWN_ENDED]
+    shown = open_now if wanted.everything else open_now[:_SHOWN_OPEN]
+    recent = over if wanted.everything else over[:_SHOWN_ENDED]
     lines = [f"{_summary(open_now, over)}; saved {span(max(0.0, now - saved))} ago"]
     if shown or recent:
-        lines += ["", *table(_HEAD, [_row(entry, now) for entry in [*shown, *recent]])]
+        head, *rows = table(_HEAD, [_row(entry, now) for entry in [*shown, *recent]])
+        lines += ["", head]
+        for entry, row in zip([*shown, *recent], rows, strict=True):
+            lines += [row, *_details(entry, now, wanted)]
     hidden = len(found) - len(shown) - len(recent)
     return [*lines, *([f"and {hidden:,} more: --all"] if hidden else [])]
 
@@ -65,21 +92,51 @@ def _row(entry: Entry, now: float) -> tuple[str, ...]:
     return (
         entry.status,
         entry.severity,
-        entry.destination or f"{entry.destinations:,} destinations",
-        utc(entry.first),
-        span(max(0.0, (now if entry.ended is None else entry.last) - entry.first)),
         f"{entry.failures:,}",
-        f"{entry.silenced:,}" if entry.silenced else "",
-        _counts(entry.reasons),
-        _counts(entry.processes),
-        f"{span(max(0.0, now - entry.told_at))} ago, of {entry.messages:,}"
-        if entry.told_at
-        else "",
-        entry.incident,
+        utc(entry.first).removesuffix(" UTC"),
+        span(max(0.0, (now if entry.ended is None else entry.last) - entry.first)),
+        entry.destination or f"{entry.destinations:,} destinations",
     )
 
 
+def _details(entry: Entry, now: float, wanted: Wanted) -> Iterator[str]:
+    """Yield the lines below a row: why, who, where, and what people were told."""
+    for label, text in (
+        ("why", _counts(entry.reasons)),
+        ("by", _counts(entry.processes)),
+        ("unit", ", ".join(entry.units)),
+        ("to", _places(entry, None if wanted.everything else _SHOWN_PLACES)),
+        ("told", _told(entry, now)),
+    ):
+        if text:
+            yield from textwrap.wrap(
+                visible(text),
+                wanted.columns,
+                initial_indent=f"{_INDENT}{label:<5}",
+                subsequent_indent=_INDENT + " " * 5,
+                break_on_hyphens=False,
+            )
+
+
+def _places(entry: Entry, most: int | None) -> str:
+    """Return the destinations of a digest, and how many are not named."""
+    named = entry.top[:most]
+    # One address in many network namespaces is one destination, and named for each.
+    rest = max(entry.destinations, len(entry.top)) - len(named)
+    return _counts(named) + (f", and {rest:,} more" if named and rest > 0 else "")
+
+
+def _told(entry: Entry, now: float) -> str:
+    told = [f"{entry.silenced:,} silenced"] if entry.silenced else []
+    if entry.told_at:
+        times = "1 message" if entry.messages == 1 else f"{entry.messages:,} messages"
+        told.insert(0, f"{times}, the last {span(max(0.0, now - entry.told_at))} ago")
+    return "; ".join([*told, f"id {entry.incident}"])
+
+
 def _counts(counts: list[list[str | int]]) -> str:
-    if len(counts) == 1:
-        return str(counts[0][0])
-    return ", ".join(f"{name} {number:,}" for name, number in counts)
+    """Return `refused 12, timed_out 3`; of one alone the name says it all, `?` for a blank one."""
+    named = [(str(name).strip() or "?", number) for name, number in counts]
+    if len(named) == 1:
+        return named[0][0]
+    return ", ".join(f"{name} {number:,}" for name, number in named)

@@ -3,6 +3,9 @@
 It is JSON in the state directory, replaced as a whole, so that a reader sees the old or the new
 one. The service looks for a new one before it tells anything. Who may write into the directory may
 silence: root and the service's user; its group, too, where the directory is made writable for it.
+
+What is written is read back before it is kept. An entry that cannot be read, by this version or by
+any, costs no other one: it stays in the file as it is, is complained of and counted.
 """
 
 from __future__ import annotations
@@ -14,9 +17,13 @@ import logging
 import os
 import secrets
 import stat
-from typing import TYPE_CHECKING
+import time
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+from tcp_trace.core.safetext import visible
 from tcp_trace.core.silences import Match, Silence
+from tcp_trace.delivery.reading import open_regular, why
+from tcp_trace.unprivileged import Refused
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,18 +37,51 @@ MOST = 1000
 KEPT_ENDED = 7 * 86_400.0
 """Seconds for which a silence that ended is still listed."""
 
+_MOST_BYTES = 4 << 20
+_PATIENCE_SECONDS = 5.0
+_SHOWN_BYTES = 60
 
-class SilenceFileError(Exception):
+
+class SilenceFileError(Refused):
     """The file cannot be read or written; the text is a sentence that says what to do."""
 
 
+class Unread(NamedTuple):
+    """An entry of the file that is no silence: as it was read, and why it is none."""
+
+    entry: Any
+    why: str
+
+    @property
+    def id(self) -> str | None:
+        """Its id, where it has one to be removed by."""
+        found = self.entry.get("id") if isinstance(self.entry, dict) else None
+        return found if isinstance(found, str) else None
+
+    def __str__(self) -> str:
+        """Say which entry it is, and why it is not understood."""
+        text = visible(self.id or json.dumps(self.entry))[:_SHOWN_BYTES]
+        return f"{text} is not in force: {visible(self.why)[:200]}"
+
+
+class Contents(NamedTuple):
+    """What the file holds: its silences, and the entries that are none."""
+
+    silences: tuple[Silence, ...] = ()
+    unread: tuple[Unread, ...] = ()
+
+
 class SilenceFile:
-    """What the service knows of the file. `silences` stay as they were while it is unreadable."""
+    """What the service knows of the file. `silences` stay as they were while it is unreadable.
+
+    `unread` counts the entries that are not in force because they cannot be read.
+    """
 
     def __init__(self, directory: Path) -> None:
         self._path = directory / NAME
         self._seen: tuple[int, ...] = ()
         self.silences: tuple[Silence, ...] = ()
+        self.unread = 0
         self.refresh()
 
     def refresh(self) -> bool:
@@ -51,60 +91,102 @@ class SilenceFile:
             return False
         self._seen = seen
         try:
-            self.silences = read(self._path)
+            found = read(self._path)
         except SilenceFileError as error:
             log.error("silences stay as they were: %s", error)  # noqa: TRY400 - it says it all
             return False
-        log.info("silences read", extra={"silences": len(self.silences)})
+        self.silences, self.unread = found.silences, len(found.unread)
+        for each in found.unread:
+            log.error("a silence cannot be read: %s", each)
+        log.info("silences read", extra={"silences": len(self.silences), "unread": self.unread})
         return True
 
     def _stamp(self) -> tuple[int, ...]:
         """Return what tells one file from another; nothing where there is none."""
         try:
-            found = self._path.stat()
+            found = self._path.lstat()
         except OSError:
             return ()
         return found.st_ino, found.st_mtime_ns, found.st_size, found.st_ctime_ns
 
 
-def read(path: Path) -> tuple[Silence, ...]:
-    """Return the silences of a file, none where there is none; raises SilenceFileError."""
+def read(path: Path) -> Contents:
+    """Return what a file holds, nothing where there is none; raises SilenceFileError."""
     try:
-        with open(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC), "rb") as file:  # noqa: PTH123 - of a descriptor
-            saved = json.load(file)
-        return tuple(Silence.from_dict(each) for each in saved["silences"])
+        with open(open_regular(path), "rb") as file:  # noqa: PTH123 - of a descriptor
+            text = file.read(_MOST_BYTES + 1)
     except FileNotFoundError:
-        return ()
+        return Contents()
     except OSError as error:
-        raise SilenceFileError(f"{path}: {error.strerror}; try it as root") from error
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise SilenceFileError(f"{path} is damaged; remove it, and silence anew") from error
+        raise SilenceFileError(f"{path}: {why(error)}") from error
+    damaged = SilenceFileError(f"{path} is damaged; remove it, and silence anew")
+    if len(text) > _MOST_BYTES:
+        raise damaged
+    try:
+        saved = json.loads(text)
+    except (ValueError, RecursionError):
+        raise damaged from None
+    entries = saved.get("silences") if isinstance(saved, dict) else None
+    if not isinstance(entries, list):
+        raise damaged
+    return _sorted(entries)
+
+
+def _sorted(entries: list[Any]) -> Contents:
+    silences: list[Silence] = []
+    unread: list[Unread] = []
+    for entry in entries:
+        try:
+            silences.append(Silence.from_dict(entry))
+        except (ValueError, TypeError, AttributeError, OverflowError) as error:
+            unread.append(Unread(entry, str(error)))
+    return Contents(tuple(silences), tuple(unread))
 
 
 def add(directory: Path, match: Match, begins: float, ends: float, comment: str) -> Silence:
-    """Add a silence, from and until these times (epoch seconds), and return it."""
-    with _edit(directory, begins) as silences:
-        if len(silences) >= MOST:
+    """Add a silence, from and until these times (epoch seconds), and return it.
+
+    Raises SilenceFileError, also for what would not be the same when it is read back.
+    """
+    with _edit(directory, begins) as entries:
+        if len(entries) >= MOST:
             raise SilenceFileError(f"there are {MOST} silences already; remove some")
-        taken = {each.id for each in silences}
+        taken = {entry.id for entry in entries}
         name = next(n for n in iter(lambda: secrets.token_hex(3), "") if n not in taken)
-        silences.append(Silence(name, match, begins, ends, comment))
-        return silences[-1]
+        added = Silence(name, match, begins, ends, comment)
+        _read_back(added)
+        entries.append(added)
+        return added
 
 
-def remove(directory: Path, name: str, now: float) -> Silence:
-    """Remove the silence of this id and return it."""
-    with _edit(directory, now) as silences:
-        found = next((each for each in silences if each.id == name), None)
+def remove(directory: Path, name: str, now: float) -> str:
+    """Remove the silence of this id, readable or not; return what it was."""
+    with _edit(directory, now) as entries:
+        found = next((each for each in entries if each.id == name), None)
         if found is None:
             raise SilenceFileError(f"no silence has the id {name!a}; see tcp-trace silence list")
-        silences.remove(found)
-        return found
+        entries.remove(found)
+        return str(found.match) if isinstance(found, Silence) else "which could not be read"
+
+
+def _read_back(silence: Silence) -> None:
+    """Refuse what the service would read as anything else."""
+    try:
+        again = Silence.from_dict(json.loads(json.dumps(silence.to_dict())))
+    except ValueError as error:
+        again, reason = None, f" ({error})"
+    else:
+        reason = ""
+    if again != silence:
+        raise SilenceFileError(
+            f"'{silence.match}' would not be read back as it is meant{reason}; write it in another"
+            " way"
+        )
 
 
 @contextlib.contextmanager
-def _edit(directory: Path, now: float) -> Iterator[list[Silence]]:
-    """Yield the silences to change, and write them; one process at a time."""
+def _edit(directory: Path, now: float) -> Iterator[list[Silence | Unread]]:
+    """Yield what the file holds, to be changed, and write it; one process at a time."""
     path = directory / NAME
     try:
         folder = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -114,21 +196,40 @@ def _edit(directory: Path, now: float) -> Iterator[list[Silence]]:
             " its state"
         ) from None
     except OSError as error:
-        raise SilenceFileError(f"{directory}: {error.strerror}; try it as root") from error
+        raise SilenceFileError(f"{directory}: {why(error)}") from error
     try:
-        fcntl.flock(folder, fcntl.LOCK_EX)
-        silences = [each for each in read(path) if each.ends > now - KEPT_ENDED]
-        yield silences
-        _write(folder, silences)
+        _lock(folder, directory)
+        found = read(path)
+        kept = [each for each in found.silences if each.ends > now - KEPT_ENDED]
+        entries: list[Silence | Unread] = [*kept, *found.unread]
+        yield entries
+        _write(folder, entries)
     except OSError as error:
         raise SilenceFileError(f"{path}: {error.strerror}; nothing was changed") from error
     finally:
         os.close(folder)
 
 
-def _write(folder: int, silences: list[Silence]) -> None:
+def _lock(folder: int, directory: Path) -> None:
+    """Take the lock of the directory, which others hold for milliseconds or mean harm by."""
+    deadline = time.monotonic() + _PATIENCE_SECONDS
+    while True:
+        try:
+            return fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                raise SilenceFileError(
+                    f"{directory} is locked by another process (see lslocks); nothing was changed"
+                ) from None
+            time.sleep(0.01)
+
+
+def _write(folder: int, entries: list[Silence | Unread]) -> None:
     """Replace the file by one that the service can read, whoever writes it."""
-    text = json.dumps({"silences": [each.to_dict() for each in silences]})
+    plain = [each.to_dict() if isinstance(each, Silence) else each.entry for each in entries]
+    text = json.dumps({"silences": plain})
+    if len(text) > _MOST_BYTES:
+        raise SilenceFileError("the silences take more than 4 MiB; remove some")
     new = f".{NAME}.{os.getpid()}"
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     with contextlib.suppress(FileNotFoundError):  # of a process of this number that was killed
@@ -147,14 +248,9 @@ def _write(folder: int, silences: list[Silence]) -> None:
 
 
 def _hand_over(file: int, folder: int) -> None:
-    """Give a new file to the service: to the owner of its outbox, else of its directory."""
+    """Give a new file to the directory's group, where it is the group's."""
     owner = os.fstat(folder)
     if owner.st_mode & stat.S_IWGRP:
         os.fchmod(file, 0o660)
-    with contextlib.suppress(FileNotFoundError):
-        owner = os.stat("outbox.db", dir_fd=folder, follow_symlinks=False)
-    if os.geteuid() == 0:
-        os.fchown(file, owner.st_uid, owner.st_gid)
-    else:
-        with contextlib.suppress(PermissionError):  # a group that the writer is not in
-            os.fchown(file, -1, owner.st_gid)
+    with contextlib.suppress(PermissionError):  # a group that the writer is not in
+        os.fchown(file, -1, owner.st_gid)

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import time
 from typing import TYPE_CHECKING, Any
 
-from tcp_trace import silencefile
+from tcp_trace import output, silencefile, unprivileged
 from tcp_trace.core.safetext import printable, visible
 from tcp_trace.core.silences import (
     Match,
@@ -17,15 +16,18 @@ from tcp_trace.core.silences import (
     parse_unit,
 )
 from tcp_trace.core.wording import failures, span, utc
-from tcp_trace.delivery.reading import StateError, read_state
+from tcp_trace.delivery.reading import NAME, StateError, read_state
 from tcp_trace.tables import table
 from tcp_trace.values import duration
 
 if TYPE_CHECKING:
     from argparse import Namespace
+    from collections.abc import Callable
+    from pathlib import Path
 
     from tcp_trace.config import Settings
     from tcp_trace.core.maintenance import Window
+    from tcp_trace.silencefile import Unread
 
 _COMMENT_LIMIT = 200
 
@@ -35,7 +37,7 @@ Counts = dict[str, int] | None
 def add(settings: Settings, args: Namespace) -> str:
     """Add the silence that the arguments tell of; return what to tell people.
 
-    Raises ValueError for arguments that cannot be meant, SilenceFileError for what the disk does.
+    Raises ValueError for arguments that cannot be meant, Refused for what the disk does.
     """
     match = _match(args)
     try:
@@ -45,35 +47,72 @@ def add(settings: Settings, args: Namespace) -> str:
     if len(args.comment) > _COMMENT_LIMIT:
         raise ValueError(f"the comment is longer than {_COMMENT_LIMIT} characters")
     now = time.time()
-    added = silencefile.add(settings.state_dir, match, now, now + seconds, args.comment)
-    return f"{added.id}: silenced until {utc(added.ends)} ({span(seconds)}): {match}"
+    ends = now + seconds
+    directory = settings.state_dir
+    name = _in_state(
+        directory, lambda: silencefile.add(directory, match, now, ends, args.comment).id
+    )
+    return f"{name}: silenced until {utc(ends)} ({span(seconds)}): {match}"
 
 
 def remove(settings: Settings, args: Namespace) -> str:
     """Remove a silence; return what to tell people."""
-    removed = silencefile.remove(settings.state_dir, args.id, time.time())
-    return f"{removed.id}: no longer silenced: {removed.match}"
+    directory, now = settings.state_dir, time.time()
+    removed = _in_state(directory, lambda: silencefile.remove(directory, args.id, now))
+    return f"{args.id}: no longer silenced: {removed}"
 
 
 def listing(settings: Settings, args: Namespace) -> str:
     """Return all silences that hold (or, with `--all`, held lately) and all windows."""
     now = time.time()
-    silences = silencefile.read(settings.state_dir / silencefile.NAME)
+
+    def read() -> str:
+        contents = silencefile.read(settings.state_dir / silencefile.NAME)
+        return _listing(settings, args, contents, _counts(settings), now)
+
+    try:
+        return _in_state(settings.state_dir, read)
+    except unprivileged.NoDirectory:
+        return _listing(settings, args, silencefile.Contents(), {}, now)
+
+
+def _in_state(directory: Path, function: Callable[[], str]) -> str:
+    """Do it as the owner of the state directory."""
+    owner = unprivileged.owner_of(directory, NAME)
+    return str(unprivileged.call(owner, f"looking into {directory}", function))
+
+
+def _listing(
+    settings: Settings,
+    args: Namespace,
+    contents: silencefile.Contents,
+    counts: Counts,
+    now: float,
+) -> str:
+    silences, unread = contents
     shown = [each for each in silences if args.all or each.ends > now]
-    counts = _counts(settings)
     windows = settings.maintenance or ()
     if args.json:
-        return json.dumps(_as_json(shown, windows, counts, now), indent=2)
-    return "\n".join([*_silence_lines(shown, counts, now), *_window_lines(windows, counts, now)])
+        return output.as_json(_as_json(shown, unread, windows, counts, now))
+    return "\n".join(
+        [
+            *_silence_lines(shown, counts, now),
+            *_unread_lines(unread),
+            *_window_lines(windows, counts, now),
+        ]
+    )
 
 
 def _counts(settings: Settings) -> Counts:
     """Return how many failures each has silenced, None for who may silence but not see that."""
     try:
-        state = read_state(settings.state_dir / "outbox.db") or {}
+        state = read_state(settings.state_dir / NAME) or {}
     except StateError:
         return None
-    return dict(state.get("silenced_by", {}))
+    counts = state.get("silenced_by", {})
+    if not isinstance(counts, dict):
+        return None
+    return {name: n for name, n in counts.items() if isinstance(n, int)}
 
 
 def _count(counts: Counts, name: str) -> int | None:
@@ -110,6 +149,14 @@ def _silence_lines(silences: list[Silence], counts: Counts, now: float) -> list[
     return table(("id", "until", "left", "silenced", "what", "comment"), rows)
 
 
+def _unread_lines(unread: tuple[Unread, ...]) -> list[str]:
+    """Say which entries are not in force, and how to be rid of them."""
+    if not unread:
+        return []
+    how = "'tcp-trace silence remove ID' removes one"
+    return ["", f"{len(unread):,} cannot be read ({how}):", *(f"  {each}" for each in unread)]
+
+
 def _window_lines(windows: tuple[Window, ...], counts: Counts, now: float) -> list[str]:
     if not windows:
         return []
@@ -122,7 +169,11 @@ def _window_lines(windows: tuple[Window, ...], counts: Counts, now: float) -> li
 
 
 def _as_json(
-    silences: list[Silence], windows: tuple[Window, ...], counts: Counts, now: float
+    silences: list[Silence],
+    unread: tuple[Unread, ...],
+    windows: tuple[Window, ...],
+    counts: Counts,
+    now: float,
 ) -> dict[str, Any]:
     return {
         "silences": [
@@ -133,6 +184,7 @@ def _as_json(
             }
             for each in silences
         ],
+        "unreadable": [{"entry": each.entry, "why": each.why} for each in unread],
         "maintenance": [
             {
                 "window": each.id,

@@ -6,23 +6,50 @@ import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from tcp_trace import requirements, unprivileged
 from tcp_trace.core.render import JSON_VERSION
 from tcp_trace.core.routing import DEFAULT
-from tcp_trace.delivery.channel import Rejected, Retry
+from tcp_trace.delivery.channel import DEADLINE, Rejected, Retry
 from tcp_trace.delivery.slack import Plain, Slack
 from tcp_trace.routes import Kind, Webhook
+from tcp_trace.unprivileged import Refused
 
 if TYPE_CHECKING:
     from tcp_trace.config import Settings
     from tcp_trace.delivery.channel import Payload
 
 
+_DELIVERED = {
+    Kind.SLACK: "delivered: the message stands in the webhook's channel",
+    Kind.JSON: "delivered: the server took the test message, and answered that it did",
+    Kind.ALERTMANAGER: (
+        "delivered: Alertmanager took the alert TcpTraceTest, which ends in 2 min; whom it tells"
+        " is up to its own routes"
+    ),
+}
+
 # Long enough for Alertmanager's group_wait, after which it tells people.
 _ALERT_SECONDS = 120.0
 
 
-class NotDelivered(Exception):  # noqa: N818 - it says what is the matter, and reads so
+class NotDelivered(Refused):
     """The message did not arrive; the text says why and what to do."""
+
+
+def send_as_service(settings: Settings) -> str:
+    """Do what `send` does as SERVICE_USER: answers of strangers are nothing for root to read.
+
+    The addresses go there in memory. Raises NotDelivered, and Refused without such a user.
+    """
+    webhooks = _all(settings)
+    account = unprivileged.service_user(settings.service_user)
+    try:
+        # Loaded here: that user may not enter every directory that a program can be in.
+        from tcp_trace.delivery.transport import GRACE  # noqa: PLC0415 - a third of a second
+    except ModuleNotFoundError as error:
+        raise NotDelivered(requirements.sentence(error)) from None
+    limits = unprivileged.LIMITS._replace(seconds=len(webhooks) * (DEADLINE + GRACE) + 5.0)
+    return str(unprivileged.call(account, "sending", lambda: send(settings), limits))
 
 
 def send(settings: Settings) -> str:
@@ -30,14 +57,11 @@ def send(settings: Settings) -> str:
 
     All are tried, whatever comes of the first; with more than one, each has a line of its own.
     """
-    url = settings.slack_url
-    webhooks = [*([Webhook(DEFAULT, Kind.SLACK, url)] if url else []), *settings.webhooks]
-    if not webhooks:
-        raise NotDelivered("no webhook is set; put SLACK_URL into the env file, or see --env-file")
+    webhooks = _all(settings)
     told: list[str] = []
     failed = False
     for webhook in webhooks:
-        sentence = "delivered: the message stands in the webhook's channel"
+        sentence = _DELIVERED[webhook.kind]
         try:
             _try(webhook, settings.host_name)
         except NotDelivered as error:
@@ -48,12 +72,17 @@ def send(settings: Settings) -> str:
     return "\n".join(told)
 
 
+def _all(settings: Settings) -> list[Webhook]:
+    url = settings.slack_url
+    webhooks = [*([Webhook(DEFAULT, Kind.SLACK, url)] if url else []), *settings.webhooks]
+    if not webhooks:
+        raise NotDelivered("no webhook is set; put SLACK_URL into the env file, or see --env-file")
+    return webhooks
+
+
 def _try(webhook: Webhook, host_name: str) -> None:
     channel = Slack if webhook.kind is Kind.SLACK else Plain
-    try:
-        outcome = channel(webhook.url).send(_payload(webhook.kind, host_name, time.time()))
-    except ModuleNotFoundError as error:
-        raise NotDelivered(str(error)) from None
+    outcome = channel(webhook.url).send(_payload(webhook.kind, host_name, time.time()))
     if isinstance(outcome, Retry | Rejected):
         setting = "SLACK_URL" if webhook.name == DEFAULT else "its address"
         raise NotDelivered(_why(outcome, setting))

@@ -6,7 +6,7 @@ it are as the processes chose them: escape them where they are shown.
 
 from __future__ import annotations
 
-from heapq import nlargest
+from collections import Counter
 from operator import attrgetter
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from tcp_trace.core.account import Account
-    from tcp_trace.core.notification import Notification
+    from tcp_trace.core.notification import Notification, ProcessCount
     from tcp_trace.core.storm import Member, Storm
 
 RECENT = 100
@@ -33,7 +33,7 @@ class Entry(NamedTuple):
     incident       the id that its messages carry
     status         open; silenced: open, and nobody was told; recovered; quiet
     destination    as in `Destination.placed`; None for a storm, which has `top`: [destination,
-                   failures] of the most frequent
+                   failures], most frequent first; all of them while it is open
     first, last    its first and its last failure; `ended` when it was over, None while open
     silenced       of `failures`, those that a silence kept from people
     reasons        [name, failures], most frequent first; `processes` likewise
@@ -68,7 +68,7 @@ def entries(open_now: Iterable[Incident | Member], storm: Storm | None) -> list[
 
 def ended(account: Incident | Storm, last: Notification, *, told: bool) -> Entry:
     """Return an incident that is over with its last message, which people were `told` or not."""
-    return _entry(account)._replace(
+    return _entry(account, _TOP)._replace(
         status=RECOVERED if last.kind is Kind.RESOLVED else QUIET,
         ended=last.at,
         messages=account.sequence if told else 0,
@@ -80,7 +80,7 @@ def _rank(entry: Entry) -> tuple[bool, bool, int]:
     return entry.status == SILENCED, entry.severity != Severity.CRITICAL.value, -entry.failures
 
 
-def _entry(account: Incident | Storm) -> Entry:
+def _entry(account: Incident | Storm, most: int | None = None) -> Entry:
     counts = account.tally.counts()
     single = isinstance(account, Incident)
     return Entry(
@@ -89,24 +89,32 @@ def _entry(account: Incident | Storm) -> Entry:
         severity=account.severity.value,
         destination=account.destination.placed if isinstance(account, Incident) else None,
         destinations=1 if isinstance(account, Incident) else len(account.sites),
-        top=[] if isinstance(account, Incident) else _top(account),
+        top=[] if isinstance(account, Incident) else _top(account, most),
         first=counts["first"],
         last=counts["last"],
         ended=None,
         failures=account.tally.total,
         silenced=account.silenced,
         reasons=[[count.reason.value, count.failures] for count in counts["reasons"]],
-        processes=[[count.comm, count.failures] for count in counts["processes"]],
+        processes=_by_name(counts["processes"]),
         units=list(dict.fromkeys(p.unit for p in counts["processes"] if p.unit)),
         messages=account.sequence,
         told_at=_told_at(account),
     )
 
 
+def _by_name(processes: Iterable[ProcessCount]) -> list[list[str | int]]:
+    """Return each name once, whatever units and users it runs in, most frequent first."""
+    failures: Counter[str] = Counter()
+    for process in processes:
+        failures[process.comm] += process.failures
+    return [[name, number] for name, number in failures.most_common()]
+
+
 def _told_at(account: Account) -> float | None:
     return account.told_wall if account.sequence else None
 
 
-def _top(storm: Storm) -> list[list[str | int]]:
-    largest = nlargest(_TOP, storm.members, key=attrgetter("failures"))
-    return [[member.destination.placed, member.failures] for member in largest]
+def _top(storm: Storm, most: int | None) -> list[list[str | int]]:
+    by_failures = sorted(storm.members, key=attrgetter("failures"), reverse=True)
+    return [[member.destination.placed, member.failures] for member in by_failures[:most]]

@@ -18,7 +18,7 @@ from tcp_trace.core.render import json_payload, slack_payload
 from tcp_trace.core.tracker import Tracker
 from tcp_trace.delivery.outbox import Outbox, present
 from tcp_trace.kernel.stream import decode
-from tcp_trace.listing import incidents
+from tcp_trace.listing import Wanted, incidents
 from tests.captured import Captured
 from tests.reliability.pipeline import record
 from tests.unit.core.test_webhook_schema import SCHEMA, misfits
@@ -155,10 +155,11 @@ def check_table(folder: Path, failure: Failure) -> None:
     outbox = Outbox(folder / "outbox.db")
     outbox.commit(notifications, told.dump(present()))
     outbox.close()
-    shown = incidents(folder, as_json=False, everything=True)
-    assert len(shown.splitlines()) == 4
+    shown = incidents(folder, Wanted(as_json=False, everything=True, columns=200))
+    assert len(shown.splitlines()) == 7
     assert not UNSEEN.search(shown.replace("\n", ""))
-    assert json.loads(incidents(folder, as_json=True, everything=True))["incidents"]
+    as_json = incidents(folder, Wanted(as_json=True, everything=True, columns=200))
+    assert json.loads(as_json)["incidents"]
 
 
 def test_15_bytes_of_anything(log: Captured, figure: Figures) -> None:

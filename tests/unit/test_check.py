@@ -249,15 +249,24 @@ def test_every_webhook_of_the_routes_is_reached(tmp_path: Path) -> None:
 def test_table() -> None:
     """The table has a line for each finding, a fix below it, and colours only when asked for."""
     found = [Finding("btf", Level.OK, "there"), Finding("bcc", Level.FAIL, "none", "install it")]
-    assert findings.as_table(found, colour=False).splitlines() == [
+    assert findings.as_table(found, 80).splitlines() == [
         "ok    btf            there",
         "fail  bcc            none",
         "                     → install it",
         "",
         "1 to fix",
     ]
-    assert "\x1b[31mfail\x1b[0m" in findings.as_table(found, colour=True)
-    assert findings.as_table(found[:1], colour=False).endswith("this host can run tcp_trace")
+    assert findings.as_table(found[:1], 80).endswith("this host can run tcp_trace")
+
+
+def test_colours_are_the_tables_own() -> None:
+    """A level is coloured where it begins a line; what a finding quotes begins and colours none."""
+    assert findings.paint("fail  bcc  none") == "\x1b[31mfail\x1b[0m  bcc  none"
+    assert findings.paint("ok    btf  there") == "\x1b[32mok  \x1b[0m  btf  there"
+    hostile = Finding("bcc", Level.OK, "a\nfail  x\x1b[5m" + " fail" * 40, "b\nfail")
+    lines = findings.as_table([hostile], 80).splitlines()
+    assert sum("\x1b" in findings.paint(line) for line in lines) == 1
+    assert all(line.isprintable() and len(line) <= 80 for line in lines)
 
 
 def test_colour_is_for_terminals(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import pwd
+import socket
 import subprocess
 import sys
 import threading
@@ -29,7 +31,7 @@ def run(*args: str, **environ: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "tcp_trace", *args],
         cwd=ROOT,
-        env={"PATH": os.environ["PATH"], **environ},
+        env={"PATH": os.environ["PATH"], "SERVICE_USER": "games", **environ},
         capture_output=True,
         text=True,
         check=False,
@@ -151,6 +153,47 @@ def test_alert_to_every_webhook(tmp_path: Path) -> None:
     assert alert["labels"]["alertname"] == "TcpTraceTest"
     assert alert["startsAt"] < alert["endsAt"]
     assert "sesame" not in done.stderr
+
+
+@pytest.mark.parametrize(("kind", "words"), [("json", "took the test"), ("alertmanager", "alert")])
+def test_what_is_said_of_a_delivery_is_true(tmp_path: Path, kind: str, words: str) -> None:
+    """Only a chat has a channel."""
+    path = tmp_path / "routes.toml"
+    path.touch(0o600)
+    with webhook(200, b"") as (url, _):
+        path.write_text(
+            f'[webhook.x]\ntype = "{kind}"\nurl = "{url}"\n[[route]]\nto = ["x", "default"]\n'
+        )
+        done = run("test-alert", "--env-file", "/dev/null", ROUTES_FILE=str(path))
+    assert done.returncode == 0
+    assert words in done.stdout
+    assert "channel" not in done.stdout
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root has others do it")
+def test_alert_is_sent_by_the_service_user() -> None:
+    """Root reads no answer of a stranger; without that user nobody does."""
+    with webhook(200, b"ok") as (url, got):
+        done = run(
+            "test-alert", "--env-file", "/dev/null", SLACK_URL=url, SERVICE_USER="tcp-trace-none"
+        )
+        assert (done.returncode, done.stdout, got) == (1, "", [])
+        assert "SERVICE_USER=tcp-trace-none does not exist: 'make install' makes it" in done.stderr
+    uids = []
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        url = f"http://127.0.0.1:{server.getsockname()[1]}/x"
+        asking = threading.Thread(
+            target=run, args=("test-alert", "--env-file", "/dev/null"), kwargs={"SLACK_URL": url}
+        )
+        asking.start()
+        connection, peer = server.accept()
+        for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
+            fields = line.split()
+            if int(fields[1].partition(":")[2], 16) == peer[1]:
+                uids.append(int(fields[7]))
+        connection.close()
+        asking.join()
+    assert uids == [pwd.getpwnam("games").pw_uid]
 
 
 def test_alert_without_webhook() -> None:

@@ -113,17 +113,39 @@ def test_what_was_silenced_is_a_metric(running: Service) -> None:
 
 
 def test_open_incidents_outlive_the_process(start: Callable[[], Service]) -> None:
-    """With what the last housekeeping counted; what fails on is no second opening."""
+    """With what was counted seconds before; what fails on is no second opening."""
     first = start()
     feed(first, [record(0, "192.0.2.2")])
     feed(first, [record(number, "192.0.2.2") for number in range(22)])
-    first._keep_house(present())
+    assert first._unsaved
+    assert first._timeout(present()) <= 2
+    time.sleep(2)
+    first._turn()
+    assert not first._unsaved
     first._messages.stop(5.0)
     second = start()
     feed(second, [record(0, "192.0.2.2")])
     (entry,) = second._incidents.overview()
     assert (entry.status, entry.failures, entry.messages) == ("open", 24, 1)
     assert second._messages.outbox.pending == 0
+
+
+def test_saving_takes_a_small_share_of_the_time(
+    running: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What takes 0.1 s to save is saved every 5 s at most."""
+    feed(running, [record(0, "192.0.2.2")])
+    commit = running._messages.commit
+
+    def slowly(*args: object) -> None:
+        time.sleep(0.1)
+        commit(*args)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(running._messages, "commit", slowly)
+    running._next_save = 0.0
+    feed(running, [record(0, "192.0.2.2")])
+    assert not running._unsaved
+    assert running._next_save >= time.monotonic() + 4
 
 
 def test_the_configuration_makes_the_policy() -> None:

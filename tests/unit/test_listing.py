@@ -6,7 +6,11 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 import time
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from subprocess import PIPE
 from typing import TYPE_CHECKING
 
 import pytest
@@ -17,7 +21,7 @@ from tcp_trace.delivery.outbox import Outbox
 from tests.unit.core.incident_world import DATABASE, PSQL, World, destination
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Iterator
 
 _LEAVE_A_WAL = """
 import os, sys
@@ -27,6 +31,17 @@ outbox = Outbox(Path(sys.argv[1]))
 outbox.commit([], {"version": 1, "mono": 0, "wall": 0, "serial": 1, "incidents": [],
                    "storm": None, "ended": []})
 os._exit(9)
+"""
+
+
+_HOLD = """
+import json, sys
+from pathlib import Path
+from tcp_trace.delivery.outbox import Outbox
+outbox = Outbox(Path(sys.argv[1]))
+outbox.commit([], json.loads(Path(sys.argv[2]).read_text()))
+print("saved", flush=True)
+sys.stdin.read()
 """
 
 
@@ -45,11 +60,23 @@ def now_world() -> World:
     return world
 
 
-def save(world: World, state: Path) -> Outbox:
-    """Let a service save this world."""
+def save(world: World, state: Path) -> None:
+    """Let a service save this world, and end."""
     outbox = Outbox(state / "outbox.db")
     outbox.commit([], world.incidents.dump(world.now))
-    return outbox
+    outbox.close()
+
+
+@contextmanager
+def saved_by_a_running_service(world: World, state: Path) -> Iterator[None]:
+    """Save it by a process that goes on holding its outbox."""
+    (state / "dump").write_text(json.dumps(world.incidents.dump(world.now)))
+    command = [sys.executable, "-c", _HOLD, str(state / "outbox.db"), str(state / "dump")]
+    with subprocess.Popen(command, stdin=PIPE, stdout=PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        yield
+        process.communicate()
 
 
 def test_before_the_service_ever_ran(state: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -63,7 +90,7 @@ def test_before_the_service_ever_ran(state: Path, capsys: pytest.CaptureFixture[
 
 def test_with_none_open(state: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A service that has nothing to tell is told of in one line."""
-    save(now_world(), state).close()
+    save(now_world(), state)
     assert cli.main(["incidents"]) == 0
     out = capsys.readouterr().out
     assert out == "0 open (0 critical), 0 silenced, 0 ended lately; saved under 1 s ago\n"
@@ -86,26 +113,28 @@ def test_open_silenced_and_ended(
     world.fail(times=1200)
     world.wait(301)
     world.fail()
-    outbox = save(world, state)
     if not running:
-        outbox.close()
-    assert cli.main(["incidents"]) == 0
+        save(world, state)
+    with saved_by_a_running_service(world, state) if running else nullcontext():
+        assert cli.main(["incidents"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    outbox.close()
     assert lines[0].startswith("1 open (1 critical), 1 silenced, 1 ended lately; saved ")
-    opened, silenced, recovered = lines[3:]
-    assert opened.split()[:3] == ["open", "critical", "10.0.0.5:5432"]
-    for words in ("1,202", "refused", "psql 1,201, \\x1b[31m<!here> 1", "ago, of 2"):
-        assert words in opened
-    assert silenced.split()[:3] == ["silenced", "critical", "10.0.0.2:443"]
-    assert recovered.split()[:3] == ["recovered", "warning", "10.0.0.1:443"]
+    assert all(len(line) <= 80 for line in lines)
+    opened, silenced, recovered = (at for at, line in enumerate(lines) if " 10.0.0." in line)
+    assert lines[opened].split()[:3] == ["open", "critical", "1,202"]
+    assert lines[opened].endswith("10.0.0.5:5432")
+    told = " ".join(lines[opened:silenced])
+    for words in ("why  refused", "psql 1,201, \\x1b[31m<!here> 1", "2 messages, the last "):
+        assert words in told
+    assert lines[silenced].split()[:3] == ["silenced", "critical", "9"]
+    assert lines[recovered].split()[:3] == ["recovered", "warning", "2"]
 
 
 def test_json_has_it_all(state: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Programs get every field of every incident."""
     world = now_world()
     world.fail(times=5)
-    save(world, state).close()
+    save(world, state)
     cli.main(["incidents", "--json"])
     shown = json.loads(capsys.readouterr().out)
     (entry,) = shown["incidents"]
@@ -118,19 +147,25 @@ def test_json_has_it_all(state: Path, capsys: pytest.CaptureFixture[str]) -> Non
 
 
 def test_a_storm_is_one_line(state: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """A storm is listed once, with the number of its destinations; JSON names the worst."""
+    """A storm is listed once, with its destinations, the worst first; JSON names them all."""
     world = now_world()
     for number in range(500):
         world.fail(destination(number), times=1 + (number == 7))
     world.wait(5)
-    save(world, state).close()
+    save(world, state)
     cli.main(["incidents"])
-    assert "500 destinations" in capsys.readouterr().out
+    out = " ".join(capsys.readouterr().out.split())
+    assert "500 destinations" in out
+    assert f"to {destination(7)} 2, " in out
+    assert out.count(":443") == 10
+    assert "and 490 more" in out
+    cli.main(["incidents", "--all"])
+    assert capsys.readouterr().out.count(":443") == 500
     cli.main(["incidents", "--json"])
     (entry,) = json.loads(capsys.readouterr().out)["incidents"]
     assert entry["destination"] is None
     assert entry["top"][0] == [str(destination(7)), 2]
-    assert len(entry["top"]) == 10
+    assert len(entry["top"]) == 500
 
 
 def test_ten_thousand(state: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -140,16 +175,16 @@ def test_ten_thousand(state: Path, capsys: pytest.CaptureFixture[str]) -> None:
     world.incidents.silences = Silences([Silence("s", parse_match("all"), wall, wall + 1e9)])
     for number in range(10_000):
         world.fail(destination(number), times=1 + (number == 5000))
-    save(world, state).close()
+    save(world, state)
     started = time.process_time()
     cli.main(["incidents"])
     assert time.process_time() - started < 5
     lines = capsys.readouterr().out.splitlines()
     assert lines[-1] == "and 9,950 more: --all"
-    assert len(lines) == 54
-    assert str(destination(5000)) in lines[3]
+    assert sum(line.startswith("silenced") for line in lines) == 50
+    assert lines[3].endswith(f" {destination(5000)}")
     cli.main(["incidents", "--all"])
-    assert len(capsys.readouterr().out.splitlines()) == 10_003
+    assert capsys.readouterr().out.count("\nsilenced ") == 10_000
 
 
 def test_after_kill_9(state: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -164,13 +199,45 @@ def test_after_kill_9(state: Path, capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="gives files to another user")
-def test_root_takes_nothing_from_the_service(state: Path) -> None:
+def test_root_takes_nothing_from_the_service() -> None:
     """When root lists, every file stays the service's: the next start finds them usable."""
-    save(now_world(), state).close()
-    for path in (state, *state.iterdir()):
-        os.chown(path, 65534, 65534)
-    assert cli.main(["incidents"]) == 0
-    assert {path.stat().st_uid for path in state.iterdir()} == {65534}
+    with tempfile.TemporaryDirectory() as name, pytest.MonkeyPatch.context() as patch:
+        state = Path(name)
+        patch.setenv("STATE_DIR", name)
+        save(now_world(), state)
+        for path in (state, *state.iterdir()):
+            os.chown(path, 65534, 65534)
+        before = sorted(state.iterdir())
+        assert cli.main(["incidents"]) == 0
+        assert {path.stat().st_uid for path in state.iterdir()} == {65534}
+        assert sorted(state.iterdir()) == before
+
+
+def test_one_program_is_listed_once(state: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A program that runs as two users, or in two units, is one name with the sum."""
+    world = now_world()
+    world.fail(times=3)
+    world.fail(times=2, process=PSQL._replace(uid=5))
+    world.fail(times=4, process=PSQL._replace(comm="curl"))
+    save(world, state)
+    cli.main(["incidents", "--json"])
+    (entry,) = json.loads(capsys.readouterr().out)["incidents"]
+    assert entry["processes"] == [["psql", 5], ["curl", 4]]
+
+
+@pytest.mark.parametrize("columns", [60, 80, 200])
+def test_it_fits_the_terminal(
+    state: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, columns: int
+) -> None:
+    """No line is wider than the terminal, however much there is to say."""
+    world = now_world()
+    for number in range(12):
+        world.fail(process=PSQL._replace(comm=f"program-{number:06d}"))
+    save(world, state)
+    monkeypatch.setenv("COLUMNS", str(columns))
+    cli.main(["incidents"])
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines[1:])) <= max(columns, 78)
 
 
 @pytest.mark.parametrize("content", [b"no database", b""])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import stat
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 MATCH = parse_match("10.0.0.5:5432")
-NOBODY = 65534
 
 
 def add(directory: Path, begins: float = 0.0, ends: float = 10.0) -> str:
@@ -57,7 +57,7 @@ def test_a_file_that_is_there_at_the_start(tmp_path: Path) -> None:
     assert [each.id for each in SilenceFile(tmp_path).silences] == [name]
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", '{"silences": [{}]}', '{"silences": 3}'])
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"silences": 3}', "[" * 100_000, " " * (5 << 20)])
 def test_a_damaged_file(tmp_path: Path, text: str, caplog: pytest.LogCaptureFixture) -> None:
     """Of a damaged file the service says so once and keeps its silences; a change is refused."""
     add(tmp_path)
@@ -135,23 +135,64 @@ def test_a_symbolic_link_is_not_followed(tmp_path: Path) -> None:
     assert target.read_text() == '{"silences": []}'
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="gives files to another user")
-def test_what_root_writes_belongs_to_the_service(tmp_path: Path) -> None:
-    """A silence that root adds is the service's file: nobody else's to read or to write."""
-    os.chown(tmp_path, NOBODY, NOBODY)
-    add(tmp_path)
-    found = (tmp_path / silencefile.NAME).stat()
-    assert (found.st_uid, found.st_gid, stat.S_IMODE(found.st_mode)) == (NOBODY, NOBODY, 0o600)
+GOOD = {"id": "good", "match": "10.0.0.5:5432", "begins": 0, "ends": 10, "comment": ""}
+BAD = (
+    {**GOOD, "id": "bad", "match": "no/where"},
+    {**GOOD, "id": "bad", "ends": 1e300},
+    {**GOOD, "id": "bad", "ends": float("nan")},
+    {**GOOD, "id": "bad", "begins": "soon"},
+    {"id": "bad"},
+)
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="gives files to another user")
-def test_the_owner_of_the_outbox_is_the_service(tmp_path: Path) -> None:
-    """Where the directory is root's and everybody's, the outbox tells who the service is."""
-    outbox = tmp_path / "outbox.db"
-    outbox.touch()
-    os.chown(outbox, NOBODY, NOBODY)
+@pytest.mark.parametrize("bad", [*BAD, {}, [], "x", 3, None, {"id": 3}, {"id": "\x1b[31m" * 99}])
+def test_one_bad_entry_costs_no_good_one(
+    tmp_path: Path, bad: object, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is complained of once and counted, and stays in the file as it is when that changes."""
+    path = tmp_path / silencefile.NAME
+    path.write_text(json.dumps({"silences": [bad, GOOD]}))
+    file = SilenceFile(tmp_path)
+    assert [each.id for each in file.silences] == ["good"]
+    assert file.unread == 1
+    (complaint,) = (record for record in caplog.records if record.levelname == "ERROR")
+    assert len(complaint.getMessage()) < 350
+    assert complaint.getMessage().isprintable()
+    name = add(tmp_path, 5, 20)
+    silencefile.remove(tmp_path, "good", 5)
+    assert file.refresh()
+    assert [each.id for each in file.silences] == [name]
+    saved = json.loads(path.read_text())["silences"]
+    assert json.dumps(bad) in map(json.dumps, saved)
+
+
+@pytest.mark.parametrize("bad", BAD)
+def test_a_bad_entry_can_be_removed(tmp_path: Path, bad: object) -> None:
+    """By its id, as a good one."""
+    (tmp_path / silencefile.NAME).write_text(json.dumps({"silences": [bad, GOOD]}))
+    assert silencefile.remove(tmp_path, "bad", 5) == "which could not be read"
+    assert silencefile.read(tmp_path / silencefile.NAME).unread == ()
+
+
+def test_a_lock_that_is_held_is_no_reason_to_hang(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who holds the directory's lock for longer than a change takes is told of."""
+    monkeypatch.setattr(silencefile, "_PATIENCE_SECONDS", 0.1)
+    folder = os.open(tmp_path, os.O_RDONLY)
+    fcntl.flock(folder, fcntl.LOCK_EX)
+    with pytest.raises(SilenceFileError, match="locked by another process"):
+        add(tmp_path)
+    os.close(folder)
     add(tmp_path)
-    assert (tmp_path / silencefile.NAME).stat().st_uid == NOBODY
+
+
+def test_a_fifo_holds_nobody_up(tmp_path: Path) -> None:
+    """Neither the service nor a command waits for who never writes."""
+    os.mkfifo(tmp_path / silencefile.NAME)
+    assert SilenceFile(tmp_path).silences == ()
+    with pytest.raises(SilenceFileError, match="no regular file"):
+        add(tmp_path)
 
 
 def test_a_directory_of_the_group_has_a_file_of_the_group(tmp_path: Path) -> None:

@@ -54,6 +54,46 @@ def test_add_list_remove(state: Path, capsys: pytest.CaptureFixture[str]) -> Non
     assert "no silence has the id" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("places", "shown"),
+    [
+        (("all", "10.0.0.1"), "all,10.0.0.1"),
+        (("10.0.0.1,all",), "10.0.0.1,all"),
+        ((":81",), ":81"),
+        (("::/0",), "all"),
+    ],
+)
+def test_what_is_accepted_is_listed(
+    state: Path, places: tuple[str, ...], shown: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Everything and one address, or a port of any address, are shown as they are written."""
+    assert silence("add", "--for", "2h", *places) == 0
+    assert capsys.readouterr().out.endswith(f": {shown}\n")
+    assert silence("list") == 0
+    assert f"  {shown}  " in capsys.readouterr().out
+    assert [str(each.match) for each in SilenceFile(state).silences] == [shown]
+
+
+def test_a_silence_that_cannot_be_read_is_listed(
+    state: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With how to be rid of it; the others are listed all the same."""
+    silence("add", "--for", "2h", "10.0.0.1")
+    path = state / "silences.json"
+    saved = json.loads(path.read_text())
+    saved["silences"].append({"id": "abc", "match": "\x1b[31m"})
+    path.write_text(json.dumps(saved))
+    capsys.readouterr()
+    assert silence("list") == 0
+    out = capsys.readouterr().out
+    assert "  10.0.0.1  " in out
+    assert "1 cannot be read ('tcp-trace silence remove ID' removes one):\n  abc is not in" in out
+    assert silence("list", "--json") == 0
+    assert len(json.loads(capsys.readouterr().out)["unreadable"]) == 1
+    assert silence("remove", "abc") == 0
+    assert silence("list") == 0
+
+
 def test_what_was_silenced_is_counted(
     state: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -66,6 +106,7 @@ def test_what_was_silenced_is_counted(
         incidents.failed(FAILURE, now)
     outbox = Outbox(state / "outbox.db")
     outbox.commit([], incidents.dump(now))
+    outbox.close()
     capsys.readouterr()
     silence("list")
     listed = capsys.readouterr().out
@@ -73,7 +114,6 @@ def test_what_was_silenced_is_counted(
     assert "daily 00:00-24:00 192.0.2.0/24: holds now, 0 failures silenced" in listed
     silence("list", "--json")
     shown = json.loads(capsys.readouterr().out)
-    outbox.close()
     assert [(each["silenced"], each["in_force"]) for each in shown["silences"]] == [(1234, True)]
     assert [each["match"] for each in shown["maintenance"]] == ["192.0.2.0/24", "all"]
 
@@ -135,6 +175,9 @@ def test_silences_that_ended(
         (("--for", "2h", "--reason", "bad"), "write one of refused"),
         (("--for", "2h", "--process", "x" * 16), "the kernel keeps 15 bytes"),
         (("--for", "2h", "all", "--comment", "x" * 201), "longer than 200"),
+        (("--for", "2h", ""), "'' names no destination; write all for every one"),
+        (("--for", "2h", " , "), "names no destination"),
+        (("--for", "2h", ":0"), "':0': the port must be a number from 1 to 65535"),
     ],
 )
 def test_what_cannot_be_meant(

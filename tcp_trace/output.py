@@ -1,0 +1,54 @@
+"""The one place where a command writes to people: whatever it says, no terminal obeys it.
+
+Errors of SQLite, of the kernel or of a parser quote what others wrote. So every character that is
+not printable is escaped here once more, whatever the caller did, but for the ends of lines; and
+what the stream's encoding does not have is escaped, too.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, TextIO
+
+from tcp_trace.core.safetext import printable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+def show(text: str, paint: Callable[[str], str] = str) -> None:
+    """Write lines to stdout; `paint` colours a line that is already escaped."""
+    _write(sys.stdout, text, paint)
+
+
+def complain(text: str) -> None:
+    """Write an error to stderr: each line with the program's name."""
+    _write(sys.stderr, text, "tcp-trace: {}".format)
+
+
+def complain_of_bug(error: Exception) -> None:
+    """Write a traceback to stderr."""
+    import traceback  # noqa: PLC0415 - only for a mistake
+
+    complain("this is a bug in tcp-trace; please report it with these lines:")
+    _write(sys.stderr, "".join(traceback.format_exception(error)).rstrip("\n"))
+
+
+def as_json(value: object) -> str:
+    """Return JSON in ASCII, every character of which `show` leaves as it is."""
+    import json  # noqa: PLC0415 - stage 2 starts without it
+
+    return json.dumps(value, indent=2).replace("\x7f", "\\u007f")
+
+
+def write_raw(stream: TextIO, text: str) -> None:
+    """Write what argparse says, which ends its lines itself."""
+    _write(stream, text.removesuffix("\n"))
+
+
+def _write(stream: TextIO, text: str, paint: Callable[[str], str] = str) -> None:
+    encoding = stream.encoding or "utf-8"
+    lines = [paint(printable(line)) for line in text.split("\n")]
+    known = "".join(f"{line}\n" for line in lines).encode(encoding, "backslashreplace")
+    stream.write(known.decode(encoding))
+    stream.flush()

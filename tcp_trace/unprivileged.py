@@ -1,0 +1,303 @@
+"""Do in a child, without any privilege, what root's commands must not do as root.
+
+Files in STATE_DIR are the service user's, and answers from the network are a stranger's. Whoever
+has taken over either must gain nothing when root looks: the child becomes the owner of what it
+looks at before it touches it, has no capability, no terminal, no descriptor of root's and few
+resources, and is killed when it takes too long. Of what it sends back nothing is trusted: it is
+JSON of bounded size, and escaped before it is shown.
+
+Whoever is not root stays who he is; the limits hold for him, too.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import pwd
+import resource
+import select
+import signal
+import stat
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_MIB = 1 << 20
+
+# include/uapi/linux/prctl.h, include/uapi/linux/capability.h
+_PR_SET_PDEATHSIG, _PR_SET_DUMPABLE, _PR_CAPBSET_DROP = 1, 4, 24
+_PR_SET_NO_NEW_PRIVS, _PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL = 38, 47, 4
+_CAPABILITY_VERSION_3 = 0x20080522
+
+_OVERFLOW_ID = 65534
+"""Documentation/admin-guide/sysctl/fs.rst: the id of whom the kernel does not know."""
+
+
+class Refused(Exception):  # noqa: N818 - it says what came of it, and reads so
+    """It was not done; the text is a sentence that says why, and what to do."""
+
+
+class NoDirectory(Refused):
+    """There is no such directory."""
+
+
+class Account(NamedTuple):
+    """Whom to become: a user, his group and his other groups."""
+
+    uid: int
+    gid: int
+    groups: tuple[int, ...] = ()
+
+
+class Limits(NamedTuple):
+    """What a child may take: `seconds` on the clock and of a CPU, bytes of memory and of a file.
+
+    `memory` counts on top of what the process has already; `result` is the most it may answer.
+    """
+
+    seconds: float = 20.0
+    memory: int = 512 * _MIB
+    file: int = 8 * _MIB
+    result: int = 64 * _MIB
+
+
+LIMITS = Limits()
+
+
+def service_user(name: str) -> Account:
+    """Return the account of SERVICE_USER; raises Refused where there is none of the service's own.
+
+    Whoever is not root can become nobody else: it is his own.
+    """
+    if os.geteuid() != 0:
+        return Account(os.geteuid(), os.getegid(), tuple(os.getgroups()))
+    make = f"useradd --system --user-group --shell /usr/sbin/nologin {name}"
+    try:
+        entry = pwd.getpwnam(name)
+    except KeyError:
+        raise Refused(
+            f"SERVICE_USER={name} does not exist: 'make install' makes it, and so does '{make}'"
+        ) from None
+    if entry.pw_uid in (0, _OVERFLOW_ID):
+        raise Refused(
+            f"SERVICE_USER={name} is not the service's own: set SERVICE_USER to a user that nobody"
+            " else is"
+        )
+    return Account(entry.pw_uid, entry.pw_gid, tuple(os.getgrouplist(name, entry.pw_gid)))
+
+
+def owner_of(directory: Path, hint: str) -> Account:
+    """Return whom to become for looking into a state directory.
+
+    Its owner; where that is root, the owner of the file `hint` in it. It is root, without any
+    capability, only where nobody else has a hand in the way there. Raises Refused, and NoDirectory.
+    """
+    try:
+        found = directory.lstat()
+        if stat.S_ISLNK(found.st_mode) and found.st_uid == 0:
+            found = directory.stat()
+        if found.st_uid == 0:
+            found = _owner_within(directory, hint, found)
+    except FileNotFoundError:
+        raise NoDirectory(
+            f"{directory} does not exist: has the service run here? Set STATE_DIR to where it keeps"
+            " its state"
+        ) from None
+    except OSError as error:
+        raise Refused(f"STATE_DIR={directory}: {error.strerror}; try it as root") from None
+    return Account(found.st_uid, found.st_gid or _group_of(found.st_uid))
+
+
+def _owner_within(directory: Path, hint: str, found: os.stat_result) -> os.stat_result:
+    """Return the owner's stat for a directory of root's, where only root decides what it is."""
+    for path in {*directory.parents, *directory.resolve().parents}:
+        step = path.lstat()
+        open_to_others = step.st_mode & 0o022 and not step.st_mode & stat.S_ISVTX
+        if step.st_uid != 0 or (stat.S_ISDIR(step.st_mode) and open_to_others):
+            raise Refused(
+                f"STATE_DIR={directory} is root's, but others can change {path}: choose another one"
+            )
+    try:
+        return (directory / hint).lstat()
+    except FileNotFoundError:
+        return found
+
+
+def _group_of(uid: int) -> int:
+    if uid == 0:
+        return 0
+    try:
+        return pwd.getpwuid(uid).pw_gid
+    except KeyError:
+        return _OVERFLOW_ID
+
+
+def call(account: Account, what: str, function: Callable[[], Any], limits: Limits = LIMITS) -> Any:  # noqa: ANN401 - JSON
+    """Return what `function` returns in a child that has become `account`; it must be JSON.
+
+    `what` begins the sentences of errors: "reading /var/lib/tcp-trace". Raises Refused, with the
+    child's own text where the function raised Refused there.
+    """
+    sys.stdout.flush()
+    sys.stderr.flush()
+    reader, writer = os.pipe2(os.O_CLOEXEC)
+    child = os.fork()
+    if child == 0:
+        _be_the_child(account, function, limits, writer)
+    os.close(writer)
+    try:
+        answer = _read(reader, what, limits)
+    finally:
+        os.close(reader)
+        # Not yet waited for, so the number is still its own.
+        os.kill(child, signal.SIGKILL)
+        _, status = os.waitpid(child, 0)
+    return _understand(answer, what, status, limits)
+
+
+def _read(reader: int, what: str, limits: Limits) -> bytes:
+    """Return what comes out of the pipe until its end."""
+    deadline = time.monotonic() + limits.seconds
+    poller = select.poll()
+    poller.register(reader, select.POLLIN)
+    pieces: list[bytes] = []
+    size = 0
+    while poller.poll(max(0.0, deadline - time.monotonic()) * 1000):
+        piece = os.read(reader, _MIB)
+        if not piece:
+            return b"".join(pieces)
+        pieces.append(piece)
+        size += len(piece)
+        if size > limits.result:
+            raise Refused(f"{what} gave more than {limits.result // _MIB} MiB; nothing is shown")
+    raise Refused(
+        f"{what} took more than {limits.seconds:g} s and was ended; does a lock, a disk or a"
+        " resolver hold it up?"
+    )
+
+
+def _understand(answer: bytes, what: str, status: int, limits: Limits) -> Any:  # noqa: ANN401 - JSON
+    try:
+        outcome, value = json.loads(answer)
+    except (ValueError, TypeError, RecursionError):
+        ended = os.waitstatus_to_exitcode(status)
+        why = f"with exit code {ended}"
+        if ended < 0:
+            why = f"by {signal.Signals(-ended).name}"
+        if -ended == signal.SIGXCPU:
+            why = f"after {limits.seconds:g} s of CPU"
+        raise Refused(f"{what} failed: the child that did it ended {why}") from None
+    if outcome == "ok":
+        return value
+    raise Refused(str(value))
+
+
+def _be_the_child(
+    account: Account, function: Callable[[], Any], limits: Limits, writer: int
+) -> NoReturn:
+    """Give up everything, do it, answer, and never return into the parent's code."""
+    status = 1
+    try:
+        outcome = _outcome(account, function, limits, writer)
+        answer = memoryview(json.dumps(outcome).encode())
+        while answer:
+            answer = answer[os.write(writer, answer) :]
+        status = 0
+    finally:
+        os._exit(status)  # neither flush nor finally nor atexit of the parent's happen twice
+
+
+def _outcome(
+    account: Account, function: Callable[[], Any], limits: Limits, writer: int
+) -> tuple[str, Any]:
+    try:
+        _give_up(account, limits, writer)
+        value = function()
+        json.dumps(value)
+    except Refused as error:
+        return "refused", str(error)
+    except RecursionError:
+        return "refused", "nested too deeply to be what the service wrote"
+    except MemoryError:
+        return "refused", f"it takes more than {limits.memory // _MIB} MiB of memory; not read"
+    except Exception as error:  # noqa: BLE001 - its text may hold what others wrote, or a secret
+        return "refused", f"failed unexpectedly: {_place(error)}"
+    return "ok", value
+
+
+def _place(error: Exception) -> str:
+    """Return the class of an error, and the line of this program where it came up."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    where = "" if trace is None else f" in {trace.tb_frame.f_code.co_filename}:{trace.tb_lineno}"
+    return f"{type(error).__name__}{where}"
+
+
+def _give_up(account: Account, limits: Limits, writer: int) -> None:
+    """Become `account`, with nothing left that root had; raises OSError where that fails."""
+    null = os.open(os.devnull, os.O_RDWR)
+    for stream in (0, 1, 2):
+        os.dup2(null, stream)
+    os.closerange(3, writer)
+    os.closerange(writer + 1, os.sysconf("SC_OPEN_MAX"))
+    os.setsid()
+    os.chdir("/")
+    os.umask(0o077)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
+        signal.signal(number, signal.SIG_DFL)
+    libc = ctypes.CDLL(None, use_errno=True)
+    # Its memory is a copy of root's: nobody with the same uid may look into it.
+    _prctl(libc, _PR_SET_DUMPABLE, 0)
+    if os.geteuid() == 0:
+        _empty_bounding_set(libc)
+        os.setgroups(account.groups)
+        os.setresgid(account.gid, account.gid, account.gid)
+        os.setresuid(account.uid, account.uid, account.uid)
+    _drop_capabilities(libc)
+    _prctl(libc, _PR_SET_NO_NEW_PRIVS, 1)
+    # Both are as new after a change of the user.
+    _prctl(libc, _PR_SET_DUMPABLE, 0)
+    _prctl(libc, _PR_SET_PDEATHSIG, signal.SIGKILL)
+    _limit(limits)
+
+
+def _empty_bounding_set(libc: ctypes.CDLL) -> None:
+    """Take out one capability after the other, up to the kernel's last."""
+    capability = 0
+    while libc.prctl(_PR_CAPBSET_DROP, capability, 0, 0, 0) == 0:
+        capability += 1
+
+
+def _drop_capabilities(libc: ctypes.CDLL) -> None:
+    """Empty all sets: root itself has none by its uid, and nothing is inherited by an exec."""
+    _prctl(libc, _PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL)
+    header = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION_3, 0)
+    none = (ctypes.c_uint32 * 6)()
+    if libc.capset(header, none) != 0:
+        raise OSError(ctypes.get_errno(), "capset")
+
+
+def _prctl(libc: ctypes.CDLL, option: int, value: int) -> None:
+    if libc.prctl(option, value, 0, 0, 0) != 0:
+        raise OSError(ctypes.get_errno(), f"prctl({option})")
+
+
+def _limit(limits: Limits) -> None:
+    pages = int(Path("/proc/self/statm").read_text().split()[0])
+    memory = pages * resource.getpagesize() + limits.memory
+    seconds = int(limits.seconds)
+    for what, most in (
+        (resource.RLIMIT_CORE, 0),
+        (resource.RLIMIT_CPU, seconds),
+        (resource.RLIMIT_FSIZE, limits.file),
+        (resource.RLIMIT_AS, memory),
+    ):
+        _, hard = resource.getrlimit(what)
+        least = most if hard == resource.RLIM_INFINITY else min(most, hard)
+        resource.setrlimit(what, (least, least))

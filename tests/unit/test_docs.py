@@ -16,7 +16,7 @@ import pytest
 from benchmarks.table import page
 from docs import picture, tables
 from tcp_trace import __version__, lines
-from tcp_trace.core import policy, wording
+from tcp_trace.core import wording
 from tcp_trace.core.events import (
     Begun,
     Destination,
@@ -27,8 +27,6 @@ from tcp_trace.core.events import (
 )
 from tcp_trace.core.notification import Kind
 from tcp_trace.core.reasons import Reason
-from tcp_trace.delivery.pacing import Pacing
-from tcp_trace.delivery.queue import Limits
 from tcp_trace.logs import EACH
 from tcp_trace.variables import VARIABLES
 from tests.unit.test_benchmarks import results
@@ -143,23 +141,6 @@ def test_messages_are_documented() -> None:
     """The README shows each kind of message with its symbol."""
     rows = re.findall(r"^\| (\S+) `", section("What people are told"), re.MULTILINE)
     assert rows == [wording._SYMBOLS[kind] for kind in Kind]
-
-
-def test_numbers_are_those_of_the_code() -> None:
-    """Bounds and times that the README promises are the ones in force."""
-    p, limits, pacing = policy.Policy(), Limits(), Pacing()
-    told = re.sub(r"\s+", " ", section("What people are told"))
-    assert f"at least {p.critical_from} failures" in told
-    assert p.critical_ratio == 0.5
-    assert f"When {p.storm_destinations} destinations begin to fail within" in told
-    assert f"within {p.storm_window:.0f} s, or {p.flood_destinations} within ten times" in told
-    assert (p.quiet_factor, p.growth, p.flap_window) == (10, 10, 3600)
-    assert f"up to {p.max_patience} times" in told
-    promises = re.sub(r"\s+", " ", section("Promises"))
-    mib, days = limits.size // 2**20, limits.age / 86400
-    assert f"{limits.rows:,} waiting messages, {mib} MiB, {days:.0f} days" in promises
-    assert f"tried again every {pacing.dead_pause / 60:.0f} min" in promises
-    assert pacing.delay_shown == 60
 
 
 def test_log_lines_are_those_of_the_code() -> None:

@@ -166,6 +166,18 @@ def test_informational_answers_are_no_answer() -> None:
         assert Slack(Address(f"http://127.0.0.1:{server.port}{SECRET}")).send(MESSAGE) == Sent()
 
 
+def test_a_slow_answer_is_waited_for() -> None:
+    """The deadline is the only bound: who answers late, but in time, is not sent it again."""
+
+    def slow() -> Iterator[bytes]:
+        time.sleep(12)
+        yield OK + b"Content-Length: 2\r\n\r\nok"
+
+    with Hostile(slow) as server:
+        assert Slack(Address(f"http://127.0.0.1:{server.port}{SECRET}")).send(MESSAGE) == Sent()
+        assert len(server.requests) == 1
+
+
 def test_a_bad_answer_does_not_condemn_the_address() -> None:
     """An answer that cannot be read is tried again soon, not after a quarter of an hour."""
     with Hostile(lambda: [OK + b"Content-Length: 2, 3\r\n\r\nok"]) as server:

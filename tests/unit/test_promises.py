@@ -1,0 +1,201 @@
+"""Every number that a page states is the one in force."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from tcp_trace import daemon, messages, values
+from tcp_trace.core import names, overview, policy, storm, watch
+from tcp_trace.delivery import answers, channel, store
+from tcp_trace.delivery.pacing import Pacing
+from tcp_trace.delivery.queue import Limits
+from tcp_trace.kernel import program
+
+ROOT = Path(__file__).parents[2]
+LOGROTATE = next((ROOT / "logrotate").iterdir()).read_text()
+UNIT = (ROOT / "systemd/tcp-trace.service").read_text()
+NAMES_H = (ROOT / "bpf/names.h").read_text()
+TCP_TRACE_C = (ROOT / "bpf/tcp_trace.c").read_text()
+CLI = (ROOT / "tcp_trace/cli.py").read_text()
+VARIABLES = (ROOT / "tcp_trace/variables.py").read_text()
+
+P, LIMITS, PACING = policy.Policy(), Limits(), Pacing()
+_WORDS = {1: "one", 2: "two", 3: "three", 4: "four", 5: "five", 10: "ten"}
+_SPANS = {60: "a minute", 3_600: "an hour", 86_400: "a day"}
+
+
+def word(number: float) -> str:
+    """Return a number as prose has it."""
+    return _WORDS.get(int(number), f"{number:g}")
+
+
+def span(seconds: float) -> str:
+    """Return a time as prose has it."""
+    return _SPANS.get(int(seconds), f"{seconds:g} s")
+
+
+def minutes(seconds: float) -> str:
+    """Return minutes."""
+    return f"{seconds / 60:g} min"
+
+
+def per_cpu(cpus: int, monkeypatch: pytest.MonkeyPatch) -> int:
+    """Return the pages of a buffer by default."""
+    monkeypatch.setattr("os.cpu_count", lambda: cpus)
+    return values.perf_pages("auto")
+
+
+def first(pattern: str, text: str) -> str:
+    """Return what a pattern finds in a file; a question mark is in no page."""
+    found = re.search(pattern, text, re.MULTILINE)
+    return found[1] if found else "?"
+
+
+def seconds(name: str) -> str:
+    """Return the seconds of a constant of the kernel program in nanoseconds."""
+    found = first(rf"define {name} +([0-9]+)ULL", TCP_TRACE_C)
+    return f"{int(found) / 1e9:g} s" if found.isdecimal() else found
+
+
+NAME_BYTES = int(first(r"define NAME_BYTES ([0-9]+)", NAMES_H)) - 1
+STUCK = minutes(PACING.dead_pause)
+# By page: each has to be there as it stands here, where its numbers come from the code. Of white
+# space, code spans and emphasis nothing is compared.
+PROMISES = {
+    "README.md": [
+        f"at least {P.critical_from} failures, and at least half of the attempts",
+        (
+            f"When {P.storm_destinations} destinations begin to fail within {P.storm_window:g} s,"
+            f" or {P.flood_destinations} within {word(P.quiet_factor)} times"
+        ),
+        f"It names {word(storm.TOLD_DESTINATIONS)} and counts",
+        f"for {word(P.quiet_factor)} times . It may still be broken",
+        f"{word(P.growth)} times the failures",
+        (
+            f"within {span(P.flap_window)} of its recovery must be well twice as long the next"
+            f" time, up to {P.max_patience} times"
+        ),
+        f"waited for more than {span(PACING.delay_shown)} says how late",
+        f"a delay, for up to {LIMITS.age / 86_400:g} days",
+        f"tried within {minutes(PACING.longest_backoff)} of its return",
+        f"as long as Slack asks ({minutes(answers.MAX_RETRY_AFTER)} at most)",
+        f"tried again every {STUCK} and at each reload",
+        f"a try is cut off after {channel.DEADLINE:g} s",
+        f"{daemon.DRAIN_SECONDS:g} s to send what waits",
+        f"up to {daemon._HOUSEKEEPING:g} s of counts",
+        f"the last {word(store._KEPT_ASIDE)} are kept",
+        (
+            f"{LIMITS.rows:,} waiting messages, {LIMITS.size / 2**20:g} MiB,"
+            f" {LIMITS.age / 86_400:g} days since their last change"
+        ),
+        f"{program._ATTEMPTS:,} connects in flight ({program._ATTEMPTS_ALL:,} with )",
+        f"{program._DESTINATIONS:,} destinations are counted at a time",
+        f"{watch.RULES_MAX:,} rules fit in",
+        f"keeps the last {first(r'rotate (.*)', LOGROTATE)} files, one a day",
+    ],
+    "docs/ALERTS.md": [
+        f"else within {daemon._HOUSEKEEPING:g} s. The last {overview.RECENT} that ended",
+        f"fails in {word(P.storm_namespaces)} namespaces within {minutes(P.quiet_after)} is told",
+        f"critical from {P.critical_from} failures on when at least half of the attempts fail",
+    ],
+    "docs/LOG.md": [
+        f"a name of over {NAME_BYTES} bytes",
+    ],
+    "docs/WEBHOOK.md": [
+        (
+            f"about one a second; one that does not answer within {channel.DEADLINE:g} s is tried"
+            f" again, after {PACING.first_backoff:g} s to {minutes(PACING.longest_backoff)}"
+        ),
+        f"honoured up to {minutes(answers.MAX_RETRY_AFTER)})",
+        f"tried again after {STUCK} or a reload",
+        "told again every minute",
+    ],
+    "docs/TROUBLESHOOTING.md": [
+        f"waits longer than {PACING.dead_pause / 60:g} minutes after the cause is gone",
+    ],
+    "docs/KERNEL.md": [
+        f"at most {span(names.OWN_SECONDS)} before",
+        f"within the TTL or the last {span(names.SHARED_SECONDS).split()[1]}",
+        f"begun within {seconds('RACE_BEGIN')} of it,",
+        f"succeeded less than {seconds('RACE_END')} before",
+        f"names over {NAME_BYTES} bytes (counted in )",
+    ],
+}
+# What is measured, an example, or true of the world and not of this program.
+OTHERWISE = {
+    "README.md": [
+        "with 93 failures in 6 minutes",
+        "given up after 3 s and 2 SYNs",
+        "make it 5 % longer, this service 11 %",
+        "about 28 MB.",
+        "which is 4 MB more from the start, and 6 MB once HTTPS was spoken",
+    ],
+    "docs/ALERTS.md": ["While silenced: 23 failures"],
+    "docs/WEBHOOK.md": ["ends it after its (5 min)"],
+    "docs/TROUBLESHOOTING.md": ["needs 200 MB for some seconds"],
+}
+_UNITS = (
+    "s|ms|min|h|d|seconds|minutes|hours|days|bytes|KiB|MiB|MB|GB|messages|destinations|failures"
+    "|connects|rules|files|lines|addresses|names|records|webhooks|silences|incidents|times|threads"
+)
+NUMBER = re.compile(rf"(?<![\w.,:/-])\d[\d,.]*(?:\s|-| waiting )(?:{_UNITS})\b")
+
+
+def prose(page: str) -> str:
+    """Return a page without what is shown, generated, or code, in one line."""
+    text = (ROOT / page).read_text()
+    text = re.sub(r"<!-- (\w+): begin -->.*?<!-- \1: end -->", "", text, flags=re.DOTALL)
+    text = re.sub(r"^ *```.*?^ *```$", "", text, flags=re.MULTILINE | re.DOTALL)
+    return re.sub(r"\s+", " ", re.sub(r"`[^`\n]*`|\*\*?", "", text))
+
+
+def pattern(promise: str) -> str:
+    """Return what finds a promise in a page: between words there may be code that is gone."""
+    return r"[\s|]*".join(map(re.escape, promise.split()))
+
+
+@pytest.mark.parametrize("page", PROMISES)
+def test_what_is_promised_is_what_is_in_force(page: str) -> None:
+    """Bounds and times that a page states come from the code's constants."""
+    told = [*PROMISES[page], *OTHERWISE.get(page, ())]
+    assert [promise for promise in told if not re.search(pattern(promise), prose(page))] == []
+
+
+@pytest.mark.parametrize("page", PROMISES)
+def test_no_number_is_without_its_constant(page: str) -> None:
+    """What has a unit, and is in no promise above, is a number that nobody holds to the code."""
+    text = prose(page)
+    for promise in [*PROMISES[page], *OTHERWISE.get(page, ())]:
+        text = re.sub(pattern(promise), " ", text)
+    assert NUMBER.findall(text) == []
+
+
+def test_what_words_promise() -> None:
+    """Numbers that are written out: half, twice, once a minute, one a second."""
+    assert P.critical_ratio == 0.5
+    assert (PACING.rate, messages.STAND_INTERVAL) == (1.0, 60.0)
+    assert "\tdaily\n" in LOGROTATE
+    assert 'A"\n        " number alone means within a minute' in VARIABLES
+    assert set(re.findall(r"within ([0-9]+) s", CLI)) <= {f"{daemon._HOUSEKEEPING:g}"}
+    assert values.threshold("3").window == 60.0
+    assert f"auto: {values._PAGES_FOR_ALL} shared among the CPUs" in VARIABLES
+
+
+def test_pages_of_the_buffer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """How large it is by default, by the number of CPUs."""
+    one, two, four, eight, more = (per_cpu(cpus, monkeypatch) for cpus in (1, 2, 4, 8, 16))
+    assert one == two
+    assert (
+        f" is {two} with one or two CPUs, {four} with four, {eight} with eight, {more} with more"
+    ) in prose("docs/TROUBLESHOOTING.md")
+    assert per_cpu(128, monkeypatch) == more
+
+
+def test_the_unit_waits_for_the_service() -> None:
+    """The unit kills nothing that is still within its own time."""
+    assert float(first(r"^TimeoutStopSec=(.*)", UNIT)) >= daemon.DRAIN_SECONDS + 5
+    longest = PACING.idle + channel.DEADLINE
+    assert float(first(r"^WatchdogSec=(.*)", UNIT)) > longest

@@ -227,20 +227,45 @@ def _complain(sentence: str) -> None:
 
 
 def _run(args: argparse.Namespace) -> int:
+    if args.handover is not None:
+        return _serve(args)
     settings = _load(args)
     if settings is None:
         return EX_CONFIG
-    if args.handover is not None:
-        from tcp_trace.daemon import serve  # noqa: PLC0415
+    from tcp_trace import relay  # noqa: PLC0415
+    from tcp_trace.kernel import handover  # noqa: PLC0415
 
-        return serve(settings, args.handover, args.log_file, env_file_of(args))
+    try:
+        account = handover.service_account(settings.service_user)
+    except handover.AccountError as error:
+        _complain(str(error))
+        return 1
+    if relay.has_terminal() and (code := relay.fork(account)) is not None:
+        return code
     from tcp_trace.kernel.program import StartError, start  # noqa: PLC0415
 
     try:
-        start(settings)
+        start(settings, account)
     except StartError as error:
         _complain(str(error))
         return 1
+
+
+def _serve(args: argparse.Namespace) -> int:
+    """Be stage 2."""
+    from tcp_trace.kernel import handover  # noqa: PLC0415
+
+    try:
+        handover.drop_privileges(args.handover)
+    except OSError as error:
+        _complain(f"privileges cannot be given up, and so nothing is done: {error.strerror}")
+        return 1
+    settings = _load(args)
+    if settings is None:
+        return EX_CONFIG
+    from tcp_trace.daemon import serve  # noqa: PLC0415
+
+    return serve(settings, args.handover, args.log_file, env_file_of(args))
 
 
 def _check(args: argparse.Namespace) -> int:

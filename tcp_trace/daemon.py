@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 import math
 import os
-import pwd
 import select
 import signal
 import socket
@@ -84,7 +83,7 @@ def serve(settings: Settings, memfd: int, log_file: Path | None, env_file: Path 
         sys.stderr.write(f"tcp-trace: {_why(error)}\n")
         return 1
     except OSError as error:
-        user = pwd.getpwuid(os.geteuid()).pw_name
+        user = handover.name_of(os.geteuid())
         sys.stderr.write(f"tcp-trace: {_why(error)}; the user {user} must be able to write there\n")
         return 1
     for warning in settings.warnings:

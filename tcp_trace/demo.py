@@ -11,7 +11,7 @@ import textwrap
 import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from tcp_trace import sandbox, scratch
+from tcp_trace import environment, sandbox, scratch
 from tcp_trace.sandbox import SERVER
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ class _Expected(NamedTuple):
 
 def main() -> int:
     """Run the demo and return the exit code: 0 if everything expected arrived."""
-    os.environ["PATH"] = scratch.PATH
+    os.environ["PATH"] = environment.PATH
     try:
         sandbox.require()
         with sandbox.network(_FIREWALL) as network, sandbox.webhook() as (url, messages):

@@ -55,7 +55,7 @@ class Network(NamedTuple):
     server: str
 
 
-def require(tools: tuple[str, ...] = ("ip", "nft", "setpriv")) -> None:
+def require(tools: tuple[str, ...] = ("ip", "nft", "useradd")) -> None:
     """Raise SandboxError where root or a tool is missing."""
     if os.geteuid() != 0:
         raise SandboxError(
@@ -63,7 +63,9 @@ def require(tools: tuple[str, ...] = ("ip", "nft", "setpriv")) -> None:
         )
     missing = [tool for tool in tools if shutil.which(tool) is None]
     if missing:
-        raise SandboxError(f"{', '.join(missing)} not found: apt-get install iproute2 nftables")
+        raise SandboxError(
+            f"{', '.join(missing)} not found: apt-get install iproute2 nftables passwd"
+        )
 
 
 @contextlib.contextmanager

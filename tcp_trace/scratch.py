@@ -21,12 +21,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tcp_trace import resources
+from tcp_trace.environment import PATH
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
-"""Where root looks for programs, whatever the environment says."""
 
 _PARENT = Path("/run")
 _CLEAN_UP = """

@@ -1,19 +1,27 @@
 """From the privileged stage 1 to the unprivileged stage 2: one exec, the same PID.
 
 The descriptors of perf rings, maps and hook are made inheritable and described in a memfd, whose
-number goes along as `--handover FD` behind the very command line that started stage 1. `setpriv`
-of util-linux drops what stage 1 needed: the user, the groups, every capability.
+number goes along as `--handover FD` behind the arguments of stage 1. Of the environment only what
+is listed goes along, of descriptors only these and the standard ones.
+
+The first thing that stage 2 does is `drop_privileges`. That is not left to a program in between,
+as setpriv is: until its exec of Python had set up everything, a process of the same user could
+look into it.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import pwd
 import re
 import sys
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from tcp_trace import environment, resources
+from tcp_trace.kernel.privileges import CAP_BPF, Account, become
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -21,12 +29,12 @@ if TYPE_CHECKING:
 
 FLAG = "--handover"
 
+_OVERFLOW_UID = 65534
+"""That of `nobody`, and of whoever has no user in a namespace."""
 
-class Account(NamedTuple):
-    """Whom stage 2 runs as."""
 
-    name: str
-    uid: int
+class AccountError(Exception):
+    """Stage 2 can run as nobody; the text says why and what to do."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,17 +62,46 @@ class Handover:
 
 
 def service_account(name: str) -> Account:
-    """Return whom stage 2 runs as: `name` when started as root, else whoever started it.
+    """Return whom stage 2 runs as: the user `name` when started as root, else whoever started it.
 
-    Where the user `name` does not exist it is `nobody`, who owns nothing either.
+    Raises AccountError where that is root, or nobody, whose processes are others', too: they
+    would read the webhook from its memory, and take its maps.
     """
-    if os.geteuid() != 0:
-        return Account(pwd.getpwuid(os.geteuid()).pw_name, os.geteuid())
+    return account_of(name) if os.geteuid() == 0 else _own_account()
+
+
+def account_of(name: str) -> Account:
+    """Return the user `name`. Raises AccountError where stage 2 may not be that one."""
+    remedy = "set SERVICE_USER to a user of the service's own"
     try:
         entry = pwd.getpwnam(name)
     except KeyError:
-        entry = pwd.getpwnam("nobody")
-    return Account(entry.pw_name, entry.pw_uid)
+        raise AccountError(
+            f"SERVICE_USER={name} does not exist: 'make install' makes it, and so does "
+            f"'useradd --system --user-group --shell /usr/sbin/nologin {name}'"
+        ) from None
+    if entry.pw_uid == 0:
+        raise AccountError(f"SERVICE_USER={name} is root, who keeps every privilege: {remedy}")
+    if entry.pw_uid == _OVERFLOW_UID or name == "nobody":
+        raise AccountError(
+            f"SERVICE_USER={name} is what others run as, too, and they could read the webhook: "
+            f"{remedy}, such as 'useradd --system --user-group --shell /usr/sbin/nologin tcp-trace'"
+            " makes"
+        )
+    groups = os.getgrouplist(entry.pw_name, entry.pw_gid)
+    return Account(entry.pw_name, entry.pw_uid, entry.pw_gid, tuple(groups))
+
+
+def name_of(uid: int) -> str:
+    """Return the name of a user, the number where it has none."""
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return str(uid)
+
+
+def _own_account() -> Account:
+    return Account(name_of(os.geteuid()), os.geteuid(), os.getegid(), tuple(os.getgroups()))
 
 
 def unreadable(account: Account, program: Path) -> Path | None:
@@ -79,22 +116,29 @@ def unreadable(account: Account, program: Path) -> Path | None:
 
 
 def execute(handover: Handover, account: Account) -> NoReturn:
-    """Become stage 2."""
+    """Become stage 2, which is still to give up what this process may do."""
     memfd = os.memfd_create("tcp-trace-handover", 0)
-    os.write(memfd, json.dumps(asdict(handover)).encode())
-    for fd in handover.fds:
-        os.set_inheritable(fd, True)  # noqa: FBT003 - the signature is the standard library's
-    # The threads that send wait for each other anyway: a heap for each would be 1 MB for nothing.
-    os.environ.setdefault("MALLOC_ARENA_MAX", "1")
-    command = [*_setpriv(account), *sys.orig_argv, FLAG, str(memfd)]
-    os.execvp(command[0], command)  # noqa: S606 - that no shell is started is the point
+    told = {**asdict(handover), "account": account}
+    os.write(memfd, json.dumps(told).encode())
+    _let_only_these_through({*handover.fds, memfd})
+    program = resources.directory("tcp_trace") / "__main__.py"
+    command = [sys.executable, "-I", str(program), *sys.argv[1:], FLAG, str(memfd)]
+    os.execve(command[0], command, environment.allowed(os.environ))  # noqa: S606
+
+
+def drop_privileges(memfd: int) -> None:
+    """Become, in stage 2, the account that stage 1 chose, and nothing else. Raises OSError."""
+    given = _told(memfd).get("account")
+    if given is not None:
+        name, uid, gid, groups = given
+        kept = CAP_BPF if _maps_need_a_capability() else 0
+        become(Account(name, uid, gid, tuple(groups)), kept)
 
 
 def receive(memfd: int) -> Handover:
     """Read in stage 2 what `execute` wrote, and close the memfd."""
-    os.lseek(memfd, 0, os.SEEK_SET)
-    with os.fdopen(memfd) as file:
-        told: dict[str, Any] = json.load(file)
+    told = _told(memfd)
+    os.close(memfd)
     handover = Handover(
         hook=told["hook"],
         hook_fds=tuple(told["hook_fds"]),
@@ -109,14 +153,20 @@ def receive(memfd: int) -> Handover:
     return handover
 
 
-def _setpriv(account: Account) -> list[str]:
-    kept = "-all,+bpf" if _maps_need_a_capability() else "-all"
-    command = ["setpriv", "--no-new-privs", f"--inh-caps={kept}", f"--ambient-caps={kept}"]
-    if os.geteuid() == 0:
-        command.append(f"--bounding-set={kept}")
-        command += [f"--reuid={account.uid}", f"--regid={pwd.getpwuid(account.uid).pw_gid}"]
-        command.append("--init-groups")
-    return command
+def _told(memfd: int) -> dict[str, Any]:
+    with os.fdopen(os.dup(memfd)) as file:
+        file.seek(0)
+        told: dict[str, Any] = json.load(file)
+    return told
+
+
+def _let_only_these_through(fds: set[int]) -> None:
+    """Let no other descriptors but these and the standard ones outlive the exec."""
+    for fd in [int(name) for name in os.listdir("/proc/self/fd")]:  # noqa: PTH208 - numbers
+        if fd > 2:
+            # The one of this directory is closed by now.
+            with contextlib.suppress(OSError):
+                os.set_inheritable(fd, fd in fds)
 
 
 def _maps_need_a_capability() -> bool:

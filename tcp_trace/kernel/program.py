@@ -15,7 +15,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
-from tcp_trace import resources
+from tcp_trace import environment, resources
 from tcp_trace.config import Events, Hook, LostRaces
 from tcp_trace.core.watch import RULES_MAX
 from tcp_trace.kernel import btf, features, handover, headers, netns
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from tcp_trace.config import Settings
+    from tcp_trace.kernel.privileges import Account
 
 # Bounds of the kernel's maps. An attempt has an entry until it is established or fails; with
 # EVENTS=all until its connection is closed. All are allocated at once: 90 bytes an attempt, 230 a
@@ -95,12 +96,12 @@ class _Watching(NamedTuple):
     fallback: str | None = None
 
 
-def start(settings: Settings) -> NoReturn:
+def start(settings: Settings, account: Account) -> NoReturn:
     """Attach the hook that this kernel allows and become the unprivileged stage 2.
 
     Raises StartError with the reason and the remedy.
     """
-    account = handover.service_account(settings.service_user)
+    environment.restrict()
     closed = handover.unreadable(account, resources.directory("tcp_trace"))
     if closed is not None:
         raise StartError(
@@ -123,13 +124,14 @@ def start(settings: Settings) -> NoReturn:
     if fallback:
         facts["fallback"] = fallback
     facts.update(_unwatched_returns(parts, names=settings.dns_names))
+    rings = _open_rings(bpf, settings.perf_pages)
     maps = [*_MAPS, *["names"] * ("NAMES" in parts)]
     handover.execute(
         handover.Handover(
             hook=hook.value,
             hook_fds=(*hook_fds, *bpf.kfunc_exit_fds.values()),
             return_fds=tuple(f.fd for n, f in bpf.funcs.items() if n.endswith(b"_connect")),
-            rings=_open_rings(bpf, settings.perf_pages),
+            rings=rings,
             pages=settings.perf_pages,
             maps={name: bpf[name].get_fd() for name in maps},
             facts=facts,
@@ -169,7 +171,7 @@ def _layout_from_headers(error: btf.BtfError) -> _Layout:
     return _Layout(["-DLAYOUT_FROM_HEADERS"], found, "headers")
 
 
-def _constants(settings: Settings, account: handover.Account) -> list[str]:
+def _constants(settings: Settings, account: Account) -> list[str]:
     attempts = _ATTEMPTS_ALL if settings.events is Events.ALL else _ATTEMPTS
     return [
         f"-DEVENTS={_EVENTS.get(settings.events, 'EVENTS_ALL')}",

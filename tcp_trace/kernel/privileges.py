@@ -1,0 +1,82 @@
+"""Giving up privileges for good, by the kernel's own calls (prctl(2), capabilities(7))."""
+
+from __future__ import annotations
+
+import ctypes as ct
+import os
+import re
+from pathlib import Path
+from typing import NamedTuple
+
+# include/uapi/linux/capability.h, as bits
+CAP_KILL, CAP_SETPCAP, CAP_BPF = 1 << 5, 1 << 8, 1 << 39
+_VERSION_3 = 0x20080522
+
+# include/uapi/linux/prctl.h
+PR_SET_PDEATHSIG, PR_GET_PDEATHSIG, PR_SET_DUMPABLE, PR_SET_KEEPCAPS = 1, 2, 4, 8
+PR_CAPBSET_DROP, PR_SET_NO_NEW_PRIVS = 24, 38
+PR_CAP_AMBIENT, _AMBIENT_CLEAR_ALL = 47, 4
+
+_LAST_CAPABILITY = Path("/proc/sys/kernel/cap_last_cap")
+_LIBC = ct.CDLL(None, use_errno=True)
+
+
+class Account(NamedTuple):
+    """Whom a process without privileges runs as."""
+
+    name: str
+    uid: int
+    gid: int
+    groups: tuple[int, ...]
+
+
+def become(account: Account, kept: int = 0) -> None:
+    """Run as `account` from now on, with no capability but those of the bits `kept`.
+
+    No exec gives any back, and no process of the same user can look into this one: not by
+    ptrace(2), /proc, process_vm_readv(2) or pidfd_getfd(2). Raises OSError.
+    """
+    death_signal = ct.c_int()
+    prctl(PR_GET_PDEATHSIG, ct.addressof(death_signal))
+    prctl(PR_SET_NO_NEW_PRIVS, 1)
+    permitted = held("CapPrm")
+    if permitted & CAP_SETPCAP:
+        _bound(kept)
+    if os.geteuid() == 0:
+        os.setgroups(account.groups)
+        os.setresgid(account.gid, account.gid, account.gid)
+        prctl(PR_SET_KEEPCAPS, 1)
+        os.setresuid(account.uid, account.uid, account.uid)
+    prctl(PR_CAP_AMBIENT, _AMBIENT_CLEAR_ALL)
+    _set_capabilities(kept & permitted)
+    prctl(PR_SET_DUMPABLE, 0)
+    # A change of the user resets it.
+    prctl(PR_SET_PDEATHSIG, death_signal.value)
+
+
+def held(which: str) -> int:
+    """Return a set of capabilities of this process by its name in /proc/PID/status."""
+    status = Path("/proc/self/status").read_text()
+    return int(re.search(rf"^{which}:\s*(\w+)", status, re.MULTILINE)[1], 16)  # type: ignore[index]
+
+
+def prctl(option: int, argument: int) -> None:
+    """Set or ask an attribute of this process. Raises OSError."""
+    rest = (ct.c_ulong(0),) * 3
+    if _LIBC.prctl(ct.c_int(option), ct.c_ulong(argument), *rest) < 0:
+        raise OSError(ct.get_errno(), f"prctl({option}): {os.strerror(ct.get_errno())}")
+
+
+def _bound(kept: int) -> None:
+    for number in range(int(_LAST_CAPABILITY.read_text()) + 1):
+        if not kept >> number & 1:
+            prctl(PR_CAPBSET_DROP, number)
+
+
+def _set_capabilities(kept: int) -> None:
+    low, high = kept & 0xFFFFFFFF, kept >> 32
+    header = (ct.c_uint32 * 2)(_VERSION_3, 0)
+    # effective, permitted, inheritable; first of the capabilities 0 to 31
+    data = (ct.c_uint32 * 6)(low, low, 0, high, high, 0)
+    if _LIBC.capset(header, data):
+        raise OSError(ct.get_errno(), f"capset: {os.strerror(ct.get_errno())}")

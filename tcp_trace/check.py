@@ -11,7 +11,6 @@ import os
 import platform
 import pwd
 import re
-import shutil
 import stat
 import sys
 from pathlib import Path
@@ -22,7 +21,7 @@ from tcp_trace import config, resolver
 from tcp_trace.config import Hook
 from tcp_trace.delivery.channel import TransportError
 from tcp_trace.findings import Finding, Level
-from tcp_trace.kernel import btf, features, headers
+from tcp_trace.kernel import btf, features, handover, headers
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -143,19 +142,17 @@ def _seen(path: Path) -> bool:
 
 
 def _tools() -> Iterator[Finding]:
-    """Check what must be installed: BCC for this Python, its library, setpriv."""
+    """Check what must be installed: BCC for this Python, its library, and libseccomp."""
     yield _bcc()
-    try:
-        ctypes.CDLL("libbcc_bpf.so.0")
-    except OSError:
-        fix = "apt install libbpfcc"
-        yield Finding("libbcc_bpf", Level.FAIL, "libbcc_bpf.so.0 cannot be loaded", fix)
-    else:
-        yield Finding("libbcc_bpf", Level.OK, "libbcc_bpf.so.0")
-    if found := shutil.which("setpriv"):
-        yield Finding("setpriv", Level.OK, found)
-    else:
-        yield Finding("setpriv", Level.FAIL, "not found on PATH", "apt install util-linux")
+    libraries = (("libbcc_bpf", "0", "libbpfcc"), ("libseccomp", "2", "libseccomp2"))
+    for name, version, package in libraries:
+        library = f"{name}.so.{version}"
+        try:
+            ctypes.CDLL(library)
+        except OSError:
+            yield Finding(name, Level.FAIL, f"{library} cannot be loaded", f"apt install {package}")
+        else:
+            yield Finding(name, Level.OK, library)
 
 
 def _bcc() -> Finding:
@@ -206,15 +203,11 @@ def _configuration(
 
 def _user(name: str) -> Finding:
     try:
-        entry = pwd.getpwnam(name)
-    except KeyError:
-        return Finding(
-            "user",
-            Level.WARN,
-            f"SERVICE_USER={name} does not exist; started as root, the user nobody is used",
-            "make install, or systemd-sysusers",
-        )
-    return Finding("user", Level.OK, f"{name}, uid {entry.pw_uid}")
+        account = handover.account_of(name)
+    except handover.AccountError as error:
+        why, _, fix = str(error).partition(": ")
+        return Finding("user", Level.FAIL, why, fix)
+    return Finding("user", Level.OK, f"{name}, uid {account.uid}")
 
 
 def _state_dir(settings: Settings) -> Finding:
@@ -231,7 +224,8 @@ def _state_dir(settings: Settings) -> Finding:
     try:
         user = pwd.getpwnam(settings.service_user)
     except KeyError:
-        user = pwd.getpwnam("nobody")
+        detail = f"not known whether SERVICE_USER={settings.service_user} can write to {path}"
+        return Finding("state", Level.WARN, detail, "make install, which makes the user")
     groups = os.getgrouplist(user.pw_name, user.pw_gid)
     bits = 0o003
     if found.st_uid == user.pw_uid:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import shutil
 import sys
@@ -253,19 +254,31 @@ def _run(args: argparse.Namespace) -> int:
 
 def _serve(args: argparse.Namespace) -> int:
     """Be stage 2."""
-    from tcp_trace.kernel import handover  # noqa: PLC0415
+    from tcp_trace.kernel import confinement, handover  # noqa: PLC0415
 
     try:
         handover.drop_privileges(args.handover)
     except OSError as error:
         _complain(f"privileges cannot be given up, and so nothing is done: {error.strerror}")
         return 1
+    confinement.forbid_exec()
     settings = _load(args)
     if settings is None:
         return EX_CONFIG
     from tcp_trace.daemon import serve  # noqa: PLC0415
 
-    return serve(settings, args.handover, args.log_file, env_file_of(args))
+    landlock = _restrict_writes(settings.state_dir, args.log_file)
+    return serve(settings, args.handover, args.log_file, env_file_of(args), landlock=landlock)
+
+
+def _restrict_writes(state_dir: Path, log_file: Path | None) -> bool:
+    from tcp_trace.kernel import confinement  # noqa: PLC0415
+
+    # Where it cannot be made, the outbox says so.
+    with contextlib.suppress(OSError):
+        state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    logs = () if log_file is None else (log_file.absolute().parent,)
+    return confinement.restrict_writes((state_dir, *logs))
 
 
 def _check(args: argparse.Namespace) -> int:

@@ -74,9 +74,20 @@ _RESOLVE_PATIENCE = 2.0
 _RECHECK = 30.0
 
 
-def serve(settings: Settings, memfd: int, log_file: Path | None, env_file: Path | None) -> int:
-    """Run until SIGTERM or SIGINT and return the exit code. `memfd` is stage 1's hand-over."""
+def serve(
+    settings: Settings,
+    memfd: int,
+    log_file: Path | None,
+    env_file: Path | None,
+    *,
+    landlock: bool = False,
+) -> int:
+    """Run until SIGTERM or SIGINT and return the exit code. `memfd` is stage 1's hand-over.
+
+    `landlock` is logged: whether writing is restricted.
+    """
     received = handover.receive(memfd)
+    received = replace(received, facts={**received.facts, "landlock": landlock})
     try:
         logs.setup(settings, log_file, sys.stderr)
     except NotRegularError as error:

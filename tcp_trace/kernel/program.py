@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 from tcp_trace import environment, resources
 from tcp_trace.config import Events, Hook, LostRaces
 from tcp_trace.core.watch import RULES_MAX
-from tcp_trace.kernel import btf, features, handover, headers, netns
+from tcp_trace.kernel import btf, confinement, features, handover, headers, netns
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -125,6 +125,7 @@ def start(settings: Settings, account: Account) -> NoReturn:
         facts["fallback"] = fallback
     facts.update(_unwatched_returns(parts, names=settings.dns_names))
     rings = _open_rings(bpf, settings.perf_pages)
+    facts["seccomp"] = _confine()
     maps = [*_MAPS, *["names"] * ("NAMES" in parts)]
     handover.execute(
         handover.Handover(
@@ -138,6 +139,13 @@ def start(settings: Settings, account: Account) -> NoReturn:
         ),
         account,
     )
+
+
+def _confine() -> bool:
+    try:
+        return confinement.forbid()
+    except confinement.ConfinementError as error:
+        raise StartError(str(error)) from None
 
 
 def _require_privileges() -> None:

@@ -149,9 +149,13 @@ def test_configuration(tmp_path: Path) -> None:
 
 
 def test_user() -> None:
-    """A service user that does not exist is told of."""
-    assert check._user(ME).level is Level.OK
-    assert check._user("tcp-trace-nobody").level is Level.WARN
+    """A service user that the start refuses fails, with what to do."""
+    assert check._user("daemon").level is Level.OK
+    for name in ("tcp-trace-nobody", "nobody", "root"):
+        found = check._user(name)
+        assert found.level is Level.FAIL
+        assert found.detail.startswith(f"SERVICE_USER={name} ")
+        assert "SERVICE_USER" in found.fix or "useradd" in found.fix
 
 
 def test_state_directory(tmp_path: Path) -> None:

@@ -1,0 +1,182 @@
+"""What stage 2 may not do even when it is somebody else's: seccomp(2) and landlock(7).
+
+The unit of systemd forbids much of this, too; this holds also where the service is started by hand,
+and where CAP_BPF stays (below Linux 6.0).
+"""
+
+from __future__ import annotations
+
+import ctypes as ct
+import errno
+import os
+import struct
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+    from typing import Self
+
+# include/uapi/linux/bpf.h, enum bpf_cmd: the four on elements of a map, and look-ups in batches
+_BPF_ALLOWED = (1, 2, 3, 4, 24, 25)
+_FORBIDDEN = (
+    *("perf_event_open", "ptrace", "process_vm_readv", "process_vm_writev", "process_madvise"),
+    *("pidfd_getfd", "kcmp", "userfaultfd", "unshare", "setns", "pivot_root", "chroot"),
+    *("mount", "umount2", "move_mount", "open_tree", "mount_setattr"),
+    *("fsopen", "fsconfig", "fsmount", "fspick", "open_by_handle_at"),
+    *("init_module", "finit_module", "delete_module", "kexec_load", "kexec_file_load"),
+    *("add_key", "keyctl", "request_key"),
+    *("io_uring_setup", "io_uring_enter", "io_uring_register"),
+)
+_EXEC = ("execve", "execveat")
+# asm-generic/ioctls.h: what is put into the input of a terminal, which a shell then reads.
+_TIOCSTI, _TIOCLINUX = 0x5412, 0x541C
+# include/uapi/linux/sched.h: a namespace of each kind
+_CLONE_NEW = (0x80, 0x20000, 0x2000000, *(1 << bit for bit in range(26, 31)))
+
+# seccomp.h of libseccomp
+_ALLOW, _ERRNO = 0x7FFF0000, 0x00050000
+_EQ, _GT, _MASKED_EQ = 4, 6, 7
+_UNKNOWN = -1
+
+# include/uapi/linux/landlock.h. The numbers of the system calls are those of every architecture.
+_CREATE_RULESET, _ADD_RULE, _RESTRICT_SELF = 444, 445, 446
+_VERSION, _PATH_BENEATH = 1, 1
+_READ = 1 << 2 | 1 << 3
+_BENEATH = struct.Struct("=Qi")  # struct landlock_path_beneath_attr, which is packed
+# By the version of the interface: the rights that it knows, as the number of their bits.
+_RIGHTS = {1: 13, 2: 14, 3: 15, 4: 15}
+_RIGHTS_MOST = 16
+# write, remove and make regular files, truncate
+_WRITE = 1 << 1 | 1 << 5 | 1 << 8 | 1 << 14
+
+_LIBC = ct.CDLL(None, use_errno=True)
+
+
+class ConfinementError(Exception):
+    """The filter cannot be made on this host; the text says why and what to do."""
+
+
+class _Compare(ct.Structure):
+    """A condition on one argument: `struct scmp_arg_cmp`."""
+
+    _fields_ = (
+        ("argument", ct.c_uint),
+        ("operator", ct.c_int),
+        ("datum", ct.c_uint64),
+        ("other", ct.c_uint64),
+    )
+
+
+class _Filter:
+    """A filter of libseccomp that allows what it does not refuse."""
+
+    def __init__(self) -> None:
+        try:
+            self._lib = ct.CDLL("libseccomp.so.2")
+        except OSError:
+            raise ConfinementError(
+                "libseccomp.so.2 cannot be loaded: apt install libseccomp2"
+            ) from None
+        self._lib.seccomp_init.restype = ct.c_void_p
+        self._made = ct.c_void_p(self._lib.seccomp_init(ct.c_uint32(_ALLOW)))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._lib.seccomp_release(self._made)
+
+    def refuse(self, name: str, *compare: _Compare, error: int = errno.EPERM) -> None:
+        """Let a system call fail where its arguments compare so; one that is not known is absent.
+
+        Raises ConfinementError.
+        """
+        number = self._lib.seccomp_syscall_resolve_name(name.encode())
+        if number == _UNKNOWN:
+            return
+        action = ct.c_uint32(_ERRNO | error)
+        conditions = (_Compare * len(compare))(*compare)
+        failed = self._lib.seccomp_rule_add_array(
+            self._made, action, number, len(compare), conditions
+        )
+        if failed:
+            raise ConfinementError(
+                f"libseccomp refuses the rule for {name}: {os.strerror(-failed)}"
+            )
+
+    def load(self) -> bool:
+        """Put it into force; return False where the kernel has no such filters."""
+        failed: int = self._lib.seccomp_load(self._made)
+        # libseccomp 2.5 tells every error of the kernel as ECANCELED.
+        return not failed
+
+
+def forbid() -> bool:
+    """Take from this process, for good, the system calls that stage 2 never needs.
+
+    They fail with EPERM. Returns False where the kernel has no seccomp filters. Raises
+    ConfinementError.
+    """
+    with _Filter() as made:
+        for name in _FORBIDDEN:
+            made.refuse(name)
+        for command in set(range(max(_BPF_ALLOWED))) - set(_BPF_ALLOWED):
+            made.refuse("bpf", _Compare(0, _EQ, command))
+        # Also what has the low half of a command: the kernel looks at nothing else.
+        made.refuse("bpf", _Compare(0, _GT, max(_BPF_ALLOWED)))
+        for request in (_TIOCSTI, _TIOCLINUX):
+            made.refuse("ioctl", _Compare(1, _MASKED_EQ, 0xFFFFFFFF, request))
+        for flag in _CLONE_NEW:
+            made.refuse("clone", _Compare(0, _MASKED_EQ, flag, flag))
+        # Its flags are in memory, where no filter looks; the C library then calls clone.
+        made.refuse("clone3", error=errno.ENOSYS)
+        return made.load()
+
+
+def forbid_exec() -> bool:
+    """Take from this process, for good, what executes another program; see `forbid`."""
+    with _Filter() as made:
+        for name in _EXEC:
+            made.refuse(name)
+        return made.load()
+
+
+def restrict_writes(directories: Iterable[Path]) -> bool:
+    """Let this process change files only below these directories, and execute none.
+
+    Returns False where the kernel has no Landlock (before 5.13, or not among its LSMs). A directory
+    that does not exist is left out.
+    """
+    version = _LIBC.syscall(_CREATE_RULESET, None, ct.c_size_t(0), _VERSION)
+    if version < 1:
+        return False
+    handled = (1 << _RIGHTS.get(version, _RIGHTS_MOST)) - 1 & ~_READ
+    attributes = ct.c_uint64(handled)
+    ruleset = _LIBC.syscall(_CREATE_RULESET, ct.byref(attributes), ct.c_size_t(8), 0)
+    _check(ruleset)
+    try:
+        for directory in directories:
+            _permit(ruleset, directory, handled & _WRITE)
+        _check(_LIBC.prctl(38, ct.c_ulong(1), *(ct.c_ulong(0),) * 3))
+        _check(_LIBC.syscall(_RESTRICT_SELF, ruleset, 0))
+    finally:
+        os.close(ruleset)
+    return True
+
+
+def _permit(ruleset: int, directory: Path, rights: int) -> None:
+    try:
+        fd = os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError:  # what cannot be opened cannot be written to either
+        return
+    try:
+        rule = _BENEATH.pack(rights, fd)
+        _check(_LIBC.syscall(_ADD_RULE, ruleset, _PATH_BENEATH, rule, 0))
+    finally:
+        os.close(fd)
+
+
+def _check(result: int) -> None:
+    if result < 0:
+        raise OSError(ct.get_errno(), os.strerror(ct.get_errno()))

@@ -47,6 +47,15 @@ def test_no_privilege_is_left(used: Service, vm_kernel: str) -> None:
     assert status["Seccomp"] == "2"
 
 
+def test_it_is_confined_further(used: Service, vm_kernel: str) -> None:
+    """Within what the unit forbids there are filters of its own; 5.10 has no Landlock."""
+    (facts,) = [line for line in used.lines() if line["message"] == "watching"][-1:]
+    assert facts["seccomp"] is True
+    assert facts["landlock"] is (vm_kernel != "5.10")
+    shown = used.vm.run(f"ls -l /proc/{used.pid}/environ").stdout
+    assert " root root " in shown  # whose process is that user's, but cannot be looked into
+
+
 def test_the_compiler_is_gone(used: Service) -> None:
     """Of BCC only the part without LLVM is mapped, and 35 MB are enough."""
     maps = used.vm.run(f"cat /proc/{used.pid}/maps").stdout

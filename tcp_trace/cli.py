@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tcp_trace import __version__, output
+from tcp_trace import __version__, output, streams
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -73,6 +73,8 @@ _ENV_FILE_HELP = f"configuration (default: {ENV_FILE} where it exists; the envir
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line `argv` (default: the process's own) and return the exit code."""
+    if argv is None:
+        streams.prepare()
     given = sys.argv[1:] if argv is None else list(argv)
     args = _parser(with_variables=not {"-h", "--help"}.isdisjoint(given)).parse_args(given)
     command: Callable[[argparse.Namespace], int] = args.command

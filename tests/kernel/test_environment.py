@@ -1,0 +1,73 @@
+"""The service under a locale of each kind, and where nothing that it could use is there."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tcp_trace import sandbox, scratch
+from tests import locales
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.fixture(scope="module")
+def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a directory with locales."""
+    made = tmp_path_factory.mktemp("locales")
+    locales.make(made)
+    return made
+
+
+@pytest.mark.parametrize("kind", locales.KINDS)
+def test_it_starts_under_every_locale(
+    kind: str, hook: str, directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where the compiler would take I for a dotless i, and knows no flag of its own."""
+    for name in [name for name in os.environ if name.startswith(("LC_", "LANG"))]:
+        monkeypatch.delenv(name)
+    for name, value in locales.variables(kind, directory).items():
+        monkeypatch.setenv(name, value)
+    with sandbox.service(HOOK=hook, HOST_NAME="ü漢") as service:
+        assert service.find("watching")
+    assert service.find("stopped")
+
+
+@pytest.mark.parametrize("closed", ["", "<&- >&-"])
+def test_it_starts_in_a_hostile_environment(closed: str, hook: str) -> None:
+    """Variables of compiler, Python and systemd that are nonsense change nothing; nor do no files.
+
+    That systemd is not told is logged, once.
+    """
+    with scratch.directory() as directory:
+        state = directory / "state"
+        state.mkdir()
+        scratch.give(state, 0o700)
+        ours = {"SERVICE_USER": scratch.account().pw_name, "STATE_DIR": str(state), "HOOK": hook}
+        command = [sys.executable, "-I", str(scratch.program()), "run", "--env-file", "/dev/null"]
+        with subprocess.Popen(
+            ["/bin/sh", "-c", f'exec "$@" {closed}', "sh", *command],
+            env={**locales.HOSTILE, **{os.fsencode(n): os.fsencode(v) for n, v in ours.items()}},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+            cwd="/",
+        ) as process:
+            assert process.stderr is not None
+            told = []
+            for line in process.stderr:
+                told.append(json.loads(line))
+                if told[-1]["message"] == "watching":
+                    process.terminate()
+        assert process.returncode == 0
+    messages = [line["message"] for line in told]
+    assert messages[-1] == "stopped"
+    warned = [line for line in messages if line.startswith("NOTIFY_SOCKET=/nowhere/notify: ")]
+    assert len(warned) == 1

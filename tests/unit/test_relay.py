@@ -177,6 +177,8 @@ def getfd(fd):
 def seize():
     if libc.ptrace(0x4206, parent, None, None) < 0:
         raise OSError(ctypes.get_errno(), "ptrace")
+while not f"\\nUid:\\t{os.getuid()}\\t" in open(f"/proc/{parent}/status").read():
+    pass  # it was started as root
 files = [fails(open, f"/proc/{parent}/{name}", "rb") for name in ("environ", "mem", "fd/0")]
 status = dict(line.split(":\\t", 1) for line in open(f"/proc/{parent}/status").read().splitlines())
 names = ("Uid", "Gid", "Groups", "CapInh", "CapPrm", "CapEff", "CapAmb", "NoNewPrivs")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import math
 import os
+import re
 import select
 import signal
 import socket
@@ -444,4 +445,7 @@ def _keep_at_start(old: Settings, new: Settings) -> Settings:
 def _watchdog_interval() -> float | None:
     """Return the seconds between two answers to systemd's watchdog, None where it has none."""
     microseconds = os.environ.get("WATCHDOG_USEC", "")
-    return int(microseconds) / 2e6 if microseconds.isdigit() else None
+    # sd_watchdog_enabled(3): what another process was told is none of ours.
+    ours = os.environ.get("WATCHDOG_PID") in {None, "", str(os.getpid())}
+    plain = re.fullmatch(r"[0-9]{1,18}", microseconds)
+    return int(microseconds) / 2e6 or None if ours and plain else None

@@ -55,7 +55,7 @@ def _send(address: str, state: str) -> OSError | None:
     kind = socket.SOCK_DGRAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC
     try:
         with socket.socket(socket.AF_UNIX, kind) as sending:
-            sending.sendto(state.encode(), path)
+            sending.sendto(state.encode(), os.fsencode(path))
     except OSError as error:
         return error
     return None

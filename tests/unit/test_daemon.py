@@ -173,3 +173,22 @@ def test_a_log_that_cannot_be_opened_is_one_sentence(capsys: pytest.CaptureFixtu
     assert daemon.serve(config.load({}, None), memfd, absent, None) == 1
     (told,) = capsys.readouterr().err.splitlines()
     assert told.startswith(f"tcp-trace: {absent}: No such file or directory; the user ")
+
+
+@pytest.mark.parametrize(
+    ("given", "seconds"),
+    [
+        ("30000000", 15.0),
+        *(("", None), ("0", None), ("²", None), ("-1", None), ("x", None), ("9" * 400, None)),
+    ],
+)
+def test_the_watchdogs_interval(
+    given: str, seconds: float | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Half of what systemd waits; nonsense is none, and so is what another process was told."""
+    monkeypatch.setenv("WATCHDOG_USEC", given)
+    assert daemon._watchdog_interval() == seconds
+    monkeypatch.setenv("WATCHDOG_PID", str(os.getpid()))
+    assert daemon._watchdog_interval() == seconds
+    monkeypatch.setenv("WATCHDOG_PID", "1")
+    assert daemon._watchdog_interval() is None

@@ -90,3 +90,18 @@ def test_without_systemd_nothing_is_said(monkeypatch: pytest.MonkeyPatch) -> Non
     notifier = Notifier()
     notifier.say("READY=1")
     assert notifier._unsaid == []
+
+
+@pytest.mark.parametrize(
+    "address", ["/nowhere", "nonsense", "@gone", "/" + "x" * 200, "/\udcff", "vsock:2:1234"]
+)
+def test_nonsense_for_a_socket_ends_nothing(
+    address: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is logged once, whatever bytes the variable holds."""
+    monkeypatch.setenv("NOTIFY_SOCKET", address)
+    notifier = Notifier()
+    with caplog.at_level(logging.WARNING):
+        for _ in range(3):
+            notifier.say("WATCHDOG=1")
+    assert len(caplog.records) == 1

@@ -20,6 +20,7 @@ else
 UNITS := $(DESTDIR)/etc/systemd/system
 endif
 SYSUSERS := $(DESTDIR)/usr/lib/sysusers.d/tcp-trace.conf
+DOC := $(DESTDIR)$(PREFIX)/share/doc/tcp-trace
 LOGROTATE := $(DESTDIR)/etc/logrotate.d/tcp-trace
 CONFIG := $(DESTDIR)/etc/tcp-trace
 # Talk to systemd only where files go to their final place and systemd runs.
@@ -106,6 +107,13 @@ install: ## Install below PREFIX (/usr/local), with unit, user and logrotate; ke
 	find "$(LIB)" -name __pycache__ -prune -exec rm -rf {} +
 	umask 022 && $(PYTHON) -I -m compileall -q $(if $(DESTDIR),-s "$(DESTDIR)") "$(PACKAGE)"
 	chmod -R u=rwX,go=rX "$(LIB)"
+	rm -rf "$(DOC)"
+	install -d -m 0755 "$(DOC)/docs" "$(DOC)/systemd" "$(DOC)/benchmarks"
+	install -m 0644 README.md CHANGELOG.md CONTRIBUTING.md LICENSE "$(DOC)/"
+	install -m 0644 docs/*.md docs/*.json docs/*.png "$(DOC)/docs/"
+	install -m 0644 benchmarks/*.md "$(DOC)/benchmarks/"
+	sed -i 's|/usr/local/share/|$(PREFIX)/share/|' "$(PACKAGE)/systemd/routes.toml.example"
+	install -m 0644 "$(PACKAGE)"/systemd/*.example "$(DOC)/systemd/"
 	printf '%s\n' '#!$(PYTHON) -I' 'import sys' 'sys.path.insert(0, "$(PREFIX)/lib/tcp-trace")' \
 		'from tcp_trace.cli import main' 'raise SystemExit(main())' > "$(LAUNCHER)"
 	chmod 0755 "$(LAUNCHER)"
@@ -131,7 +139,7 @@ install: ## Install below PREFIX (/usr/local), with unit, user and logrotate; ke
 uninstall: ## Remove what install put there; keeps configuration, logs and state
 	@if $(SYSTEMD) && [ -e "$(UNITS)/tcp-trace.service" ]; then \
 		systemctl disable --now tcp-trace; fi
-	rm -rf "$(LIB)"
+	rm -rf "$(LIB)" "$(DOC)"
 	rm -f "$(LAUNCHER)" "$(UNITS)/tcp-trace.service" "$(SYSUSERS)"
 	@if [ -e "$(LOGROTATE)" ]; then \
 		if cmp -s logrotate/tcp-trace "$(LOGROTATE)"; then rm -f "$(LOGROTATE)"; \

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import pwd
+import re
 import shutil
 import subprocess
 import sys
@@ -306,3 +307,21 @@ def _rotate_under_load(path: Path, rotate: Callable[[], str]) -> int:
 def test_every_error_of_the_configuration_is_told_by_the_example() -> None:
     """The example that is installed names no variable that the service does not know."""
     assert config.load({}, ROOT / "systemd/tcp-trace.env.example") == config.load({}, None)
+
+
+@pytest.mark.parametrize("prefix", ["/usr/local", "/opt/tcp-trace"])
+def test_what_is_installed_points_to_what_is_installed(tmp_path: Path, prefix: str) -> None:
+    """Each page that an example, the unit or another page names is there to be read."""
+    make("install", tmp_path, prefix)
+    share = tmp_path / prefix.lstrip("/") / "share/doc/tcp-trace"
+    named = set()
+    for name, content in files(tmp_path).items():
+        if name.startswith("etc/") or "/systemd/" in name:
+            named |= set(re.findall(r"/(?:usr|opt)/[\w/.-]*doc/[\w/.-]*\w", content.decode()))
+            assert not re.search(r"(?<![\w/])docs/\w", content.decode()), name
+    assert f"{prefix}/share/doc/tcp-trace/docs/WEBHOOK.md" in named
+    assert all((tmp_path / path.lstrip("/")).is_file() for path in named)
+    for page in share.rglob("*.md"):
+        for link in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text()):
+            target = (page.parent / link).resolve().relative_to(share.resolve())
+            assert (share / target).exists() or target.parts[0] in {"tests", "bpf", "tools"}, link

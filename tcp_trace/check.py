@@ -195,10 +195,15 @@ def _configuration(
     try:
         settings = config.load(environ, env_file)
     except config.ConfigError as error:
-        fix = f"correct it in {source}"
-        return None, [Finding(name, Level.FAIL, text, fix) for text in error.errors]
+        return None, [Finding(name, Level.FAIL, text, _where(text)) for text in error.errors]
     warnings = [Finding(name, Level.WARN, text) for text in settings.warnings]
     return settings, warnings or [Finding(name, Level.OK, source)]
+
+
+def _where(error: str) -> str:
+    """Return where to correct what is wrong, if the sentence does not say so itself."""
+    variable = re.match(r"([A-Z_]+(?:, [A-Z_]+)*)[=:]", error)
+    return f"{variable[1]} is set in the environment: correct it there" if variable else ""
 
 
 def _user(name: str) -> Finding:

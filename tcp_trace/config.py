@@ -18,11 +18,9 @@ import io
 import socket
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from dotenv.parser import parse_stream
-
-from tcp_trace import routes, values
+from tcp_trace import requirements, routes, values
 from tcp_trace.core.watch import (
     ADDRESSES_MAX,
     EVERYTHING,
@@ -69,7 +67,11 @@ CREDENTIAL = "slack_url"
 
 
 class ConfigError(Exception):
-    """The configuration cannot be used. `errors` are sentences, none of which holds a secret."""
+    """The configuration cannot be used. `errors` are sentences, none of which holds a secret.
+
+    Each begins with the file and the line that it is about, and names the variable or the key; one
+    that begins with a variable is about the environment.
+    """
 
     def __init__(self, errors: list[str]) -> None:
         super().__init__("\n".join(errors))
@@ -117,6 +119,13 @@ class Settings:
         return (*own, *(webhook.url for webhook in self.webhooks))
 
 
+class _Given(NamedTuple):
+    """What a variable is set to, and how an error about it begins: `/etc/x.env, line 3: `."""
+
+    text: str
+    place: str
+
+
 def load(environ: Mapping[str, str], env_file: Path | None) -> Settings:
     """Return the settings of a process environment and an env file.
 
@@ -126,13 +135,19 @@ def load(environ: Mapping[str, str], env_file: Path | None) -> Settings:
     errors: list[str] = []
     warnings: list[str] = []
     from_file = _read_env_file(env_file, errors) if env_file else {}
-    given = {**_from_host(environ), **from_file, **{k: v for k, v in environ.items() if v}}
-    given["SLACK_URL"] = _find_webhook(environ, from_file, errors, warnings)
-    if env_file and from_file.get("SLACK_URL"):
+    from_environ = {name: _Given(text, "") for name, text in environ.items() if text}
+    given = {**_from_host(environ), **from_file, **from_environ}
+    slack_url = _find_webhook(given, environ, errors, warnings)
+    if env_file and "SLACK_URL" in from_file:
         _warn_if_public(env_file, warnings)
-    parsed = {item.name.lower(): _parse(item, given, errors) for item in VARIABLES}
+    parsed = {
+        item.name.lower(): _parse(item, given.get(item.name), errors)
+        for item in VARIABLES
+        if item.name != "SLACK_URL"
+    }
     del parsed["slack_url_file"]
-    routed = _read_routes(parsed.pop("routes_file"), environ, errors, warnings)
+    place = given["ROUTES_FILE"].place if "ROUTES_FILE" in given else ""
+    routed = _read_routes(parsed.pop("routes_file"), place, environ, errors, warnings)
     if errors:
         raise ConfigError(errors)
     watched = dict.fromkeys((*parsed.pop("dest_ip"), *parsed.pop("dest_host"))) or (EVERYTHING,)
@@ -140,9 +155,12 @@ def load(environ: Mapping[str, str], env_file: Path | None) -> Settings:
     hosts = tuple(one for one in watched if isinstance(one, Host))
     if len(rules) + ADDRESSES_MAX * len(hosts) > RULES_MAX:
         most = RULES_MAX // ADDRESSES_MAX
-        raise ConfigError([f"DEST_IP, DEST_HOST: {len(hosts)} hosts are too many; {most} at most"])
+        place = next(given[name].place for name in ("DEST_HOST", "DEST_IP") if name in given)
+        why = f"{len(hosts)} hosts are too many; {most} at most"
+        raise ConfigError([f"{place}DEST_IP, DEST_HOST: {why}"])
     return Settings(
         **parsed,
+        slack_url=slack_url,
         dest_ip=rules,
         dest_host=hosts,
         webhooks=routed.webhooks,
@@ -151,41 +169,53 @@ def load(environ: Mapping[str, str], env_file: Path | None) -> Settings:
     )
 
 
-def _from_host(environ: Mapping[str, str]) -> dict[str, str]:
+def _from_host(environ: Mapping[str, str]) -> dict[str, _Given]:
     """Return the defaults that depend on where the service runs."""
     state = environ.get("STATE_DIRECTORY", "").split(":")[0]
-    return {"HOST_NAME": socket.gethostname(), **({"STATE_DIR": state} if state else {})}
+    found = {"HOST_NAME": socket.gethostname(), **({"STATE_DIR": state} if state else {})}
+    return {name: _Given(text, "") for name, text in found.items()}
 
 
-def _parse(item: Variable, given: Mapping[str, str], errors: list[str]) -> Any:  # noqa: ANN401
-    text = given.get(item.name, "").strip() or item.default
+def _parse(item: Variable, given: _Given | None, errors: list[str]) -> Any:  # noqa: ANN401
+    text, place = given or ("", "")
+    text = text.strip() or item.default
     if not text and item.parse not in (parse_destinations, parse_hosts):
         return None
     if "://" in text and not item.secret:
-        errors.append(f"{item.name}: holds a URL, which is not shown; SLACK_URL takes the webhook")
+        why = "holds a URL, which is not shown; SLACK_URL takes the webhook"
+        errors.append(f"{place}{item.name}: {why}")
         return None
     try:
         return item.parse(text)
     except ValueError as error:
         shown = "" if item.secret else "=" + (text if text.isprintable() else ascii(text))
-        errors.append(f"{item.name}{shown}: {error}")
+        errors.append(f"{place}{item.name}{shown}: {error}")
         return None
 
 
 def _read_routes(
-    path: Path | None, environ: Mapping[str, str], errors: list[str], warnings: list[str]
+    path: Path | None,
+    place: str,
+    environ: Mapping[str, str],
+    errors: list[str],
+    warnings: list[str],
 ) -> routes.Routes:
     if path is None:
         return routes.Routes()
     directory = environ.get("CREDENTIALS_DIRECTORY")
-    found = routes.load(path, Path(directory) if directory else None)
+    found = routes.load(path, Path(directory) if directory else None, place)
     errors += found.errors
     warnings += found.warnings
     return found
 
 
-def _read_env_file(path: Path, errors: list[str]) -> dict[str, str]:
+def _read_env_file(path: Path, errors: list[str]) -> dict[str, _Given]:
     """Return the variables set in an env file; what is wrong with it goes to `errors`."""
+    try:
+        from dotenv.parser import parse_stream  # noqa: PLC0415 - only where there is such a file
+    except ModuleNotFoundError as error:
+        errors.append(f"{path}: cannot be read: {requirements.sentence(error)}")
+        return {}
     try:
         text = path.read_text(encoding="utf-8-sig")
     except OSError as error:
@@ -194,15 +224,17 @@ def _read_env_file(path: Path, errors: list[str]) -> dict[str, str]:
     except UnicodeDecodeError:
         errors.append(f"{path}: is not text in UTF-8")
         return {}
-    found: dict[str, str] = {}
+    found: dict[str, _Given] = {}
     for binding in parse_stream(io.StringIO(text)):
-        where = f"{path}, line {binding.original.line}"
+        read, line = binding.original
+        blank = read[: len(read) - len(read.lstrip())].count("\n")
+        where = f"{path}, line {line + blank}"
         if binding.error or (binding.key is not None and binding.value is None):
             errors.append(f"{where}: not understood; write NAME=value")
         elif binding.key is not None and binding.value is not None:
-            found[binding.key] = binding.value
+            found[binding.key] = _Given(binding.value, f"{where}: ")
             _refuse_unknown(binding.key, where, errors)
-    return {name: value for name, value in found.items() if value}
+    return {name: given for name, given in found.items() if given.text}
 
 
 def _refuse_unknown(name: str, where: str, errors: list[str]) -> None:
@@ -219,40 +251,51 @@ def _refuse_unknown(name: str, where: str, errors: list[str]) -> None:
 
 
 def _find_webhook(
+    given: Mapping[str, _Given],
     environ: Mapping[str, str],
-    from_file: Mapping[str, str],
     errors: list[str],
     warnings: list[str],
-) -> str:
-    """Return the text of the webhook from the first source that has one, else an empty text."""
-    sources: dict[str, str] = {
-        "SLACK_URL": environ.get("SLACK_URL") or from_file.get("SLACK_URL", "")
-    }
-    named = environ.get("SLACK_URL_FILE") or from_file.get("SLACK_URL_FILE", "")
+) -> Secret | None:
+    """Return the webhook from the first source that has one."""
+    sources: dict[str, _Given] = {}
+    if "SLACK_URL" in given:
+        sources["SLACK_URL"] = given["SLACK_URL"]
+    named, place = given.get("SLACK_URL_FILE", ("", ""))
     if named.startswith("/"):  # else it is told as no absolute path
-        sources["SLACK_URL_FILE"] = _read_webhook(Path(named), "SLACK_URL_FILE", errors)
-        _warn_if_public(Path(named), warnings)
+        path = Path(named)
+        text = _read_webhook(path, f"{place}SLACK_URL_FILE={path}", errors)
+        sources["SLACK_URL_FILE"] = _Given(text, f"{path}: ")
+        _warn_if_public(path, warnings)
     if directory := environ.get("CREDENTIALS_DIRECTORY"):
         path = Path(directory, CREDENTIAL)
         if path.exists():
-            sources["the credential"] = _read_webhook(path, "the credential slack_url", errors)
-    used = [source for source, text in sources.items() if text]
+            text = _read_webhook(path, f"the credential {CREDENTIAL}={path}", errors)
+            sources["the credential"] = _Given(text, f"{path}: ")
+    used = [source for source, found in sources.items() if found.text.strip()]
     if len(used) > 1:
         warnings.append(f"the webhook is set by {' and by '.join(used)}; {used[0]} is used")
-    return sources[used[0]] if used else ""
+    if not used:
+        return None
+    text, place = sources[used[0]]
+    try:
+        return values.webhook(text.strip())
+    except ValueError as error:
+        errors.append(f"{place}{used[0]}: {error}")
+        return None
 
 
 def _read_webhook(path: Path, source: str, errors: list[str]) -> str:
+    """Return what a file holds; errors begin with the `source` that names it."""
     try:
         text = path.read_text(encoding="utf-8").strip()
     except OSError as error:
-        errors.append(f"{source}={path}: cannot be read ({error.strerror})")
+        errors.append(f"{source}: cannot be read ({error.strerror})")
         return ""
     except UnicodeDecodeError:
-        errors.append(f"{source}={path}: is not text in UTF-8")
+        errors.append(f"{source}: is not text in UTF-8")
         return ""
     if not text:
-        errors.append(f"{source}={path}: is empty; put the webhook's URL into it")
+        errors.append(f"{source}: is empty; put the webhook's URL into it")
     return text
 
 

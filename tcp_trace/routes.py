@@ -15,6 +15,7 @@ It is TOML. All errors are told at once, each with file, place and field, and no
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
@@ -68,10 +69,11 @@ class Routes:
     warnings: tuple[str, ...] = ()
 
 
-def load(path: Path, credentials: Path | None) -> Routes:
+def load(path: Path, credentials: Path | None, place: str = "") -> Routes:
     """Read the file; `credentials` is where systemd put the unit's credentials, None for nowhere.
 
-    Never raises: what is wrong stands in `errors`.
+    Never raises: what is wrong stands in `errors`. `place` is where the file was named, for the
+    error that it cannot be read.
     """
     import tomllib  # noqa: PLC0415 - only where there is such a file
 
@@ -79,7 +81,7 @@ def load(path: Path, credentials: Path | None) -> Routes:
         with path.open("rb") as file:
             data = tomllib.load(file)
     except OSError as error:
-        return Routes(errors=(f"ROUTES_FILE={path}: cannot be read ({error.strerror})",))
+        return Routes(errors=(f"{place}ROUTES_FILE={path}: cannot be read ({error.strerror})",))
     except UnicodeDecodeError:
         return Routes(errors=(f"{path}: is not text in UTF-8",))
     except tomllib.TOMLDecodeError as error:
@@ -145,15 +147,16 @@ class _Reader:
             self._complain(where, f"{found}; write one of url, url_file and credential")
             return None
         (source,) = given
-        text = table[source]
+        shown, text = source, table[source]
         if not isinstance(text, str):
             self._complain(where, f"{source}: not a text; put it in quotes")
             return None
         if source == "url":
             self._warn_if_public(self._path)
         else:
+            shown = f"{source}={text}"  # which is no secret where it can be read
             text = self._from_file(where, source, text)
-        return None if text is None else self._parse_url(where, source, text.strip(), kind)
+        return None if text is None else self._parse_url(where, shown, text.strip(), kind)
 
     def _from_file(self, where: str, source: str, text: str) -> str | None:
         if source == "credential" and self._credentials is None:
@@ -169,8 +172,10 @@ class _Reader:
         try:
             found = path.read_text(encoding="utf-8")
         except OSError as error:
-            # A URL put here by mistake must not be shown: the path is not told.
-            self._complain(where, f"{source}: cannot be read ({error.strerror})")
+            # A URL put here by mistake must not be shown: its path leads nowhere.
+            is_path = source == "url_file" and os.path.isdir(path.parent)  # noqa: PTH112 - never raises
+            shown = f"={path}" if is_path else ""
+            self._complain(where, f"{source}{shown}: cannot be read ({error.strerror})")
             return None
         except (UnicodeDecodeError, ValueError):
             self._complain(where, f"{source}: is not text in UTF-8")

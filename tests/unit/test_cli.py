@@ -212,7 +212,7 @@ def test_check_fails_with_the_configuration() -> None:
     (finding,) = (item for item in told["checks"] if item["name"] == "configuration")
     assert finding["level"] == "fail"
     assert finding["detail"].startswith("PERF_PAGES=3: ")
-    assert finding["fix"] == "correct it in /dev/null"
+    assert finding["fix"] == "PERF_PAGES is set in the environment: correct it there"
 
 
 def test_reader_that_leaves_early() -> None:

@@ -85,11 +85,54 @@ def test_every_error_at_once(env_file: Path) -> None:
     assert errors(env_file, PERF_PAGES="100") == [
         f"{env_file}, line 1: SLACK_ULR is unknown; did you mean SLACK_URL?",
         f"{env_file}, line 3: not understood; write NAME=value",
-        "DEST_IP=10.0.0.1/8: '10.0.0.1/8': has host bits set; did you mean 10.0.0.0/8?",
-        "ALERT_INTERVAL=5x: not a duration; write it like 30s, 5m or 4h",
-        "HOOK=usdt: not one of the choices; write one of auto, kprobe, tracepoint",
+        (
+            f"{env_file}, line 5: DEST_IP=10.0.0.1/8: '10.0.0.1/8': has host bits set; did you mean"
+            " 10.0.0.0/8?"
+        ),
+        f"{env_file}, line 2: ALERT_INTERVAL=5x: not a duration; write it like 30s, 5m or 4h",
+        (
+            f"{env_file}, line 4: HOOK=usdt: not one of the choices; write one of auto, kprobe,"
+            " tracepoint"
+        ),
         "PERF_PAGES=100: not a power of two from 8 to 4096; write for example 128, or auto",
     ]
+
+
+def test_an_error_names_the_line_that_it_is_about(env_file: Path) -> None:
+    """Blank lines and comments count; what the environment sets is not the file's mistake."""
+    env_file.write_text("\n# x\n\n\nPERF_PAGES=3\n\nHOOK=x # y\n\n\nSLACK_ULR=1\n\n!\n")
+    assert [told.partition(": ")[0].removeprefix(str(env_file)) for told in errors(env_file)] == [
+        ", line 10",
+        ", line 12",
+        ", line 7",
+        ", line 5",
+    ]
+    env_file.write_text("PERF_PAGES=3\n")
+    assert errors(env_file, PERF_PAGES="5") == [
+        "PERF_PAGES=5: not a power of two from 8 to 4096; write for example 128, or auto"
+    ]
+
+
+def test_an_error_names_the_file_that_it_is_about(env_file: Path) -> None:
+    """The file that cannot be read is named with where it was named; one that is wrong, itself."""
+    other = env_file.with_name("other")
+    for variable in ("SLACK_URL_FILE", "ROUTES_FILE"):
+        env_file.write_text(f"\n{variable}={other}\n")
+        assert errors(env_file) == [
+            f"{env_file}, line 2: {variable}={other}: cannot be read (No such file or directory)"
+        ]
+    other.touch(0o600)
+    other.write_text("no webhook")
+    env_file.write_text(f"SLACK_URL_FILE={other}\n")
+    why = "not a URL; write https://hooks.slack.com/services/..."
+    assert errors(env_file) == [f"{other}: SLACK_URL_FILE: {why}"]
+    (env_file.parent / "slack_url").write_text("no webhook")
+    assert errors(CREDENTIALS_DIRECTORY=str(env_file.parent)) == [
+        f"{env_file.parent}/slack_url: the credential: {why}"
+    ]
+    env_file.write_text("DEST_HOST=" + ",".join(f"host-{number}" for number in range(65)))
+    (error,) = errors(env_file)
+    assert error.startswith(f"{env_file}, line 1: DEST_IP, DEST_HOST: 65 hosts")
 
 
 def test_name_without_value_is_an_error(env_file: Path) -> None:

@@ -172,6 +172,19 @@ def test_an_error_names_place_and_remedy_and_no_secret(path: Path, text: str, to
     assert error.startswith(told)
 
 
+def test_the_file_of_an_address_is_named(path: Path) -> None:
+    """One that is missing where there is a directory for it, and one that holds no address."""
+    other = path.with_name("other.url")
+    text = f'[webhook.a]\nurl_file = "{other}"\n[[route]]\nto = "a"'
+    where = f"webhook 'a': url_file={other}"
+    assert errors(path, text) == [f"{where}: cannot be read (No such file or directory)"]
+    other.touch(0o600)
+    other.write_text("cccc")
+    assert errors(path, text) == [f"{where}: not a URL; write https://hooks.slack.com/services/..."]
+    for odd in ("/" + "c" * 5000 + "/cccc", "/c\\u0000c/cccc"):
+        assert "cccc" not in str(errors(path, f'[webhook.a]\nurl_file = "{odd}"'))
+
+
 def test_too_many_webhooks_are_refused(path: Path) -> None:
     """Each has a thread of its own."""
     many = "".join(f'[webhook.w{n}]\nurl = "https://a.example/{n}"\n' for n in range(9))

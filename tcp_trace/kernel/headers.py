@@ -33,9 +33,15 @@ class Headers(NamedTuple):
     trees: tuple[Path, ...]
 
     def merge_into(self, directory: Path) -> Path:
-        """Fill the empty `directory` with links so that it looks like one tree, and return it."""
-        _merge(self.trees, directory)
-        return directory
+        """Make a tree of links in the empty `directory` that looks like one, and return it.
+
+        The compiler's working directory is the tree, and clang also looks into `../lib`: what the
+        tree is in must be the caller's alone, too.
+        """
+        tree = directory / "headers"
+        tree.mkdir()
+        _merge(self.trees, tree)
+        return tree
 
 
 def find(release: str | None = None, *, exact_only: bool = False) -> Headers:

@@ -17,11 +17,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from tcp_trace import config, resolver
+from tcp_trace import config, resolver, serviceuser
 from tcp_trace.config import Hook
 from tcp_trace.delivery.channel import TransportError
 from tcp_trace.findings import Finding, Level
-from tcp_trace.kernel import btf, features, handover, headers
+from tcp_trace.kernel import btf, features, headers
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -208,8 +208,8 @@ def _where(error: str) -> str:
 
 def _user(name: str) -> Finding:
     try:
-        account = handover.account_of(name)
-    except handover.AccountError as error:
+        account = serviceuser.account_of(name)
+    except serviceuser.AccountError as error:
         why, _, fix = str(error).partition(": ")
         return Finding("user", Level.FAIL, why, fix)
     return Finding("user", Level.OK, f"{name}, uid {account.uid}")

@@ -235,12 +235,11 @@ def _run(args: argparse.Namespace) -> int:
     settings = _load(args)
     if settings is None:
         return EX_CONFIG
-    from tcp_trace import relay  # noqa: PLC0415
-    from tcp_trace.kernel import handover  # noqa: PLC0415
+    from tcp_trace import relay, serviceuser  # noqa: PLC0415
 
     try:
-        account = handover.service_account(settings.service_user)
-    except handover.AccountError as error:
+        account = serviceuser.chosen(settings.service_user)
+    except serviceuser.AccountError as error:
         _complain(str(error))
         return 1
     if relay.has_terminal() and (code := relay.fork(account)) is not None:

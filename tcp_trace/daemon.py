@@ -36,6 +36,7 @@ from tcp_trace.messages import Messages
 from tcp_trace.notify import Notifier
 from tcp_trace.resolver import Resolver, addresses_of
 from tcp_trace.selfaudit import SelfAudit
+from tcp_trace.serviceuser import name_of
 from tcp_trace.silencefile import SilenceFile
 from tcp_trace.values import Events
 from tcp_trace.variables import VARIABLES
@@ -95,7 +96,7 @@ def serve(
         sys.stderr.write(f"tcp-trace: {_why(error)}\n")
         return 1
     except OSError as error:
-        user = handover.name_of(os.geteuid())
+        user = name_of(os.geteuid())
         sys.stderr.write(f"tcp-trace: {_why(error)}; the user {user} must be able to write there\n")
         return 1
     for warning in settings.warnings:

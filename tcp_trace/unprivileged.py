@@ -11,7 +11,6 @@ Whoever is not root stays who he is; the limits hold for him, too.
 
 from __future__ import annotations
 
-import ctypes
 import json
 import os
 import pwd
@@ -24,15 +23,13 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
+from tcp_trace import serviceuser
+from tcp_trace.kernel.privileges import PR_SET_PDEATHSIG, Account, become, prctl
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 _MIB = 1 << 20
-
-# include/uapi/linux/prctl.h, include/uapi/linux/capability.h
-_PR_SET_PDEATHSIG, _PR_SET_DUMPABLE, _PR_CAPBSET_DROP = 1, 4, 24
-_PR_SET_NO_NEW_PRIVS, _PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL = 38, 47, 4
-_CAPABILITY_VERSION_3 = 0x20080522
 
 _OVERFLOW_ID = 65534
 """Documentation/admin-guide/sysctl/fs.rst: the id of whom the kernel does not know."""
@@ -44,14 +41,6 @@ class Refused(Exception):  # noqa: N818 - it says what came of it, and reads so
 
 class NoDirectory(Refused):
     """There is no such directory."""
-
-
-class Account(NamedTuple):
-    """Whom to become: a user, his group and his other groups."""
-
-    uid: int
-    gid: int
-    groups: tuple[int, ...] = ()
 
 
 class Limits(NamedTuple):
@@ -74,21 +63,10 @@ def service_user(name: str) -> Account:
 
     Whoever is not root can become nobody else: it is his own.
     """
-    if os.geteuid() != 0:
-        return Account(os.geteuid(), os.getegid(), tuple(os.getgroups()))
-    make = f"useradd --system --user-group --shell /usr/sbin/nologin {name}"
     try:
-        entry = pwd.getpwnam(name)
-    except KeyError:
-        raise Refused(
-            f"SERVICE_USER={name} does not exist: 'make install' makes it, and so does '{make}'"
-        ) from None
-    if entry.pw_uid in (0, _OVERFLOW_ID):
-        raise Refused(
-            f"SERVICE_USER={name} is not the service's own: set SERVICE_USER to a user that nobody"
-            " else is"
-        )
-    return Account(entry.pw_uid, entry.pw_gid, tuple(os.getgrouplist(name, entry.pw_gid)))
+        return serviceuser.chosen(name)
+    except serviceuser.AccountError as error:
+        raise Refused(str(error)) from None
 
 
 def owner_of(directory: Path, hint: str) -> Account:
@@ -251,41 +229,9 @@ def _give_up(account: Account, limits: Limits, writer: int) -> None:
     os.umask(0o077)
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
         signal.signal(number, signal.SIG_DFL)
-    libc = ctypes.CDLL(None, use_errno=True)
-    # Its memory is a copy of root's: nobody with the same uid may look into it.
-    _prctl(libc, _PR_SET_DUMPABLE, 0)
-    if os.geteuid() == 0:
-        _empty_bounding_set(libc)
-        os.setgroups(account.groups)
-        os.setresgid(account.gid, account.gid, account.gid)
-        os.setresuid(account.uid, account.uid, account.uid)
-    _drop_capabilities(libc)
-    _prctl(libc, _PR_SET_NO_NEW_PRIVS, 1)
-    # Both are as new after a change of the user.
-    _prctl(libc, _PR_SET_DUMPABLE, 0)
-    _prctl(libc, _PR_SET_PDEATHSIG, signal.SIGKILL)
+    become(account)
+    prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     _limit(limits)
-
-
-def _empty_bounding_set(libc: ctypes.CDLL) -> None:
-    """Take out one capability after the other, up to the kernel's last."""
-    capability = 0
-    while libc.prctl(_PR_CAPBSET_DROP, capability, 0, 0, 0) == 0:
-        capability += 1
-
-
-def _drop_capabilities(libc: ctypes.CDLL) -> None:
-    """Empty all sets: root itself has none by its uid, and nothing is inherited by an exec."""
-    _prctl(libc, _PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL)
-    header = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION_3, 0)
-    none = (ctypes.c_uint32 * 6)()
-    if libc.capset(header, none) != 0:
-        raise OSError(ctypes.get_errno(), "capset")
-
-
-def _prctl(libc: ctypes.CDLL, option: int, value: int) -> None:
-    if libc.prctl(option, value, 0, 0, 0) != 0:
-        raise OSError(ctypes.get_errno(), f"prctl({option})")
 
 
 def _limit(limits: Limits) -> None:

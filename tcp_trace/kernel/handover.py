@@ -14,7 +14,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import pwd
 import re
 import sys
 from dataclasses import asdict, dataclass
@@ -28,13 +27,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 FLAG = "--handover"
-
-_OVERFLOW_UID = 65534
-"""That of `nobody`, and of whoever has no user in a namespace."""
-
-
-class AccountError(Exception):
-    """Stage 2 can run as nobody; the text says why and what to do."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,49 +51,6 @@ class Handover:
     def fds(self) -> tuple[int, ...]:
         """Every descriptor that must outlive the exec."""
         return (*self.hook_fds, *self.return_fds, *self.rings, *self.maps.values())
-
-
-def service_account(name: str) -> Account:
-    """Return whom stage 2 runs as: the user `name` when started as root, else whoever started it.
-
-    Raises AccountError where that is root, or nobody, whose processes are others', too: they
-    would read the webhook from its memory, and take its maps.
-    """
-    return account_of(name) if os.geteuid() == 0 else _own_account()
-
-
-def account_of(name: str) -> Account:
-    """Return the user `name`. Raises AccountError where stage 2 may not be that one."""
-    remedy = "set SERVICE_USER to a user of the service's own"
-    try:
-        entry = pwd.getpwnam(name)
-    except KeyError:
-        raise AccountError(
-            f"SERVICE_USER={name} does not exist: 'make install' makes it, and so does "
-            f"'useradd --system --user-group --shell /usr/sbin/nologin {name}'"
-        ) from None
-    if entry.pw_uid == 0:
-        raise AccountError(f"SERVICE_USER={name} is root, who keeps every privilege: {remedy}")
-    if entry.pw_uid == _OVERFLOW_UID or name == "nobody":
-        raise AccountError(
-            f"SERVICE_USER={name} is what others run as, too, and they could read the webhook: "
-            f"{remedy}, such as 'useradd --system --user-group --shell /usr/sbin/nologin tcp-trace'"
-            " makes"
-        )
-    groups = os.getgrouplist(entry.pw_name, entry.pw_gid)
-    return Account(entry.pw_name, entry.pw_uid, entry.pw_gid, tuple(groups))
-
-
-def name_of(uid: int) -> str:
-    """Return the name of a user, the number where it has none."""
-    try:
-        return pwd.getpwuid(uid).pw_name
-    except KeyError:
-        return str(uid)
-
-
-def _own_account() -> Account:
-    return Account(name_of(os.geteuid()), os.geteuid(), os.getegid(), tuple(os.getgroups()))
 
 
 def unreadable(account: Account, program: Path) -> Path | None:
@@ -130,9 +79,8 @@ def drop_privileges(memfd: int) -> None:
     """Become, in stage 2, the account that stage 1 chose, and nothing else. Raises OSError."""
     given = _told(memfd).get("account")
     if given is not None:
-        name, uid, gid, groups = given
-        kept = CAP_BPF if _maps_need_a_capability() else 0
-        become(Account(name, uid, gid, tuple(groups)), kept)
+        uid, gid, groups = given
+        become(Account(uid, gid, tuple(groups)), CAP_BPF if _maps_need_a_capability() else 0)
 
 
 def receive(memfd: int) -> Handover:

@@ -22,12 +22,11 @@ _LIBC = ct.CDLL(None, use_errno=True)
 
 
 class Account(NamedTuple):
-    """Whom a process without privileges runs as."""
+    """Whom a process without privileges runs as: a user, his group and his other groups."""
 
-    name: str
     uid: int
     gid: int
-    groups: tuple[int, ...]
+    groups: tuple[int, ...] = ()
 
 
 def become(account: Account, kept: int = 0) -> None:
@@ -40,16 +39,18 @@ def become(account: Account, kept: int = 0) -> None:
     prctl(PR_GET_PDEATHSIG, ct.addressof(death_signal))
     prctl(PR_SET_NO_NEW_PRIVS, 1)
     permitted = held("CapPrm")
-    if permitted & CAP_SETPCAP:
+    if held("CapEff") & CAP_SETPCAP:
         _bound(kept)
     if os.geteuid() == 0:
         os.setgroups(account.groups)
         os.setresgid(account.gid, account.gid, account.gid)
         prctl(PR_SET_KEEPCAPS, 1)
         os.setresuid(account.uid, account.uid, account.uid)
+    # Before the capabilities go, the lack of which kept others out until now: a change of the user
+    # makes it what fs.suid_dumpable says.
+    prctl(PR_SET_DUMPABLE, 0)
     prctl(PR_CAP_AMBIENT, _AMBIENT_CLEAR_ALL)
     _set_capabilities(kept & permitted)
-    prctl(PR_SET_DUMPABLE, 0)
     # A change of the user resets it.
     prctl(PR_SET_PDEATHSIG, death_signal.value)
 

@@ -19,6 +19,7 @@ from tcp_trace import environment, resources
 from tcp_trace.config import Events, Hook, LostRaces
 from tcp_trace.core.watch import RULES_MAX
 from tcp_trace.kernel import btf, confinement, features, handover, headers, netns
+from tcp_trace.serviceuser import name_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -105,7 +106,7 @@ def start(settings: Settings, account: Account) -> NoReturn:
     closed = handover.unreadable(account, resources.directory("tcp_trace"))
     if closed is not None:
         raise StartError(
-            f"the service goes on as user {account.name}, who may not enter {closed}: "
+            f"the service goes on as user {name_of(account.uid)}, who may not enter {closed}: "
             "install it with 'make install', or put the checkout elsewhere"
         )
     layout = _layout()

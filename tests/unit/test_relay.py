@@ -29,7 +29,7 @@ from tcp_trace import relay, scratch
 from tcp_trace.kernel.privileges import Account, become
 user = scratch.account()
 name = os.ttyname(0)
-account = Account(user.pw_name, user.pw_uid, user.pw_gid, ())
+account = Account(user.pw_uid, user.pw_gid)
 assert relay.has_terminal()
 code = relay.fork(account)
 if code is not None:

@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tcp_trace import unprivileged
-from tcp_trace.unprivileged import Account, Limits, Refused
+from tcp_trace.kernel.privileges import Account
+from tcp_trace.unprivileged import Limits, Refused
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -24,7 +24,7 @@ from tcp_trace.kernel.privileges import Account, become, prctl, PR_SET_PDEATHSIG
 import ctypes
 kept, uid, gid = map(int, sys.argv[1:])
 prctl(PR_SET_PDEATHSIG, 15)
-become(Account("daemon", uid, gid, (gid, 4)), kept)
+become(Account(uid, gid, (gid, 4)), kept)
 signal = ctypes.c_int()
 prctl(PR_GET_PDEATHSIG, ctypes.addressof(signal))
 print(Path("/proc/self/status").read_text(), f"Signal:\\t{signal.value}", sep="")

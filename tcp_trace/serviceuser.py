@@ -1,0 +1,55 @@
+"""Whom the service runs as, and whom it refuses to be."""
+
+from __future__ import annotations
+
+import os
+import pwd
+
+from tcp_trace.kernel.privileges import Account
+
+_OVERFLOW_UID = 65534
+"""Documentation/admin-guide/sysctl/fs.rst: the id of whom the kernel does not know; `nobody`'s."""
+
+
+class AccountError(Exception):
+    """The service cannot run as that user; the text says why and what to do."""
+
+
+def chosen(name: str) -> Account:
+    """Return whom stage 2 runs as: the user `name` when started as root, else whoever started it.
+
+    Raises AccountError, see `account_of`.
+    """
+    if os.geteuid() != 0:
+        return Account(os.geteuid(), os.getegid(), tuple(os.getgroups()))
+    return account_of(name)
+
+
+def account_of(name: str) -> Account:
+    """Return the user `name` with his groups.
+
+    Raises AccountError where there is none, and where that is root, or nobody, whose processes are
+    others', too: they would read the webhook from the service's memory, and take its maps.
+    """
+    make = "useradd --system --user-group --shell /usr/sbin/nologin"
+    try:
+        entry = pwd.getpwnam(name)
+    except KeyError:
+        raise AccountError(
+            f"SERVICE_USER={name} does not exist: 'make install' makes it, and so does "
+            f"'{make} {name}'"
+        ) from None
+    if entry.pw_uid in {0, _OVERFLOW_UID}:
+        raise AccountError(
+            f"SERVICE_USER={name} is not the service's own: set SERVICE_USER to a user that nobody"
+            f" else is, such as '{make} tcp-trace' makes"
+        )
+    return Account(entry.pw_uid, entry.pw_gid, tuple(os.getgrouplist(name, entry.pw_gid)))
+
+
+def name_of(uid: int) -> str:
+    """Return the name of a user, the number where it has none."""
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return str(uid)

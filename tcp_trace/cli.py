@@ -242,6 +242,7 @@ def _run(args: argparse.Namespace) -> int:
     except serviceuser.AccountError as error:
         _complain(str(error))
         return 1
+    _say_if_second(settings)
     if relay.has_terminal() and (code := relay.fork(account)) is not None:
         return code
     from tcp_trace.kernel.program import StartError, start  # noqa: PLC0415
@@ -280,6 +281,27 @@ def _restrict_writes(state_dir: Path, log_file: Path | None) -> bool:
         state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     logs = () if log_file is None else (log_file.absolute().parent,)
     return confinement.restrict_writes((state_dir, *logs))
+
+
+def _say_if_second(settings: Settings) -> None:
+    """Say before the compiler runs that another instance has STATE_DIR, and so what this one does.
+
+    What cannot be known here, for want of a directory or of rights, stage 2 finds out and logs.
+    """
+    from tcp_trace import unprivileged  # noqa: PLC0415
+    from tcp_trace.delivery import store  # noqa: PLC0415
+
+    path = settings.state_dir / "outbox.db"
+    try:
+        owner = unprivileged.owner_of(settings.state_dir, path.name)
+        taken = unprivileged.call(owner, f"looking at {path}", lambda: store.is_claimed(path))
+    except unprivileged.Refused:
+        return
+    if taken is True:
+        _complain(
+            f"another tcp-trace has STATE_DIR={settings.state_dir}: this one watches and logs, and"
+            " sends nothing; for messages of its own it needs another STATE_DIR"
+        )
 
 
 def _check(args: argparse.Namespace) -> int:

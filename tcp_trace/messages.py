@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from typing import TYPE_CHECKING, Any
 
 from tcp_trace.core.alerts import Alerts
@@ -38,7 +39,9 @@ class Messages:
 
     def __init__(self, settings: Settings, pacing: Pacing | None = None) -> None:
         self._settings = settings
-        self.outbox = Outbox(settings.state_dir / "outbox.db")
+        # One by hand that finds the service at work stays what it is while that is restarted.
+        is_the_service = "NOTIFY_SOCKET" in os.environ
+        self.outbox = Outbox(settings.state_dir / "outbox.db", waits=is_the_service)
         self._router = Router(settings.routes)
         self._standing = Standing()
         self._next_stand = 0.0

@@ -9,12 +9,16 @@ every few seconds, and then writes all that is pending. What this can cost:
     disk full      what was put since is lost if the process ends before the disk is back
     spoilt file    it is moved aside, with what an earlier process had left in it
     clock jump     messages of an earlier process may be taken for too old, or say a wrong delay
+
+Only one process has the file, for as long as it runs. Another one goes on in memory, and says that
+it is `taken`: its senders send nothing.
 """
 
 from __future__ import annotations
 
 import json
 import logging
+import os
 import threading
 import time
 from collections import Counter
@@ -24,7 +28,7 @@ from tcp_trace.core.events import Moment
 from tcp_trace.core.notification import Notification
 from tcp_trace.core.routing import DEFAULT
 from tcp_trace.delivery.queue import Dropped, Limits, Pending, Queue
-from tcp_trace.delivery.store import Row, Store, StoreError, move_aside
+from tcp_trace.delivery.store import Row, Store, StoreError, TakenError, claim, move_aside
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping
@@ -46,7 +50,8 @@ def present() -> Moment:
 class Outbox:
     """Pending notifications, and the incidents' state, in one durable place.
 
-    `path` is the database's file, None for memory only. It is written by the poll loop and read
+    `path` is the database's file, None for memory only. Where another process has it, `waits` says
+    whether to take it once that one has ended. It is written by the poll loop and read
     by the senders, one for each webhook, under a lock that is never held for longer than one
     commit. No method raises for what the disk does.
     """
@@ -56,8 +61,13 @@ class Outbox:
         path: Path | None,
         limits: Limits | None = None,
         clock: Callable[[], Moment] = present,
+        *,
+        waits: bool = True,
     ) -> None:
         self._path = path
+        self._waits = waits
+        self._claim: int | None = None
+        self._taken = False
         self._clock = clock
         self._queue = Queue(limits or Limits())
         self._lock = threading.RLock()
@@ -76,6 +86,11 @@ class Outbox:
     def degraded(self) -> str | None:
         """Why what is pending is in memory only; None while it is on disk (or meant to be not)."""
         return self._degraded
+
+    @property
+    def taken(self) -> bool:
+        """Whether another process has the file, so that nothing is to be sent here."""
+        return self._taken
 
     @property
     def drops(self) -> dict[str, int]:
@@ -188,6 +203,9 @@ class Outbox:
             dropped = self._save()
             self._path = None
             self._close_store()
+            if self._claim is not None:
+                os.close(self._claim)
+                self._claim = None
         self._tell(dropped)
 
     def _save(self) -> list[Dropped]:
@@ -205,14 +223,16 @@ class Outbox:
         try:
             return self._write(self._path, now)
         except StoreError as error:
-            self._fail(str(error), now)
-            if error.spoilt:
-                return self._start_over(self._path, now)
-            return []
+            path = self._path
+            fail = self._give_way if isinstance(error, TakenError) else self._fail
+            fail(str(error), now)
+            return self._start_over(path, now) if error.spoilt else []
 
     def _write(self, path: Path, now: Moment) -> list[Dropped]:
         """Write the changes; everything, where the file was not at hand before."""
         dropped: list[Dropped] = []
+        if self._claim is None:
+            self._claim = claim(path)
         store, all_of_it = self._store, self._store is None
         if store is None:
             self._store = store = Store(path)
@@ -222,9 +242,12 @@ class Outbox:
         store.save(map(_to_row, rows), deleted, self._new_state, all_of_it=all_of_it)
         self._queue.saved()
         self._new_state = None
-        if self._degraded:
+        if self._taken:
+            log.info("the other instance has ended: this one sends messages now")
+        elif self._degraded:
             log.info("the outbox is on disk again", extra={"pending": len(self._queue)})
-            self._degraded = None
+        self._taken = False
+        self._degraded = None
         return dropped
 
     def _load(self, store: Store, now: Moment) -> list[Dropped]:
@@ -265,6 +288,19 @@ class Outbox:
                 extra={"path": str(self._path), "reason": reason},
             )
         self._degraded = reason
+
+    def _give_way(self, reason: str, now: Moment) -> None:
+        """Leave the file to the process that has it; see `waits`."""
+        self._retry_at = now.mono + RETRY_INTERVAL
+        if not self._taken:
+            log.error(
+                "another instance has STATE_DIR: this one watches and logs, and sends nothing",
+                extra={"path": str(self._path)},
+            )
+        self._taken = True
+        self._degraded = reason
+        if not self._waits:
+            self._path = None
 
     def _start_over(self, path: Path, now: Moment) -> list[Dropped]:
         """Move a spoilt file aside and write a new one."""

@@ -39,7 +39,9 @@ _BATCH = 100
 
 
 class Sender:
-    """Sends what `outbox` has for `webhook` by `channel`; with None, it is only logged.
+    """Sends what `outbox` has for `webhook` by `channel`.
+
+    Without one, and while another process has the outbox, it is only logged.
 
     `render(notification, delayed_by)` makes the payload; `delayed_by` is in seconds, None for a
     message that is on time.
@@ -151,7 +153,7 @@ class Sender:
         """
         self._outbox.tend()
         now = self._clock()
-        channel = self._channel
+        channel = None if self._outbox.taken else self._channel
         if channel is None:
             self._log_pending()
             return self._pacing.idle

@@ -10,6 +10,7 @@ import fcntl
 import json
 import os
 import sqlite3
+import time
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, NamedTuple
@@ -39,6 +40,8 @@ _MIGRATIONS = {
     2: f"ALTER TABLE notification ADD COLUMN webhook TEXT NOT NULL DEFAULT '{DEFAULT}';",
 }
 _KEPT_ASIDE = 3
+# Whoever only looks holds the lock for a moment.
+_LOOK_SECONDS = 0.2
 
 
 class StoreError(Exception):
@@ -47,6 +50,10 @@ class StoreError(Exception):
     def __init__(self, reason: str, *, spoilt: bool = False) -> None:
         super().__init__(reason)
         self.spoilt = spoilt
+
+
+class TakenError(StoreError):
+    """Another process has the database."""
 
 
 class Row(NamedTuple):
@@ -63,17 +70,11 @@ class Row(NamedTuple):
 
 
 class Store:
-    """An open database. Raises StoreError where it cannot be opened, read or locked."""
+    """An open database. Raises StoreError where it cannot be opened or read."""
 
     def __init__(self, path: Path) -> None:
         with _translated():
-            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._lock = _lock(path)
-            try:
-                self._db = _connect(path)
-            except BaseException:
-                os.close(self._lock)
-                raise
+            self._db = _connect(path)
 
     def load(self) -> tuple[list[Row], dict[str, object] | None]:
         """Return all rows, oldest first, and the state last saved."""
@@ -104,10 +105,40 @@ class Store:
                 db.execute("INSERT OR REPLACE INTO state VALUES ('incidents', ?)", (state,))
 
     def close(self) -> None:
-        """Close the file and let another process have it."""
-        os.close(self._lock)
+        """Close the file."""
         with _translated():
             self._db.close()
+
+
+def claim(path: Path) -> int:
+    """Take the database for this process, until the descriptor that is returned is closed.
+
+    Two senders of one outbox tell all twice. Raises TakenError where another process has it, and
+    StoreError where that cannot be known.
+    """
+    with _translated():
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        lock = os.open(_lock_of(path), os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        until = time.monotonic() + _LOOK_SECONDS
+        while not _locked(lock, fcntl.LOCK_EX):
+            if time.monotonic() > until:
+                os.close(lock)
+                raise TakenError("another tcp-trace uses it")
+            time.sleep(_LOOK_SECONDS / 10)
+    return lock
+
+
+def is_claimed(path: Path) -> bool:
+    """Return whether a process has the database; raises OSError where that cannot be known."""
+    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    try:
+        lock = os.open(_lock_of(path), flags)
+    except FileNotFoundError:
+        return False
+    try:
+        return not _locked(lock, fcntl.LOCK_SH)
+    finally:
+        os.close(lock)
 
 
 def move_aside(path: Path, wall: float) -> Path:
@@ -124,6 +155,18 @@ def move_aside(path: Path, wall: float) -> Path:
         for old in sorted(path.parent.glob(f"{path.name}.spoilt-*"))[:-_KEPT_ASIDE]:
             old.unlink()
     return aside
+
+
+def _lock_of(path: Path) -> Path:
+    return path.with_name(path.name + ".lock")
+
+
+def _locked(lock: int, how: int) -> bool:
+    try:
+        fcntl.flock(lock, how | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _connect(path: Path) -> sqlite3.Connection:
@@ -150,22 +193,6 @@ def _migrate(db: sqlite3.Connection) -> None:
         )
     for number in range(version + 1, SCHEMA_VERSION + 1):
         db.executescript(f"BEGIN; {_MIGRATIONS[number]} PRAGMA user_version = {number}; COMMIT;")
-
-
-def _lock(path: Path) -> int:
-    """Take the database for this process alone: two senders of one outbox tell all twice."""
-    lock = os.open(
-        path.with_name(path.name + ".lock"), os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600
-    )
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(lock)
-        raise StoreError("another tcp-trace uses it") from None
-    except BaseException:
-        os.close(lock)
-        raise
-    return lock
 
 
 @contextmanager

@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Any, cast
 import pytest
 
 from tcp_trace import __version__, cli
+from tcp_trace.delivery.outbox import Outbox
+from tcp_trace.kernel import program
 from tcp_trace.variables import VARIABLES
 from tests.unit.core.test_webhook_schema import SCHEMA, misfits
 
@@ -239,3 +241,30 @@ def test_commands_import_only_what_they_need() -> None:
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
     )
     assert done.stdout.split() == []
+
+
+def test_a_second_instance_is_said_before_the_compiler_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Who has STATE_DIR sends; the other one says at once what it does not do."""
+    said: list[str] = []
+
+    def start(*_: object) -> None:
+        said.append(capsys.readouterr().err)
+        raise program.StartError("no kernel")
+
+    monkeypatch.setattr(program, "start", start)
+    monkeypatch.setattr("tcp_trace.relay.has_terminal", lambda: False)
+    monkeypatch.setenv("STATE_DIR", str(tmp_path))
+    monkeypatch.setenv("SERVICE_USER", "games")
+    assert cli.main(["run"]) == 1
+    first = Outbox(tmp_path / "outbox.db")
+    assert cli.main(["run"]) == 1
+    first.close()
+    assert cli.main(["run"]) == 1
+    another = (
+        f"tcp-trace: another tcp-trace has STATE_DIR={tmp_path}: this one watches and logs, and"
+        " sends nothing; for messages of its own it needs another STATE_DIR\n"
+    )
+    none = "tcp-trace: no kernel\n"
+    assert said == ["", none + another, none]

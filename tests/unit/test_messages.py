@@ -210,3 +210,27 @@ def test_a_changed_configuration_is_used_at_once(
         assert "web-2" in slack.wait_for(2)[1].payload["text"]
         assert set(messages.statistics) == {"default"}
     assert (len(fleet.received), len(generic.received)) == (1, 1)
+
+
+def test_a_second_instance_sends_nothing(
+    webhooks: tuple[Webhook, Webhook, Webhook], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It has the same STATE_DIR: what it would have sent is in its log, and in no outbox."""
+    caplog.set_level(logging.WARNING)
+    given = settings(tmp_path, *webhooks)
+    with running(given) as first, running(given) as second:
+        second.commit([OPENED], NOTHING)
+        until = time.monotonic() + 5
+        while len(texts := logged(caplog)) < 3 and time.monotonic() < until:
+            time.sleep(0.01)
+        assert "WARNING: connects to 10.0.0.5:5432 fail" in str(texts)
+        second.keep_house(Moment(time.monotonic() + 1_000, 0.0))  # nor to those who forget
+        assert (first.outbox.pending, second.outbox.pending) == (0, 0)
+        first.commit([OPENED], NOTHING)
+        assert all(len(each.wait_for(1)) == 1 for each in webhooks)
+    assert [len(each.received) for each in webhooks] == [1, 1, 1]
+
+
+def logged(caplog: pytest.LogCaptureFixture) -> list[object]:
+    """Return the texts of messages that were logged for want of a webhook."""
+    return [vars(each)["text"] for each in caplog.records if each.message == "notification"]

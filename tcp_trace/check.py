@@ -5,29 +5,26 @@ Every check looks and changes nothing; the webhook's host is reached, but no mes
 
 from __future__ import annotations
 
-import ctypes
+import contextlib
+import errno
 import importlib
 import os
 import platform
-import pwd
 import re
-import stat
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
-from tcp_trace import config, resolver, serviceuser
+from tcp_trace import config, reach, requirements, serviceuser, trial
 from tcp_trace.config import Hook
-from tcp_trace.delivery.channel import TransportError
 from tcp_trace.findings import Finding, Level
 from tcp_trace.kernel import btf, features, headers
+from tcp_trace.trial import tried
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from tcp_trace.config import Secret, Settings
-    from tcp_trace.core.watch import Host
+    from tcp_trace.config import Settings
 
 KALLSYMS = Path("/proc/kallsyms")
 KPROBE_PMU = Path("/sys/bus/event_source/devices/kprobe/type")
@@ -49,9 +46,38 @@ def run(environ: Mapping[str, str], env_file: Path | None) -> list[Finding]:
     findings = [_kernel(), *_layout(), _hook(hook), _returns(), *_tools(), _privileges()]
     findings += configuration
     if settings:
-        findings += map(_host, settings.dest_host)
-        findings += [_user(settings.service_user), _state_dir(settings), *_webhooks(settings)]
+        findings += [_user(settings.service_user), *_as_service(settings, environ, env_file)]
     return findings
+
+
+def _as_service(
+    settings: Settings, environ: Mapping[str, str], env_file: Path | None
+) -> Iterator[Finding]:
+    """Try as the service's user what depends on who tries it, and what talks to strangers."""
+    try:
+        account = serviceuser.chosen(settings.service_user)
+    except serviceuser.AccountError:
+        what = "configuration, state, host names and webhooks are not tried without that user"
+        yield Finding("service", Level.WARN, what, "make the user, and check again")
+        return
+    with contextlib.suppress(ImportError):  # which is a finding
+        # Loaded here: that user may not enter every directory that a program can be in.
+        importlib.import_module("tcp_trace.delivery.transport")
+    if serviceuser.name_of(account.uid) == settings.service_user:
+        yield from tried(
+            account, "configuration", lambda: trial.configuration(account, environ, env_file)
+        )
+        yield from tried(account, "user", lambda: trial.program(account))
+        yield from tried(account, "state", lambda: trial.state(account, settings))
+    else:
+        yield _unknown("state", f"whether {settings.service_user} can read and write its files")
+    yield from tried(account, "host", lambda: reach.hosts(settings.dest_host), reach.LIMITS)
+    yield from tried(account, "webhook", lambda: reach.webhooks(settings), reach.LIMITS)
+
+
+def _unknown(name: str, what: str) -> Finding:
+    """Return that something cannot be told by who asks."""
+    return Finding(name, Level.WARN, f"not known without root: {what}", "sudo tcp-trace check")
 
 
 def _kernel() -> Finding:
@@ -100,6 +126,8 @@ def _hook(wanted: Hook) -> Finding:
     if wanted is not Hook.KPROBE and tracepoint:
         note = "" if wanted is Hook.TRACEPOINT else "; this kernel has no kprobes"
         return Finding("hook", Level.OK, f"tracepoint sock:inet_sock_set_state{note}")
+    if os.geteuid() != 0 and not any(map(_open, TRACING)):
+        return _unknown("hook", "whether there is a kprobe or a tracepoint")
     missing = {
         Hook.KPROBE: ("no kprobe can be placed on tcp_set_state", "HOOK=auto"),
         Hook.TRACEPOINT: ("no tracepoint sock:inet_sock_set_state", "HOOK=auto"),
@@ -111,6 +139,8 @@ def _hook(wanted: Hook) -> Finding:
 
 def _returns() -> Finding:
     """Check whether functions can be watched returning, which takes BPF trampolines."""
+    if not _held() & (1 << _CAP_SYS_ADMIN | 1 << _CAP_BPF):
+        return _unknown("returns", "whether programs can watch functions returning")
     if features.has_trampolines():
         return Finding("returns", Level.OK, "connect() and recvmsg() are watched returning")
     return Finding(
@@ -122,15 +152,9 @@ def _returns() -> Finding:
     )
 
 
-def _host(host: Host) -> Finding:
-    """Check whether a name that is to be watched has an address."""
-    try:
-        addresses = resolver.addresses_of(host.name)
-    except OSError as error:
-        detail = f"{host.name} cannot be resolved ({error.strerror})"
-        fix = "correct it in DEST_IP or DEST_HOST; it is not watched until it can be"
-        return Finding("host", Level.WARN, detail, fix)
-    return Finding("host", Level.OK, f"{host.name} is {', '.join(addresses)}")
+def _open(directory: Path) -> bool:
+    """Tell whether a directory is there and this user may look into it."""
+    return os.access(directory, os.X_OK)
 
 
 def _seen(path: Path) -> bool:
@@ -142,17 +166,17 @@ def _seen(path: Path) -> bool:
 
 
 def _tools() -> Iterator[Finding]:
-    """Check what must be installed: BCC for this Python, its library, and libseccomp."""
+    """Check what must be installed, as the start does; and that bcc is the right one."""
     yield _bcc()
-    libraries = (("libbcc_bpf", "0", "libbpfcc"), ("libseccomp", "2", "libseccomp2"))
-    for name, version, package in libraries:
-        library = f"{name}.so.{version}"
-        try:
-            ctypes.CDLL(library)
-        except OSError:
-            yield Finding(name, Level.FAIL, f"{library} cannot be loaded", f"apt install {package}")
+    for requirement in requirements.REQUIRED:
+        name, _, _ = requirement.name.partition(".so.")
+        if name == "bcc":
+            continue
+        if requirement.is_there():
+            yield Finding(name, Level.OK, requirement.name)
         else:
-            yield Finding(name, Level.OK, library)
+            why, _, fix = str(requirement).partition(": ")
+            yield Finding(name, Level.FAIL, why, fix)
 
 
 def _bcc() -> Finding:
@@ -170,9 +194,14 @@ def _bcc() -> Finding:
     return Finding("bcc", Level.OK, f"{version} for {python}")
 
 
-def _privileges() -> Finding:
+def _held() -> int:
+    """Return the capabilities of this process, as bits."""
     status = re.search(r"^CapEff:\s*([0-9a-f]+)", STATUS.read_text(), re.MULTILINE)
-    held = int(status[1], 16) if status else 0
+    return int(status[1], 16) if status else 0
+
+
+def _privileges() -> Finding:
+    held = _held()
     has_all = held >> _CAP_SYS_ADMIN & 1
     has_narrow = held >> _CAP_BPF & 1 and held >> _CAP_PERFMON & 1
     paranoid = PERF_EVENT_PARANOID.read_text().strip() if PERF_EVENT_PARANOID.exists() else "0"
@@ -195,9 +224,16 @@ def _configuration(
     try:
         settings = config.load(environ, env_file)
     except config.ConfigError as error:
-        return None, [Finding(name, Level.FAIL, text, _where(text)) for text in error.errors]
+        return None, [_wrong(text) for text in error.errors]
     warnings = [Finding(name, Level.WARN, text) for text in settings.warnings]
     return settings, warnings or [Finding(name, Level.OK, source)]
+
+
+def _wrong(error: str) -> Finding:
+    """Return an error of the configuration; what another user may read is none of it."""
+    if os.geteuid() != 0 and os.strerror(errno.EACCES) in error:
+        return _unknown("configuration", error)
+    return Finding("configuration", Level.FAIL, error, _where(error))
 
 
 def _where(error: str) -> str:
@@ -213,81 +249,3 @@ def _user(name: str) -> Finding:
         why, _, fix = str(error).partition(": ")
         return Finding("user", Level.FAIL, why, fix)
     return Finding("user", Level.OK, f"{name}, uid {account.uid}")
-
-
-def _state_dir(settings: Settings) -> Finding:
-    """Check whether the service's user, who is not the user of this command, may write there."""
-    path = settings.state_dir
-    try:
-        found = path.stat()
-    except FileNotFoundError:
-        return Finding("state", Level.WARN, f"{path} does not exist", "systemd makes it at start")
-    except OSError as error:
-        return Finding("state", Level.FAIL, f"{path}: {error.strerror}", "sudo tcp-trace check")
-    if not stat.S_ISDIR(found.st_mode):
-        return Finding("state", Level.FAIL, f"STATE_DIR={path} is no directory", "use another one")
-    try:
-        user = pwd.getpwnam(settings.service_user)
-    except KeyError:
-        detail = f"not known whether SERVICE_USER={settings.service_user} can write to {path}"
-        return Finding("state", Level.WARN, detail, "make install, which makes the user")
-    groups = os.getgrouplist(user.pw_name, user.pw_gid)
-    bits = 0o003
-    if found.st_uid == user.pw_uid:
-        bits = 0o300
-    elif found.st_gid in groups:
-        bits = 0o030
-    if found.st_mode & bits != bits:
-        fix = f"chown {user.pw_name} {path}"
-        return Finding("state", Level.FAIL, f"{user.pw_name} cannot write to {path}", fix)
-    return Finding("state", Level.OK, str(path))
-
-
-def _webhooks(settings: Settings) -> Iterator[Finding]:
-    if settings.slack_url is not None:
-        yield _reach(settings.slack_url)
-    elif not settings.webhooks:
-        fix = "set SLACK_URL"
-        yield Finding("webhook", Level.WARN, "none: failures are logged, nobody is told", fix)
-    for webhook in settings.webhooks:
-        found = _reach(webhook.url, "its address")
-        yield found._replace(detail=f"{webhook.name}: {found.detail}")
-
-
-def _reach(webhook: Secret, setting: str = "SLACK_URL") -> Finding:
-    """Ask the webhook's host for its front page, by the way the messages go.
-
-    Any answer will do. The webhook's own path is not asked for: some servers take a GET for a
-    message, and the fewer places a secret goes to the better.
-    """
-    try:
-        from tcp_trace.delivery.transport import front_page  # noqa: PLC0415 - a third of a second
-    except ImportError:
-        fix = "apt install python3-requests"
-        return Finding("webhook", Level.FAIL, "Python's requests is missing", fix)
-    url = urlsplit(webhook.reveal())
-    host = (url.hostname or "") + (f":{url.port}" if url.port else "")
-    try:
-        status = front_page(webhook.reveal()).status
-    except TransportError as error:
-        why, fix = _why_unreachable(error)
-        fix = fix.replace("SLACK_URL", setting)
-        return Finding("webhook", Level.FAIL, f"{host}: {why}", fix)
-    detail = f"{host} answers (status {status})"
-    return Finding("webhook", Level.OK, f"{detail}; 'tcp-trace test-alert' sends a message")
-
-
-def _why_unreachable(error: TransportError) -> tuple[str, str]:
-    """Return why and what to do."""
-    causes = error.causes
-    if "ProxyError" in causes:
-        return "the proxy does not answer", "look at HTTPS_PROXY and NO_PROXY"
-    if causes & {"SSLError", "CertificateError"}:
-        return "TLS fails", "is the clock right? is ca-certificates installed? a proxy between?"
-    if "gaierror" in causes:
-        return "the name cannot be resolved", "look at /etc/resolv.conf and the name in SLACK_URL"
-    if "ECONNREFUSED" in causes:
-        return "connection refused", "look at host and port in SLACK_URL, and the firewall"
-    if causes & {"Timeout", "ConnectTimeout"}:
-        return "no answer in time", "let the firewall pass HTTPS, or set HTTPS_PROXY"
-    return f"no connection ({error.reason})", "look at the network and the firewall"

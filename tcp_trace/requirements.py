@@ -10,10 +10,38 @@ if TYPE_CHECKING:
 
 
 class Requirement(NamedTuple):
-    """A module, and the package that has it on Debian and Ubuntu."""
+    """A module of Python's or a shared library, and the package of Debian's that has it."""
 
-    module: str
+    name: str
     package: str
+
+    @property
+    def is_library(self) -> bool:
+        """Whether it is a library, which the loader finds."""
+        return ".so." in self.name
+
+    @property
+    def fix(self) -> str:
+        """What to do where it is missing."""
+        return f"apt install {self.package}"
+
+    def is_there(self) -> bool:
+        """Tell whether it is; a module is looked for and not imported."""
+        if not self.is_library:
+            return find_spec(self.name) is not None
+        import ctypes  # noqa: PLC0415 - reading the configuration, too, goes without
+
+        try:
+            ctypes.CDLL(self.name)
+        except OSError:
+            return False
+        return True
+
+    def __str__(self) -> str:
+        """Say what is missing, and how to install it."""
+        if self.is_library:
+            return f"{self.name} cannot be loaded: {self.fix}"
+        return f"Python's {self.name} is missing: {self.fix}"
 
 
 REQUIRED = (
@@ -21,28 +49,21 @@ REQUIRED = (
     Requirement("dotenv", "python3-dotenv"),
     Requirement("pythonjsonlogger", "python3-pythonjsonlogger"),
     Requirement("requests", "python3-requests"),
-    Requirement("systemd.daemon", "python3-systemd"),
+    Requirement("libbcc_bpf.so.0", "libbpfcc"),
+    Requirement("libseccomp.so.2", "libseccomp2"),
 )
-FOR_METRICS = Requirement("prometheus_client", "python3-prometheus-client")
+"""METRICS needs one more, which `values.metrics` asks for."""
 
 
-def needed(*, metrics: bool) -> tuple[Requirement, ...]:
-    """Return all that a service needs, with METRICS or without."""
-    return (*REQUIRED, *((FOR_METRICS,) if metrics else ()))
-
-
-def missing(*, metrics: bool) -> Iterator[Requirement]:
-    """Yield what this Python does not have. Nothing is imported."""
-    for requirement in needed(metrics=metrics):
-        package = requirement.module.partition(".")[0]
-        if find_spec(package) is None or find_spec(requirement.module) is None:
-            yield requirement
+def missing() -> Iterator[Requirement]:
+    """Yield what is not there."""
+    return (requirement for requirement in REQUIRED if not requirement.is_there())
 
 
 def sentence(error: ModuleNotFoundError) -> str:
     """Say what to install for a module that is not there."""
     name = (error.name or "").partition(".")[0]
-    for module, package in needed(metrics=True):
-        if module.partition(".")[0] == name:
-            return f"Python's {name} is missing: apt install {package}"
-    return f"Python's {name or 'library'} is missing ({error})"
+    for requirement in REQUIRED:
+        if requirement.name == name:
+            return str(requirement)
+    return f"Python's {name} is missing"

@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 MOST_WEBHOOKS = 8
 """Each has a thread, and one more while it sends; the unit allows 32 tasks."""
 
+NO_CREDENTIAL = "credential: systemd gave none; add LoadCredential= to the unit"
+
 _NAME_LIMIT = 40
 _SOURCES = ("url", "url_file", "credential")
 _WEBHOOK_FIELDS = ("type", *_SOURCES)
@@ -160,7 +162,7 @@ class _Reader:
 
     def _from_file(self, where: str, source: str, text: str) -> str | None:
         if source == "credential" and self._credentials is None:
-            self._complain(where, "credential: systemd gave none; add LoadCredential= to the unit")
+            self._complain(where, NO_CREDENTIAL)
             return None
         path = Path(self._credentials or "/", text)
         if source == "credential" and Path(text).name != text:

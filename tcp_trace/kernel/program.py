@@ -15,7 +15,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
-from tcp_trace import environment, resources
+from tcp_trace import environment, requirements, resources
 from tcp_trace.config import Events, Hook, LostRaces
 from tcp_trace.core.watch import RULES_MAX
 from tcp_trace.kernel import btf, confinement, features, handover, headers, netns
@@ -109,6 +109,8 @@ def start(settings: Settings, account: Account) -> NoReturn:
             f"the service goes on as user {name_of(account.uid)}, who may not enter {closed}: "
             "install it with 'make install', or put the checkout elsewhere"
         )
+    if missing := list(requirements.missing()):
+        raise StartError("; ".join(map(str, missing)))
     layout = _layout()
     _require_privileges()
     _import_bcc()

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tcp_trace import check, config, logs, testalert
+from tcp_trace import config, logs, reach, testalert
 from tcp_trace.delivery.pacing import Pacing
 from tcp_trace.delivery.slack import Slack
 from tcp_trace.messages import Messages
@@ -94,7 +94,7 @@ def go_through(given: Settings, webhook: Webhook, monkeypatch: pytest.MonkeyPatc
         time.sleep(0.02)
     statistics = {name: asdict(each) for name, each in messages.statistics.items()}
     shown = [repr(messages.statistics), json.dumps(statistics), repr(given), str(vars(messages))]
-    shown += [repr(finding) for finding in check._webhooks(given)]
+    shown += [repr(finding) for finding in reach.webhooks(given)]
     figures = FIGURES._replace(
         webhooks=messages.statistics, pending=messages.pending, drops=messages.outbox.drops
     )

@@ -2,25 +2,35 @@
 
 from __future__ import annotations
 
+import ast
+import json
 import os
 import platform
 import pwd
+import shutil
 import socket
+import subprocess
 import sys
+import tempfile
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 import pytest
 
-from tcp_trace import check, config, findings
+from tcp_trace import check, config, environment, findings, reach, requirements
 from tcp_trace.config import Hook
 from tcp_trace.findings import Finding, Level
-from tcp_trace.kernel import btf, features, headers
+from tcp_trace.kernel import btf, features, headers, program
+from tcp_trace.kernel.privileges import Account
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Iterator
 
+SERVICE, SERVICE_GROUP = "games", "games"
+URL = "http://127.0.0.1:1"
+as_root = pytest.mark.skipif(os.geteuid() != 0, reason="becomes another user")
 ME = pwd.getpwuid(os.getuid()).pw_name
 
 
@@ -158,27 +168,234 @@ def test_user() -> None:
         assert "SERVICE_USER" in found.fix or "useradd" in found.fix
 
 
-def test_state_directory(tmp_path: Path) -> None:
+@pytest.fixture
+def state() -> Iterator[Path]:
+    """Return a state directory of the service's user, the way to which everybody may go."""
+    with tempfile.TemporaryDirectory() as name:
+        Path(name).chmod(0o711)
+        path = Path(name, "state")
+        path.mkdir(0o700)
+        shutil.chown(path, SERVICE)
+        yield path
+
+
+def tried(state: Path, env_file: Path | None = None, **environ: str) -> list[Finding]:
+    """Return what is found as the service's user."""
+    given = {"STATE_DIR": str(state), "SERVICE_USER": SERVICE, **environ}
+    return list(check._as_service(config.load(given, env_file), given, env_file))
+
+
+def named(found: list[Finding], name: str) -> Finding:
+    """Return the only finding of this name."""
+    (finding,) = (one for one in found if one.name == name)
+    return finding
+
+
+@as_root
+def test_state_directory(state: Path) -> None:
     """The service's user must be able to write there; systemd makes what does not exist."""
+    assert named(tried(state), "state") == Finding("state", Level.OK, str(state))
+    for mode, user, level in (
+        (0o700, "root", Level.FAIL),
+        (0o770, "root", Level.FAIL),
+        (0o777, "root", Level.OK),
+        (0o500, SERVICE, Level.FAIL),
+    ):
+        shutil.chown(state, user)
+        state.chmod(mode)
+        assert named(tried(state), "state").level is level
+    state.rmdir()
+    assert named(tried(state), "state").level is Level.WARN
+    state.touch()
+    assert named(tried(state), "state").level is Level.FAIL
 
-    def found(path: Path, user: str = ME) -> Level:
-        environ = {"STATE_DIR": str(path), "SERVICE_USER": user}
-        return check._state_dir(config.load(environ, None)).level
 
-    assert found(tmp_path) is Level.OK
-    assert found(tmp_path / "absent") is Level.WARN
-    (tmp_path / "file").touch()
-    assert found(tmp_path / "file") is Level.FAIL
-    assert found(tmp_path, "nobody") is Level.FAIL
-    tmp_path.chmod(0o777)
-    assert found(tmp_path, "nobody") is Level.OK
-    tmp_path.chmod(0o500)
-    assert found(tmp_path) is Level.FAIL
+@as_root
+def test_every_file_of_the_state_is_read(state: Path) -> None:
+    """Silences and outbox, as the service does: what it cannot use is told of."""
+    silences = state / "silences.json"
+    silences.write_text('{"silences": [{"id": "abc"}]}')
+    silences.chmod(0o644)
+    found = named(tried(state), "silences")
+    assert (found.level, found.detail[:10]) == (Level.WARN, "abc is not")
+    silences.write_text("[")
+    assert named(tried(state), "silences").level is Level.FAIL
+    silences.chmod(0o600)
+    assert "Permission denied" in named(tried(state), "silences").detail
+    silences.unlink()
+    (state / "outbox.db").write_text("no database")
+    (state / "outbox.db").chmod(0o644)
+    assert named(tried(state), "state") == Finding(
+        "state",
+        Level.FAIL,
+        f"{SERVICE} cannot write to {state}/outbox.db",
+        f"chown -R {SERVICE} {state}",
+    )
+    shutil.chown(state / "outbox.db", SERVICE)
+    assert "not a database" in named(tried(state), "state").detail
 
 
-def reach(url: str) -> Finding:
+@as_root
+@pytest.mark.parametrize("where", ["env", "routes", "url", "url_file"])
+def test_a_file_that_only_root_can_read(state: Path, where: str) -> None:
+    """Every file of the configuration is read as the service reads it, at a reload for example."""
+    paths = {name: state.parent / name for name in ("env", "routes", "url", "url_file")}
+    for path in paths.values():
+        path.touch(0o640)
+        shutil.chown(path, group=SERVICE_GROUP)
+    paths["url"].write_text(f"{URL}/a")
+    paths["url_file"].write_text(f"{URL}/b")
+    paths["routes"].write_text(
+        f'[webhook.x]\nurl_file = "{paths["url_file"]}"\n[[route]]\nto = "x"\n'
+    )
+    paths["env"].write_text(f"SLACK_URL_FILE={paths['url']}\nROUTES_FILE={paths['routes']}\n")
+    assert not [one for one in tried(state, paths["env"]) if one.name == "configuration"]
+    shutil.chown(paths[where], group="root")
+    found = named(tried(state, paths["env"]), "configuration")
+    assert found.level is Level.FAIL
+    assert f"{paths[where]}: cannot be read (Permission denied)" in found.detail
+    assert found.detail.startswith(f"for the user {SERVICE}: ")
+    assert "chgrp" in found.fix
+
+
+@as_root
+def test_what_systemd_reads_is_not_asked_of_the_user(state: Path) -> None:
+    """A credential is root's, and reaches the service all the same."""
+    (state.parent / "hook").touch(0o400)
+    (state.parent / "hook").write_text(f"{URL}/a")
+    routes = state.parent / "routes"
+    routes.write_text('[webhook.x]\ncredential = "hook"\n[[route]]\nto = "x"\n')
+    found = tried(state, CREDENTIALS_DIRECTORY=str(state.parent), ROUTES_FILE=str(routes))
+    assert not [one for one in found if one.name == "configuration"]
+
+
+@as_root
+def test_without_the_user_nothing_is_tried(state: Path) -> None:
+    """Root asks nobody in his place."""
+    (found,) = tried(state, SERVICE_USER="tcp-trace-none", SLACK_URL=URL)
+    assert (found.name, found.level) == ("service", Level.WARN)
+    assert "not tried without that user" in found.detail
+
+
+@as_root
+def test_the_service_user_asks_the_network(state: Path) -> None:
+    """Whose socket it is that reaches the webhook's host."""
+    uids = []
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        url = f"http://127.0.0.1:{server.getsockname()[1]}/x"
+        asking = threading.Thread(target=run_check, args=(state, url))
+        asking.start()
+        connection, peer = server.accept()
+        for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
+            fields = line.split()
+            if int(fields[1].partition(":")[2], 16) == peer[1]:
+                uids.append(int(fields[7]))
+        connection.close()
+        asking.join()
+    assert uids == [pwd.getpwnam(SERVICE).pw_uid]
+
+
+def run_check(state: Path, url: str) -> None:
+    """Run it in a process of its own."""
+    subprocess.run(
+        [sys.executable, "-m", "tcp_trace", "check", "--env-file", "/dev/null"],
+        cwd=Path(__file__).parents[2],
+        env={"STATE_DIR": str(state), "SERVICE_USER": SERVICE, "SLACK_URL": url},
+        stdout=subprocess.DEVNULL,
+        check=False,
+        timeout=60,
+    )
+
+
+def as_an_ordinary_user(state: Path, *args: str, **environ: str) -> list[Finding]:
+    """Return what `check` finds for somebody who is neither root nor the service's user."""
+    done = subprocess.run(
+        [sys.executable, "-m", "tcp_trace", "check", "--json", *args],
+        cwd=Path(__file__).parents[2],
+        env={"STATE_DIR": str(state), "SERVICE_USER": SERVICE, **environ},
+        capture_output=True,
+        user="daemon",
+        group="daemon",
+        extra_groups=[],
+        check=False,
+        timeout=60,
+    )
+    found = json.loads(done.stdout)["checks"]
+    return [Finding(one["name"], Level(one["level"]), one["detail"], one["fix"]) for one in found]
+
+
+@as_root
+def test_an_ordinary_user_is_told_what_he_cannot_know(state: Path) -> None:
+    """What takes root to know is said to be unknown: neither well nor amiss."""
+    path = state.parent / "env"
+    path.touch(0o600)
+    found = as_an_ordinary_user(state)
+    for name in ("returns", "state"):
+        assert named(found, name).level is Level.WARN
+        assert named(found, name).detail.startswith("not known without root: ")
+        assert named(found, name).fix == "sudo tcp-trace check"
+    assert "lets no program" not in str(found)
+    told = named(as_an_ordinary_user(state, "--env-file", str(path)), "configuration")
+    assert told.level is Level.WARN
+    assert told.detail == (
+        f"not known without root: {path}: cannot be read (Permission denied); see --env-file"
+    )
+
+
+@pytest.mark.parametrize("requirement", requirements.REQUIRED, ids=lambda each: each.name)
+def test_what_is_missing_is_named_with_its_package(
+    requirement: requirements.Requirement, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each has a finding with its apt line, and the start asks for it before it compiles."""
+    gone = requirement._replace(name=f"absent_{requirement.name}")
+    monkeypatch.setattr(requirements, "REQUIRED", (gone,))
+    (found,) = (one for one in check._tools() if one.name.startswith("absent_"))
+    assert found.level is Level.FAIL
+    assert found.fix == f"apt install {requirement.package}"
+    account = Account(os.getuid(), os.getgid(), ())
+    monkeypatch.setattr(environment, "restrict", lambda: None)
+    with pytest.raises(program.StartError, match=f"apt install {requirement.package}"):
+        program.start(config.load({}, None), account)
+
+
+def test_the_list_is_what_the_code_imports() -> None:
+    """No module of another package is imported that is not in the list, and none is for nothing."""
+    imported = set()
+    for path in (Path(__file__).parents[2] / "tcp_trace").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Import):
+                imported |= {alias.name.partition(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.level == 0:
+                imported.add((node.module or "").partition(".")[0])
+    others = imported - sys.stdlib_module_names - {"tcp_trace", "_typeshed"}
+    listed = {one.name for one in requirements.REQUIRED if not one.is_library}
+    assert others == listed | {"prometheus_client"}
+
+
+@pytest.mark.parametrize("command", ["check", "incidents", "run", "test-alert"])
+def test_without_dotenv_there_is_a_sentence(tmp_path: Path, command: str) -> None:
+    """A missing library is no traceback: its package is named."""
+    (tmp_path / "env").touch()
+    code = (
+        "import sys; sys.modules['dotenv'] = None; from tcp_trace.cli import main;"
+        f"raise SystemExit(main([{command!r}, '--env-file', {str(tmp_path / 'env')!r}]))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=Path(__file__).parents[2],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert done.returncode in {1, 78}
+    assert "apt install python3-dotenv" in " ".join((done.stdout + done.stderr).split())
+    assert "Traceback" not in done.stderr
+
+
+def answer_of(url: str) -> Finding:
     """Return what check finds of a webhook."""
-    (finding,) = check._webhooks(config.load({"SLACK_URL": url}, None))
+    (finding,) = reach.webhooks(config.load({"SLACK_URL": url}, None))
     return finding
 
 
@@ -198,7 +415,9 @@ def test_webhook_is_reached_without_a_message() -> None:
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        finding = reach(f"http://user:sesame@127.0.0.1:{server.server_address[1]}/services/sesame")
+        finding = answer_of(
+            f"http://user:sesame@127.0.0.1:{server.server_address[1]}/services/sesame"
+        )
         server.shutdown()
     assert finding.level is Level.OK
     assert "status 302" in finding.detail
@@ -219,10 +438,10 @@ def test_unreachable_webhook() -> None:
         port = server.getsockname()[1]
         tls = threading.Thread(target=answer_without_tls, args=(server,))
         tls.start()
-        failed = reach(f"https://127.0.0.1:{port}/services/sesame")
+        failed = answer_of(f"https://127.0.0.1:{port}/services/sesame")
         tls.join()
-    refused = reach(f"http://127.0.0.1:{port}/services/sesame")
-    unknown = reach("https://nowhere.invalid/services/sesame")
+    refused = answer_of(f"http://127.0.0.1:{port}/services/sesame")
+    unknown = answer_of("https://nowhere.invalid/services/sesame")
     assert failed.detail == f"127.0.0.1:{port}: TLS fails"
     assert refused.detail == f"127.0.0.1:{port}: connection refused"
     assert unknown.detail == "nowhere.invalid: the name cannot be resolved"
@@ -234,7 +453,7 @@ def test_unreachable_webhook() -> None:
 
 def test_no_webhook_is_a_warning() -> None:
     """Without a webhook the service runs, but nobody is told."""
-    (finding,) = check._webhooks(config.load({}, None))
+    (finding,) = reach.webhooks(config.load({}, None))
     assert finding.level is Level.WARN
 
 
@@ -245,7 +464,7 @@ def test_every_webhook_of_the_routes_is_reached(tmp_path: Path) -> None:
     path.write_text(
         '[webhook.a]\nurl = "http://127.0.0.1:1/sesame"\n[[route]]\nto = "a"\n', encoding="utf-8"
     )
-    (finding,) = check._webhooks(config.load({"ROUTES_FILE": str(path)}, None))
+    (finding,) = reach.webhooks(config.load({"ROUTES_FILE": str(path)}, None))
     assert finding.detail == "a: 127.0.0.1:1: connection refused"
     assert finding.fix == "look at host and port in its address, and the firewall"
 
@@ -307,6 +526,7 @@ def test_functions_returning(monkeypatch: pytest.MonkeyPatch, answer: int, level
 def test_hosts_that_are_watched() -> None:
     """Each name is resolved; one that has no address is a warning, since it may have one later."""
     environ = {"DEST_IP": "localhost", "DEST_HOST": "does-not-exist.invalid:1"}
+    environ |= {"SERVICE_USER": SERVICE, "STATE_DIR": "/nowhere"}
     found, missing = (one for one in check.run(environ, None) if one.name == "host")
     assert (found.level, missing.level) == (Level.OK, Level.WARN)
     assert "127.0.0.1" in found.detail

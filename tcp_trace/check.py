@@ -15,7 +15,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tcp_trace import config, reach, requirements, serviceuser, trial
+from tcp_trace import config, credentials, reach, requirements, serviceuser, trial
 from tcp_trace.config import Hook
 from tcp_trace.findings import Finding, Level
 from tcp_trace.kernel import btf, features, headers
@@ -168,15 +168,13 @@ def _seen(path: Path) -> bool:
 def _tools() -> Iterator[Finding]:
     """Check what must be installed, as the start does; and that bcc is the right one."""
     yield _bcc()
-    for requirement in requirements.REQUIRED:
-        name, _, _ = requirement.name.partition(".so.")
-        if name == "bcc":
-            continue
-        if requirement.is_there():
-            yield Finding(name, Level.OK, requirement.name)
-        else:
-            why, _, fix = str(requirement).partition(": ")
-            yield Finding(name, Level.FAIL, why, fix)
+    missing = [one for one in requirements.missing() if one.name != "bcc"]
+    for requirement in missing:
+        why, _, fix = str(requirement).partition(": ")
+        yield Finding("packages", Level.FAIL, why, fix)
+    if not missing:
+        names = ", ".join(one.package for one in requirements.REQUIRED)
+        yield Finding("packages", Level.OK, names)
 
 
 def _bcc() -> Finding:
@@ -222,7 +220,8 @@ def _configuration(
     name = "configuration"
     source = str(env_file) if env_file else "the environment"
     try:
-        settings = config.load(environ, env_file)
+        with credentials.of_the_unit(environ) as given:
+            settings = config.load(given, env_file)
     except config.ConfigError as error:
         return None, [_wrong(text) for text in error.errors]
     warnings = [Finding(name, Level.WARN, text) for text in settings.warnings]

@@ -217,12 +217,26 @@ def _load(args: argparse.Namespace) -> Settings | None:
     """Return the settings; None where they are wrong, which stderr was told."""
     from tcp_trace import config  # noqa: PLC0415
 
+    return _loaded(lambda: config.load(os.environ, env_file_of(args)))
+
+
+def _loaded(load: Callable[[], Settings]) -> Settings | None:
+    from tcp_trace.config import ConfigError  # noqa: PLC0415
+
     try:
-        return config.load(os.environ, env_file_of(args))
-    except config.ConfigError as error:
+        return load()
+    except ConfigError as error:
         for sentence in error.errors:
             _complain(sentence)
         return None
+
+
+def _load_beside(args: argparse.Namespace) -> Settings | None:
+    """Return the settings of the service beside which a command runs, with its credentials."""
+    from tcp_trace import config, credentials  # noqa: PLC0415
+
+    with credentials.of_the_unit(os.environ) as environ:
+        return _loaded(lambda: config.load(environ, env_file_of(args)))
 
 
 def _complain(sentence: str) -> None:
@@ -319,7 +333,7 @@ def _check(args: argparse.Namespace) -> int:
 
 
 def _test_alert(args: argparse.Namespace) -> int:
-    settings = _load(args)
+    settings = _load_beside(args)
     if settings is None:
         return EX_CONFIG
     from tcp_trace import testalert  # noqa: PLC0415
@@ -328,7 +342,7 @@ def _test_alert(args: argparse.Namespace) -> int:
 
 
 def _incidents(args: argparse.Namespace) -> int:
-    settings = _load(args)
+    settings = _load_beside(args)
     if settings is None:
         return EX_CONFIG
     from tcp_trace import listing  # noqa: PLC0415
@@ -338,7 +352,7 @@ def _incidents(args: argparse.Namespace) -> int:
 
 
 def _silence(args: argparse.Namespace) -> int:
-    settings = _load(args)
+    settings = _load_beside(args)
     if settings is None:
         return EX_CONFIG
     from tcp_trace import silencing  # noqa: PLC0415

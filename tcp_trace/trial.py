@@ -59,9 +59,12 @@ def configuration(
             " and g+x for every directory on the way"
         )
         for text in error.errors:
+            # What only this command's environment names may be root's: systemd's service has none
+            # of that environment.
+            level = Level.FAIL if text.startswith("/") else Level.WARN
             if not text.endswith(NO_CREDENTIAL):
                 detail = f"for the user {name_of(account.uid)}: {text}"
-                yield Finding("configuration", Level.FAIL, detail, fix)
+                yield Finding("configuration", level, detail, fix)
 
 
 def program(account: Account) -> Iterator[Finding]:

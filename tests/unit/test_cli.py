@@ -20,6 +20,7 @@ from tcp_trace import __version__, cli
 from tcp_trace.delivery.outbox import Outbox
 from tcp_trace.kernel import program
 from tcp_trace.variables import VARIABLES
+from tests.sockets import connected_as
 from tests.unit.core.test_webhook_schema import SCHEMA, misfits
 
 if TYPE_CHECKING:
@@ -181,7 +182,6 @@ def test_alert_is_sent_by_the_service_user() -> None:
         )
         assert (done.returncode, done.stdout, got) == (1, "", [])
         assert "SERVICE_USER=tcp-trace-none does not exist: 'make install' makes it" in done.stderr
-    uids = []
     with socket.create_server(("127.0.0.1", 0)) as server:
         url = f"http://127.0.0.1:{server.getsockname()[1]}/x"
         asking = threading.Thread(
@@ -189,13 +189,10 @@ def test_alert_is_sent_by_the_service_user() -> None:
         )
         asking.start()
         connection, peer = server.accept()
-        for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
-            fields = line.split()
-            if int(fields[1].partition(":")[2], 16) == peer[1]:
-                uids.append(int(fields[7]))
+        uid = connected_as(server.getsockname()[1], peer[1])
         connection.close()
         asking.join()
-    assert uids == [pwd.getpwnam("games").pw_uid]
+    assert uid == pwd.getpwnam("games").pw_uid
 
 
 def test_alert_without_webhook() -> None:

@@ -19,7 +19,7 @@ from collections import Counter
 from dataclasses import fields, replace
 from typing import TYPE_CHECKING
 
-from tcp_trace import __version__, config, lines, logs
+from tcp_trace import __version__, config, lines, logs, output
 from tcp_trace.core.events import RETURNED, Begun, Established, Failure, Raced
 from tcp_trace.core.incidents import Incidents, Policy
 from tcp_trace.core.returns import Returns
@@ -93,11 +93,11 @@ def serve(
     try:
         logs.setup(settings, log_file, sys.stderr)
     except NotRegularError as error:
-        sys.stderr.write(f"tcp-trace: {_why(error)}\n")
+        output.complain(_why(error))
         return 1
     except OSError as error:
         user = name_of(os.geteuid())
-        sys.stderr.write(f"tcp-trace: {_why(error)}; the user {user} must be able to write there\n")
+        output.complain(f"{_why(error)}; the user {user} must be able to write there")
         return 1
     for warning in settings.warnings:
         log.warning("%s", warning)

@@ -11,7 +11,7 @@ import textwrap
 import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from tcp_trace import environment, sandbox, scratch
+from tcp_trace import environment, output, sandbox, scratch
 from tcp_trace.sandbox import SERVER
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def main() -> int:
         with sandbox.network(_FIREWALL) as network, sandbox.webhook() as (url, messages):
             return _show(network, url, messages)
     except (sandbox.SandboxError, scratch.ScratchError) as error:
-        sys.stderr.write(f"tcp-trace demo: {error}\n")
+        output.complain(str(error))
         return 1
 
 
@@ -153,5 +153,4 @@ def _listening(network: Network, port: int) -> Iterator[None]:
 
 
 def _say(text: str) -> None:
-    sys.stdout.write(text + "\n")
-    sys.stdout.flush()
+    output.show(text)

@@ -1,8 +1,8 @@
 """The one place where a command writes to people: whatever it says, no terminal obeys it.
 
 Errors of SQLite, of the kernel or of a parser quote what others wrote. So every character that is
-not printable is escaped here once more, whatever the caller did, but for the ends of lines; and
-what the stream's encoding does not have is escaped, too.
+not printable is escaped here once more, whatever the caller did, but for the ends of lines. What an
+encoding does not have is left to `streams`.
 """
 
 from __future__ import annotations
@@ -47,8 +47,5 @@ def write_raw(stream: TextIO, text: str) -> None:
 
 
 def _write(stream: TextIO, text: str, paint: Callable[[str], str] = str) -> None:
-    encoding = stream.encoding or "utf-8"
-    lines = [paint(printable(line)) for line in text.split("\n")]
-    known = "".join(f"{line}\n" for line in lines).encode(encoding, "backslashreplace")
-    stream.write(known.decode(encoding))
+    stream.write("".join(f"{paint(printable(line))}\n" for line in text.split("\n")))
     stream.flush()

@@ -98,17 +98,14 @@ def _text(n: Notification, host: str, delayed_by: float | None, style: Style) ->
 
 
 def _reasons(n: Notification) -> list[str]:
-    check_first = wording.check_first(n)
-    return [wording.cause(n), *([f"Check first: {check_first}"] if check_first else [])]
+    return [wording.cause(n), *(f"Check first: {advice}" for advice in wording.check_first(n))]
 
 
 def _summary(n: Notification, host: str) -> list[str]:
     where = _code(host) if n.is_digest else f"{_code(host)} → {_code(wording.subject(n))}"
     lines = [f"{where}: {clip(wording.cause(n), FIELD_LIMIT)}"]
-    check_first = wording.check_first(n)
-    if check_first:
-        lines.append(f"*Check first:* {clip(check_first, NAME_LIMIT * 4)}")
-    return lines
+    advised = (clip(advice, NAME_LIMIT * 4) for advice in wording.check_first(n))
+    return [*lines, *(f"*Check first:* {advice}" for advice in advised)]
 
 
 def _facts(n: Notification, style: Style) -> list[tuple[str, str]]:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 _LAST_REPRESENTABLE = 253_402_300_799  # the end of the year 9999
 _NAMES_LIMIT = 60  # what follows them must be seen, too, also in the title of a message
+_ADVISED = 3
 _SHORT_ID = 12  # as docker, podman and crictl show it
 _CRITICAL = "\N{LARGE RED CIRCLE}"
 _SYMBOLS = {
@@ -102,11 +103,17 @@ def cause(n: Notification) -> str:
     return ", ".join(f"{_reason(reason)} ({reason.failures:,})" for reason in n.reasons)
 
 
-def check_first(n: Notification) -> str | None:
-    """Return what to look at first, where this is the first that people hear and not over."""
-    if not n.opening or n.kind.is_last or not n.reasons:
-        return None
-    return n.reasons[0].reason.check_first
+def check_first(n: Notification) -> list[str]:
+    """Return what to look at first, where this is the first that people hear and not over.
+
+    Of several reasons each of the most frequent has advice of its own, and says whose it is.
+    """
+    if not n.opening or n.kind.is_last:
+        return []
+    if len(n.reasons) == 1:
+        return [n.reasons[0].reason.check_first]
+    told = [count.reason for count in n.reasons[:_ADVISED]]
+    return [f"{reason.summary.partition(':')[0]}: {reason.check_first}" for reason in told]
 
 
 def place(n: Notification, style: Style) -> str | None:
@@ -232,6 +239,8 @@ def _reason(count: ReasonCount) -> str:
 
 
 def _details(count: ReasonCount) -> str:
+    if count.syns == 0:
+        return " (no SYN was sent)"  # so nothing was waited for
     details = []
     if count.elapsed is not None:
         # Milliseconds tell a rejecting firewall on the way from a host that answers itself.

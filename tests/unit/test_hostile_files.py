@@ -275,3 +275,13 @@ def test_root_leaves_nothing_of_its_own(state: Path) -> None:
         assert sorted(path.name for path in state.iterdir()) == before
     assert run(state, "silence", "add", "--for", "1h", "all").returncode == 0
     assert {path.stat().st_uid for path in state.iterdir()} == {SERVICE}
+
+
+def test_there_is_one_place_that_writes_to_people() -> None:
+    """No module writes to a standard stream but that which escapes what it writes."""
+    writes = re.compile(r"sys\.std(?:out|err)\.write\(|^\s*print\(", re.MULTILINE)
+    sources = (ROOT / "tcp_trace").rglob("*.py")
+    found = [path.name for path in sources if writes.search(path.read_text())]
+    # The demo hands a script with a print() of its own to a process of its own.
+    assert found == ["demo.py"]
+    assert writes.findall((ROOT / "tcp_trace/demo.py").read_text()) == ["print("]

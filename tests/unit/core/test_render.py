@@ -125,6 +125,26 @@ def test_advice_only_at_the_beginning() -> None:
         assert advised is (notification.kind is Kind.OPENED), name
 
 
+def test_every_frequent_reason_has_its_advice() -> None:
+    """What helps with one reason does not with another: each of the first three says its own."""
+    counts = tuple(
+        ReasonCount(reason, 9 - number, 0, None, 1) for number, reason in enumerate(Reason)
+    )
+    payload = slack_payload(replace(OPENED, reasons=counts, total=45), HOST)
+    for shown in (payload["text"], "\n".join(strings(payload["blocks"]))):
+        for number, reason in enumerate(Reason):
+            advice = f"{reason.summary.partition(':')[0]}: {reason.check_first}"
+            assert (advice in shown) is (number < 3)
+
+
+def test_what_sent_no_syn_took_no_time() -> None:
+    """No time is told of a connect that failed before it began, but that it did."""
+    counts = (ReasonCount(Reason.NO_LOCAL_PORT, 1, 99, 0.00002, 0),)
+    text = slack_payload(replace(OPENED, reasons=counts, total=1, failures=1), HOST)["text"]
+    assert f"{Reason.NO_LOCAL_PORT.summary} (no SYN was sent)" in text
+    assert "0.1 ms" not in text
+
+
 @pytest.mark.parametrize("comm", _DANGEROUS)
 def test_a_process_name_cannot_ping_or_spoof(comm: str) -> None:
     """Whatever a process is called, its name stays in one code span on one line."""

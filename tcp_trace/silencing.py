@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from tcp_trace import output, silencefile, unprivileged
-from tcp_trace.core.safetext import printable, visible
+from tcp_trace.core.safetext import plain, printable
 from tcp_trace.core.silences import (
     Match,
     Silence,
@@ -164,7 +164,7 @@ def _window_lines(windows: tuple[Window, ...], counts: Counts, now: float) -> li
     for each in windows:
         holds = "holds now" if each.in_force(now) else "does not hold now"
         count = "" if counts is None else f", {failures(counts.get(each.id, 0))} silenced"
-        lines.append(f"  {visible(each.id)}: {holds}{count}")
+        lines.append(f"  {plain(each.id)}: {holds}{count}")
     return lines
 
 

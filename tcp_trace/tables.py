@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tcp_trace.core.safetext import ELLIPSIS, visible
+from tcp_trace.core.safetext import ELLIPSIS, columns, isolated, visible
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -19,14 +19,14 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
     """
     cells = [[_cell(text) for text in row] for row in rows]
     lines = [[text.upper() for text in head], *cells]
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    widths = [max(map(columns, column)) for column in zip(*lines, strict=True)]
     right = [
         bool(column) and all(_is_number(cell) for cell in column)
         for column in (zip(*cells, strict=True) if cells else [()] * len(head))
     ]
     return [
         "  ".join(
-            text.rjust(width) if at_right else text.ljust(width)
+            _filled(text, width, at_right=at_right)
             for text, width, at_right in zip(line, widths, right, strict=True)
         ).rstrip()
         for line in lines
@@ -35,7 +35,12 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
 
 def _cell(text: str) -> str:
     shown = visible(text) or "-"
-    return shown if len(shown) <= _WIDEST else shown[: _WIDEST - 1] + ELLIPSIS
+    return isolated(shown if len(shown) <= _WIDEST else shown[: _WIDEST - 1] + ELLIPSIS)
+
+
+def _filled(text: str, width: int, *, at_right: bool) -> str:
+    space = " " * (width - columns(text))
+    return space + text if at_right else text + space
 
 
 def _is_number(text: str) -> bool:

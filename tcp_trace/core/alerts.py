@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from tcp_trace.core import wording
 from tcp_trace.core.render import json_payload
-from tcp_trace.core.safetext import visible
+from tcp_trace.core.safetext import plain, trusted, visible
 
 if TYPE_CHECKING:
     from tcp_trace.core.notification import Notification
@@ -94,10 +94,10 @@ def _labels(n: Notification, host: str, before: Labels | None) -> Labels:
 
 
 def _annotations(n: Notification, host: str, delayed_by: float | None) -> Labels:
-    subject = visible(str(n.destination or wording.subject(n)))
+    subject = plain(str(n.destination or wording.subject(n)))
     text = json_payload(n, host, delayed_by=delayed_by)["text"]
     return {
-        "summary": f"{wording.title(n, subject)} (host {visible(host)})".translate(_HARMLESS),
+        "summary": f"{wording.title(n, subject)} (host {trusted(host)})".translate(_HARMLESS),
         "description": text.translate(_HARMLESS),
         "incident": n.incident,
     }

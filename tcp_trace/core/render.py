@@ -11,7 +11,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from tcp_trace.core import wording
-from tcp_trace.core.safetext import clip, clip_lines, code, visible
+from tcp_trace.core.safetext import (
+    clip,
+    clip_lines,
+    code,
+    plain,
+    trusted,
+    trusted_code,
+    visible,
+)
 from tcp_trace.core.wording import Style
 
 if TYPE_CHECKING:
@@ -82,13 +90,17 @@ def _code(name: str) -> str:
     return code(name, NAME_LIMIT)
 
 
-_BLOCKS = Style(name=_code, time=_slack_time)
-_TEXT = Style(name=_code, time=wording.utc)
-_PLAIN = Style(name=visible, time=wording.utc)
+def _host_code(name: str) -> str:
+    return trusted_code(name, NAME_LIMIT)
+
+
+_BLOCKS = Style(name=_code, host=_host_code, time=_slack_time)
+_TEXT = Style(name=_code, host=_host_code, time=wording.utc)
+_PLAIN = Style(name=plain, host=trusted, time=wording.utc)
 
 
 def _text(n: Notification, host: str, delayed_by: float | None, style: Style) -> list[str]:
-    lines = [f"{wording.title(n, style.name(wording.subject(n)))} (host {style.name(host)})"]
+    lines = [f"{wording.title(n, style.name(wording.subject(n)))} (host {style.host(host)})"]
     escaped = style is not _PLAIN
     lines += [clip(line, FIELD_LIMIT) if escaped else line for line in _reasons(n)]
     lines += [f"{label}: {value}" for label, value in _facts(n, style)]
@@ -102,7 +114,9 @@ def _reasons(n: Notification) -> list[str]:
 
 
 def _summary(n: Notification, host: str) -> list[str]:
-    where = _code(host) if n.is_digest else f"{_code(host)} → {_code(wording.subject(n))}"
+    where = _host_code(host)
+    if not n.is_digest:
+        where += f" → {_code(wording.subject(n))}"
     lines = [f"{where}: {clip(wording.cause(n), FIELD_LIMIT)}"]
     advised = (clip(advice, NAME_LIMIT * 4) for advice in wording.check_first(n))
     return [*lines, *(f"*Check first:* {advice}" for advice in advised)]
@@ -131,7 +145,7 @@ def _footer(n: Notification, delayed_by: float | None) -> list[str]:
 
 
 def _header(n: Notification) -> dict[str, Any]:
-    title = clip(wording.title(n, visible(wording.subject(n))), HEADER_LIMIT)
+    title = clip(wording.title(n, plain(wording.subject(n))), HEADER_LIMIT)
     return {"type": "header", "text": {"type": "plain_text", "text": title, "emoji": False}}
 
 

@@ -36,9 +36,13 @@ _CONDITIONS = {
 
 
 class Style(NamedTuple):
-    """How a kind of text shows a name that others chose, and a time (seconds since the epoch)."""
+    """How a kind of text shows a name that others chose, this host's, which is trusted, and a time.
+
+    Times are seconds since the epoch.
+    """
 
     name: Callable[[str], str]
+    host: Callable[[str], str]
     time: Callable[[float], str]
 
 

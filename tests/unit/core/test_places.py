@@ -14,7 +14,7 @@ from tcp_trace.core.notification import Condition
 from tests.unit.core.golden import CHECKOUT, IN_A_POD, LOOPBACK, PSQL
 from tests.unit.core.incident_world import BOOT_WALL, DATABASE, World, destination
 
-STYLE = wording.Style(name=str, time=wording.utc)
+STYLE = wording.Style(name=str, host=str, time=wording.utc)
 
 
 def place(number: int) -> Destination:

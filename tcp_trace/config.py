@@ -20,7 +20,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from tcp_trace import requirements, routes, values
+from tcp_trace import requirements, routes, textfile, values
+from tcp_trace.core.safetext import PATH_LIMIT, brief, isolated, visible
 from tcp_trace.core.watch import (
     ADDRESSES_MAX,
     EVERYTHING,
@@ -64,6 +65,14 @@ __all__ = [
 ]
 
 CREDENTIAL = "slack_url"
+ERRORS_MAX = 20
+"""How many errors are told at once: a file of another kind has one in each line."""
+
+NAMELESS = "unnamed host"
+"""What messages call a host that has no name."""
+
+# A longer value is not repeated in an error: what is wrong with it would stand behind it.
+_VALUE_SHOWN = 80
 
 
 class ConfigError(Exception):
@@ -74,8 +83,9 @@ class ConfigError(Exception):
     """
 
     def __init__(self, errors: list[str]) -> None:
-        super().__init__("\n".join(errors))
-        self.errors = errors
+        more = len(errors) - ERRORS_MAX
+        self.errors = errors if more <= 0 else [*errors[:ERRORS_MAX], f"and {more:,} more errors"]
+        super().__init__("\n".join(self.errors))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -135,10 +145,13 @@ def load(environ: Mapping[str, str], env_file: Path | None) -> Settings:
     errors: list[str] = []
     warnings: list[str] = []
     from_file = _read_env_file(env_file, errors) if env_file else {}
-    from_environ = {name: _Given(text, "") for name, text in environ.items() if text}
-    given = {**_from_host(environ), **from_file, **from_environ}
+    from_environ = {name: _Given(text, "") for name, text in environ.items()}
+    given = {**_set(_from_host(environ)), **_set(from_file), **_set(from_environ)}
+    if "HOST_NAME" not in given:
+        given["HOST_NAME"] = _Given(NAMELESS, "")
+        warnings.append(f"this host has no name: messages call it {NAMELESS}; set HOST_NAME")
     slack_url = _find_webhook(given, environ, errors, warnings)
-    if env_file and "SLACK_URL" in from_file:
+    if env_file and "SLACK_URL" in _set(from_file):
         _warn_if_public(env_file, warnings)
     parsed = {
         item.name.lower(): _parse(item, given.get(item.name), errors)
@@ -172,8 +185,21 @@ def load(environ: Mapping[str, str], env_file: Path | None) -> Settings:
 def _from_host(environ: Mapping[str, str]) -> dict[str, _Given]:
     """Return the defaults that depend on where the service runs."""
     state = environ.get("STATE_DIRECTORY", "").split(":")[0]
-    found = {"HOST_NAME": socket.gethostname(), **({"STATE_DIR": state} if state else {})}
-    return {name: _Given(text, "") for name, text in found.items()}
+    return {"HOST_NAME": _Given(_kernels_name(), ""), "STATE_DIR": _Given(state, "")}
+
+
+def _kernels_name() -> str:
+    """Return the name that the kernel has for this host, made visible; empty where it has none.
+
+    sethostname(2) takes any bytes, and `(none)` is what the kernel is built with.
+    """
+    name = visible(socket.gethostname())[: values.HOST_NAME_LIMIT]
+    return "" if name == "(none)" or "://" in name else name
+
+
+def _set(given: Mapping[str, _Given]) -> dict[str, _Given]:
+    """Return the variables that have a value: a blank one is as good as none."""
+    return {name: one for name, one in given.items() if one.text.strip()}
 
 
 def _parse(item: Variable, given: _Given | None, errors: list[str]) -> Any:  # noqa: ANN401
@@ -188,7 +214,8 @@ def _parse(item: Variable, given: _Given | None, errors: list[str]) -> Any:  # n
     try:
         return item.parse(text)
     except ValueError as error:
-        shown = "" if item.secret else "=" + (text if text.isprintable() else ascii(text))
+        value = visible(text)
+        shown = "" if item.secret or len(value) > _VALUE_SHOWN else f"={isolated(value)}"
         errors.append(f"{place}{item.name}{shown}: {error}")
         return None
 
@@ -211,30 +238,28 @@ def _read_routes(
 
 def _read_env_file(path: Path, errors: list[str]) -> dict[str, _Given]:
     """Return the variables set in an env file; what is wrong with it goes to `errors`."""
+    shown = brief(path, PATH_LIMIT)
     try:
         from dotenv.parser import parse_stream  # noqa: PLC0415 - only where there is such a file
     except ModuleNotFoundError as error:
-        errors.append(f"{path}: cannot be read: {requirements.sentence(error)}")
+        errors.append(f"{shown}: cannot be read: {requirements.sentence(error)}")
         return {}
     try:
-        text = path.read_text(encoding="utf-8-sig")
-    except OSError as error:
-        errors.append(f"{path}: cannot be read ({error.strerror}); see --env-file")
-        return {}
-    except UnicodeDecodeError:
-        errors.append(f"{path}: is not text in UTF-8")
+        text = textfile.read(path)
+    except textfile.TextFileError as error:
+        errors.append(f"{shown}: {error}; see --env-file")
         return {}
     found: dict[str, _Given] = {}
     for binding in parse_stream(io.StringIO(text)):
         read, line = binding.original
         blank = read[: len(read) - len(read.lstrip())].count("\n")
-        where = f"{path}, line {line + blank}"
+        where = f"{shown}, line {line + blank}"
         if binding.error or (binding.key is not None and binding.value is None):
             errors.append(f"{where}: not understood; write NAME=value")
         elif binding.key is not None and binding.value is not None:
             found[binding.key] = _Given(binding.value, f"{where}: ")
             _refuse_unknown(binding.key, where, errors)
-    return {name: given for name, given in found.items() if given.text}
+    return found
 
 
 def _refuse_unknown(name: str, where: str, errors: list[str]) -> None:
@@ -261,10 +286,11 @@ def _find_webhook(
     if "SLACK_URL" in given:
         sources["SLACK_URL"] = given["SLACK_URL"]
     named, place = given.get("SLACK_URL_FILE", ("", ""))
-    if named.startswith("/"):  # else it is told as no absolute path
-        path = Path(named)
-        text = _read_webhook(path, f"{place}SLACK_URL_FILE={path}", errors)
-        sources["SLACK_URL_FILE"] = _Given(text, f"{path}: ")
+    named = named.strip()
+    if named.startswith("/") and named.isprintable():  # else it is told as no absolute path
+        path, shown = Path(named), brief(named, PATH_LIMIT)
+        text = _read_webhook(path, f"{place}SLACK_URL_FILE={shown}", errors)
+        sources["SLACK_URL_FILE"] = _Given(text, f"{shown}: ")
         _warn_if_public(path, warnings)
     if directory := environ.get("CREDENTIALS_DIRECTORY"):
         path = Path(directory, CREDENTIAL)
@@ -287,12 +313,9 @@ def _find_webhook(
 def _read_webhook(path: Path, source: str, errors: list[str]) -> str:
     """Return what a file holds; errors begin with the `source` that names it."""
     try:
-        text = path.read_text(encoding="utf-8").strip()
-    except OSError as error:
-        errors.append(f"{source}: cannot be read ({error.strerror})")
-        return ""
-    except UnicodeDecodeError:
-        errors.append(f"{source}: is not text in UTF-8")
+        text = textfile.read(path).strip()
+    except textfile.TextFileError as error:
+        errors.append(f"{source}: {error}")
         return ""
     if not text:
         errors.append(f"{source}: is empty; put the webhook's URL into it")

@@ -22,9 +22,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from tcp_trace import values
+from tcp_trace import textfile, values
 from tcp_trace.core.reasons import Reason
 from tcp_trace.core.routing import DEFAULT, Route
+from tcp_trace.core.safetext import PATH_LIMIT, brief
 from tcp_trace.core.watch import parse_rules
 
 if TYPE_CHECKING:
@@ -79,16 +80,16 @@ def load(path: Path, credentials: Path | None, place: str = "") -> Routes:
     """
     import tomllib  # noqa: PLC0415 - only where there is such a file
 
+    shown = brief(path, PATH_LIMIT)
     try:
-        with path.open("rb") as file:
-            data = tomllib.load(file)
-    except OSError as error:
-        return Routes(errors=(f"{place}ROUTES_FILE={path}: cannot be read ({error.strerror})",))
-    except UnicodeDecodeError:
-        return Routes(errors=(f"{path}: is not text in UTF-8",))
-    except tomllib.TOMLDecodeError as error:
+        data = tomllib.loads(textfile.read(path))
+    except textfile.TextFileError as error:
+        return Routes(errors=(f"{place}ROUTES_FILE={shown}: {error}",))
+    except RecursionError:
+        return Routes(errors=(f"{shown}: is not TOML: it is nested too deeply",))
+    except ValueError as error:
         # Its text tells a place and what was expected there, and at most one character of the file.
-        return Routes(errors=(f"{path}: is not TOML: {error}",))
+        return Routes(errors=(f"{shown}: is not TOML: {error}",))
     return _Reader(path, credentials).read(data)
 
 
@@ -113,7 +114,9 @@ class _Reader:
         return Routes(webhooks, routes, warnings=tuple(self._warnings))
 
     def _complain(self, where: str, sentence: str) -> None:
-        self._errors.append(f"{self._path}{f', {where}' if where else ''}: {sentence}")
+        self._errors.append(
+            f"{brief(self._path, PATH_LIMIT)}{f', {where}' if where else ''}: {sentence}"
+        )
 
     def _webhooks(self, tables: object) -> Iterator[Webhook]:
         if not isinstance(tables, dict) or not all(isinstance(t, dict) for t in tables.values()):
@@ -156,7 +159,7 @@ class _Reader:
         if source == "url":
             self._warn_if_public(self._path)
         else:
-            shown = f"{source}={text}"  # which is no secret where it can be read
+            shown = f"{source}={brief(text, PATH_LIMIT)}"  # which is no secret where it can be read
             text = self._from_file(where, source, text)
         return None if text is None else self._parse_url(where, shown, text.strip(), kind)
 
@@ -172,15 +175,12 @@ class _Reader:
             self._complain(where, "url_file: not an absolute path")
             return None
         try:
-            found = path.read_text(encoding="utf-8")
-        except OSError as error:
+            found = textfile.read(path)
+        except textfile.TextFileError as error:
             # A URL put here by mistake must not be shown: its path leads nowhere.
             is_path = source == "url_file" and os.path.isdir(path.parent)  # noqa: PTH112 - never raises
-            shown = f"={path}" if is_path else ""
-            self._complain(where, f"{source}{shown}: cannot be read ({error.strerror})")
-            return None
-        except (UnicodeDecodeError, ValueError):
-            self._complain(where, f"{source}: is not text in UTF-8")
+            shown = f"={brief(path, PATH_LIMIT)}" if is_path else ""
+            self._complain(where, f"{source}{shown}: {error}")
             return None
         if source == "url_file":
             self._warn_if_public(path)
@@ -219,7 +219,9 @@ class _Reader:
     def _rules(self, where: str, table: Mapping[str, Any]) -> Iterator[Any]:
         for text in self._texts(where, table, "destinations"):
             if not text.strip(" ,"):  # which means everything in DEST_IP
-                self._complain(where, f"destinations: {text!r} is no address; leave the field out")
+                self._complain(
+                    where, f"destinations: '{brief(text)}' is no address; leave the field out"
+                )
                 continue
             try:
                 yield from parse_rules(text)

@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 from urllib.parse import urlsplit
 
+from tcp_trace.core.safetext import brief, visible
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -94,6 +96,14 @@ _DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h|d|)")
 # An id has a digit, which a name in capitals has not.
 _ID = r"(?=[A-Z]*[0-9])[A-Z0-9]{2,20}"
 _MENTION = re.compile(rf"(?:@|<!)?(channel|here)>?|(?:<!subteam\^)?(S{_ID})>?|(?:<@)?([UW]{_ID})>?")
+MENTIONS_MAX = 20
+"""How many may be mentioned: more would leave no room for the message."""
+
+HOST_NAME_LIMIT = 255
+"""Characters of HOST_NAME."""
+
+# ZERO WIDTH NON-JOINER, ZERO WIDTH JOINER.
+_JOINERS = dict.fromkeys((0x200C, 0x200D))
 _LONGEST = 365 * 86400.0
 _DEFAULT_WINDOW = 60.0
 _PAGES_FOR_ALL = 1024
@@ -161,9 +171,17 @@ def user_name(text: str) -> str:
 
 
 def host_name(text: str) -> str:
-    """Return a name of this host for people: any printable text of up to 255 characters."""
-    if len(text) > 255 or not text.isprintable():
-        raise ValueError("not a printable name of at most 255 characters; write for example db-1")
+    """Return a name of this host for people: any text of up to 255 characters that is seen.
+
+    The joiners are taken: emoji and several scripts are written with them.
+    """
+    without = text.translate(_JOINERS)
+    if len(text) > HOST_NAME_LIMIT or not without.isprintable():
+        raise ValueError(
+            f"not a printable name of at most {HOST_NAME_LIMIT} characters; write for example db-1"
+        )
+    if not any(visible(each) == each != " " for each in without):
+        raise ValueError("a name of which nothing is seen; write for example db-1")
     return text
 
 
@@ -176,11 +194,13 @@ def mention(text: str) -> str:
     found = [(_MENTION.fullmatch(part), part) for part in parts]
     for match, part in found:
         if match is None:
-            shown = part if part.isprintable() else ascii(part)
+            shown = brief(part)
             raise ValueError(
                 f"{shown} cannot be mentioned; write @channel, @here, or Slack's id of a user"
                 " group (S0123ABCD) or a user (U0123ABCD)"
             )
+    if len(found) > MENTIONS_MAX:
+        raise ValueError(f"{len(found)} are too many; write a user group, {MENTIONS_MAX} at most")
     return " ".join(_markup(match) for match, _ in found if match)
 
 

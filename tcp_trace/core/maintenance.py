@@ -13,6 +13,7 @@ import re
 from datetime import UTC, datetime, tzinfo
 from typing import NamedTuple
 
+from tcp_trace.core.safetext import ERRORS_LIMIT, at_most, brief
 from tcp_trace.core.silences import Match, parse_match
 
 _DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
@@ -60,9 +61,9 @@ def parse_windows(text: str) -> tuple[Window, ...]:
         try:
             windows.append(_parse_window(words))
         except ValueError as error:
-            errors.append(f"'{' '.join(words)}': {error}")
+            errors.append(f"'{brief(' '.join(words))}': {error}")
     if errors:
-        raise ValueError("; ".join(errors))
+        raise ValueError(at_most(errors, ERRORS_LIMIT))
     return tuple(windows)
 
 
@@ -72,7 +73,7 @@ def _parse_window(words: list[str]) -> Window:
     days = _parse_days(words[0])
     hours = _HOURS.fullmatch(words[1])
     if hours is None:
-        raise ValueError(f"{words[1]} are no hours; {_HOW}")
+        raise ValueError(f"{brief(words[1])} are no hours; {_HOW}")
     start, end = (int(hours[n]) * 60 + int(hours[n + 1]) for n in (1, 3))
     if start == end or start >= _DAY_MINUTES or end > _DAY_MINUTES:
         raise ValueError(f"{words[1]} are no hours; a whole day is 00:00-24:00")
@@ -87,8 +88,8 @@ def _parse_days(text: str) -> frozenset[int]:
     for item in _GROUPS.get(text.lower(), text).split(","):
         first, _, last = (part.capitalize() for part in item.partition("-"))
         if first not in _DAYS or (last or first) not in _DAYS:
-            raise ValueError(f"{item} is no day; write daily, weekdays, weekends, Mon, Sat,Sun or"
-                             " Mon-Fri")  # fmt: skip
+            raise ValueError(f"{brief(item)} is no day; write daily, weekdays, weekends, Mon,"
+                             " Sat,Sun or Mon-Fri")  # fmt: skip
         begin, end = _DAYS.index(first), _DAYS.index(last or first)
         days.update(day % 7 for day in range(begin, end + 1 if end >= begin else end + 8))
     return frozenset(days)
@@ -104,6 +105,6 @@ def _parse_zone(name: str) -> tzinfo:
         return ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError):
         raise ValueError(
-            f"{name} is no time zone that this host knows (package tzdata); write for example"
-            " Europe/Berlin, or nothing for UTC"
+            f"{brief(name)} is no time zone that this host knows (package tzdata); write for"
+            " example Europe/Berlin, or nothing for UTC"
         ) from None

@@ -11,6 +11,7 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tcp_trace.core.reasons import Reason
+from tcp_trace.core.safetext import brief
 from tcp_trace.core.watch import EVERYTHING, Rule, any_hold, parse_rules
 
 if TYPE_CHECKING:
@@ -129,7 +130,7 @@ def parse_match(text: str) -> Match:
             places += parse_places(word)
         elif key not in given or not value:
             allowed = " or ".join(f"{known}=..." for known in _KEYS)
-            raise ValueError(f"'{word}' is not understood; write a destination, {allowed}")
+            raise ValueError(f"'{brief(word)}' is not understood; write a destination, {allowed}")
         else:
             given[key].append(value)
     match = Match(
@@ -166,16 +167,18 @@ def parse_process(text: str) -> str:
     """Return a pattern of process names; ValueError for one that the kernel can never show."""
     if len(text.encode(errors="replace")) > COMM_BYTES and not set(text) & set("*?["):
         kept = text.encode(errors="replace")[:COMM_BYTES].decode(errors="ignore")
-        raise ValueError(f"'{text}': the kernel keeps 15 bytes of a name; write {kept}")
+        raise ValueError(f"'{brief(text)}': the kernel keeps 15 bytes of a name; write {kept}")
     if not text or not text.isprintable() or " " in text:
-        raise ValueError(f"{text!a} is no process name; write ? for a space or an odd character")
+        raise ValueError(
+            f"'{brief(text)}' is no process name; write ? for a space or an odd character"
+        )
     return text
 
 
 def parse_unit(text: str) -> str:
     """Return a pattern of unit names; ValueError for one that no unit can have."""
     if not text or not text.isascii() or not text.isprintable() or " " in text:
-        raise ValueError(f"{text!a} is no unit; write for example nginx.service or backup@*")
+        raise ValueError(f"'{brief(text)}' is no unit; write for example nginx.service or backup@*")
     has_type = "." in text or set(text) & set("*?[")
     return text if has_type else f"{text}.service"
 
@@ -186,7 +189,7 @@ def parse_reason(text: str) -> Reason:
         return Reason(text.lower())
     except ValueError:
         allowed = ", ".join(reason.value for reason in Reason)
-        raise ValueError(f"'{text}' is no reason; write one of {allowed}") from None
+        raise ValueError(f"'{brief(text)}' is no reason; write one of {allowed}") from None
 
 
 def _shown(rule: Rule) -> str:

@@ -11,6 +11,8 @@ from functools import lru_cache
 from ipaddress import IPv6Address, IPv6Network, ip_address, ip_network
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
+from tcp_trace.core.safetext import ERRORS_LIMIT, at_most, brief
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
@@ -89,7 +91,7 @@ def _each(text: str, parse: Callable[[str], ItemT]) -> tuple[ItemT, ...]:
         except ValueError as error:
             errors.append(str(error))
     if errors:
-        raise ValueError("; ".join(errors))
+        raise ValueError(at_most(errors, ERRORS_LIMIT))
     if len(found) > RULES_MAX:
         raise ValueError(f"{len(found)} are too many; write networks, {RULES_MAX} at most")
     return tuple(found)
@@ -99,7 +101,7 @@ def _parse_host(item: str) -> Host:
     host = _host(item)
     if host is None:
         raise ValueError(
-            f"'{item}': is no host name; write it like db.example.com:5432 "
+            f"'{brief(item)}': is no host name; write it like db.example.com:5432 "
             "(addresses and networks belong in DEST_IP)"
         )
     return host
@@ -144,14 +146,14 @@ def _mapped(address: str) -> IPv6Address:
 def _parse_rule(item: str) -> Rule:
     if "%" in item:
         raise ValueError(
-            f"'{item}': an interface is not looked at; write it without '%' and what follows, "
-            "like [fe80::1]:443, and that address is watched on every interface"
+            f"'{brief(item)}': an interface is not looked at; write it without '%' and what "
+            "follows, like [fe80::1]:443, and that address is watched on every interface"
         )
     text, port = _split_port(item)
     try:
         network = ip_network(text)
     except ValueError as error:
-        raise ValueError(f"'{item}': {_explain(text, error)}") from None
+        raise ValueError(f"'{brief(item)}': {_explain(text, error)}") from None
     if network.version == 4:
         mapped = _V4_MAPPED | int(network.network_address)
         return Rule(IPv6Network((mapped, network.prefixlen + 96)), port)
@@ -171,7 +173,7 @@ def _split_port(item: str) -> tuple[str, int]:
     if not colon:
         return text, ANY_PORT
     if not (port.isascii() and port.isdigit() and 0 < int(port) <= 65535):
-        raise ValueError(f"'{item}': the port must be a number from 1 to 65535")
+        raise ValueError(f"'{brief(item)}': the port must be a number from 1 to 65535")
     return text, int(port)
 
 

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import json
+import os
 import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -146,7 +150,9 @@ def test_unreadable_file_is_an_error(tmp_path: Path) -> None:
     (told,) = errors(tmp_path / "absent")
     assert told == f"{tmp_path}/absent: cannot be read (No such file or directory); see --env-file"
     (tmp_path / "binary").write_bytes(b"A=\xff\xfe")
-    assert errors(tmp_path / "binary") == [f"{tmp_path}/binary: is not text in UTF-8"]
+    assert errors(tmp_path / "binary") == [
+        f"{tmp_path}/binary: is not text in UTF-8 (line 1); save it as UTF-8; see --env-file"
+    ]
 
 
 def test_file_is_read_as_python_dotenv_reads_it(env_file: Path) -> None:
@@ -431,3 +437,105 @@ def test_switch() -> None:
     assert load().dns_names is True
     assert load(DNS_NAMES="OFF").dns_names is False
     assert "DNS_NAMES=no: not on or off" in errors(DNS_NAMES="no")[0]
+
+
+@pytest.mark.parametrize("blank", [" ", "\t\n", "\u00a0\u3000"])
+@pytest.mark.parametrize("name", [each.name for each in variables.VARIABLES])
+def test_blank_value_is_none(env_file: Path, name: str, blank: str) -> None:
+    """A blank variable is as good as none, in the environment and in the file."""
+    assert load(None, **{name: blank}) == load()
+    env_file.write_text(f"{name}='{blank}'\n")
+    assert load(env_file) == load()
+    env_file.write_text(f"SLACK_URL={URL}\nHOST_NAME=db-1\n")
+    assert load(env_file, **{name: blank}) == load(env_file)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="takes root: a namespace with a host name of its own")
+@pytest.mark.parametrize(
+    ("kernels", "name"),
+    [
+        ("b''", config.NAMELESS),
+        ("b'(none)'", config.NAMELESS),
+        ("b' '", config.NAMELESS),
+        ("b'http://x'", config.NAMELESS),
+        ("b'db-1'", "db-1"),
+        ("'z\u00fcrich'.encode()", "z\u00fcrich"),
+        ("b'a' + bytes([255, 10])", "a\\udcff\\n"),
+        ("bytes([255]) * 64", ("\\udcff" * 64)[:255]),
+    ],
+)
+def test_whatever_the_kernel_calls_this_host(kernels: str, name: str) -> None:
+    """A host without a name, or with one that cannot be shown, starts all the same."""
+    program = f"""
+import ctypes, json
+from tcp_trace import config
+name = {kernels}
+assert ctypes.CDLL(None).sethostname(name, len(name)) == 0
+for given in ({{}}, {{"HOST_NAME": " "}}):
+    settings = config.load(given, None)
+    print(json.dumps([settings.host_name, settings.warnings]))
+settings = config.load({{"HOST_NAME": "mine"}}, None)
+print(json.dumps([settings.host_name, settings.warnings]))
+"""
+    command = ["unshare", "--uts", sys.executable, "-B", "-c", program]
+    done = subprocess.run(
+        command, cwd=EXAMPLE.parents[1], check=True, capture_output=True, text=True
+    )
+    default, blank, given = map(json.loads, done.stdout.splitlines())
+    assert default == blank
+    assert default[0] == name
+    assert bool(default[1]) == (name == config.NAMELESS)
+    assert given == ["mine", []]
+
+
+@pytest.mark.parametrize("name", ["\u2699\ufe0f Zu\u0308rich", "\U0001f469\u200d\U0001f4bb", "शिव"])
+def test_host_names_that_are_seen(name: str) -> None:
+    """Emoji, with the joiners in them, and marks are taken as they are."""
+    assert load(HOST_NAME=name).host_name == name
+
+
+@pytest.mark.parametrize(
+    "name", ["\u3164", "\u200d", "\u0301\ufe0f", "\u202edb", "a\nb", "x" * 256]
+)
+def test_host_names_of_which_nothing_is_seen(name: str) -> None:
+    """What would show as nothing, or turn what follows around, is refused in one sentence."""
+    (told,) = errors(HOST_NAME=name)
+    assert told.startswith("HOST_NAME")
+    assert "write for example db-1" in told
+
+
+def test_one_wrong_item_among_thousands() -> None:
+    """The error begins with it, is no longer than a line, and says how many more there are."""
+    right = [f"10.0.{number // 250}.{number % 250}" for number in range(4000)]
+    (told,) = errors(DEST_IP=",".join([*right[:2000], "10.0.0.300", *right[2000:]]))
+    assert told.startswith("DEST_IP: '10.0.0.300': is no address")
+    assert len(told) < 200
+    (told,) = errors(DEST_IP=",".join(f"10.0.0.{number}" for number in range(256, 4256)))
+    assert told.startswith("DEST_IP: '10.0.0.256': is no address")
+    assert told.endswith("more are wrong")
+    assert len(told) < 400
+
+
+@pytest.mark.parametrize("name", [each.name for each in variables.VARIABLES if not each.secret])
+@pytest.mark.parametrize(
+    "item",
+    ["a\0\u200bb!", "x" * 50_000 + "!", ("!" * 99 + ",;") * 500],
+    ids=["unseen", "long", "many"],
+)
+def test_errors_are_one_line_of_what_is_seen(env_file: Path, name: str, item: str) -> None:
+    """Whatever stands in a variable, NULs and what is unseen is escaped, and the rest is cut."""
+    if name == "HOST_NAME" and item.isprintable() and len(item) < 256:
+        return
+    env_file.write_text(f"{name}='{item}'\n" if "\0" not in item else "")
+    for told in errors(env_file) if "\0" not in item else errors(None, **{name: item}):
+        assert told.isprintable()
+        assert len(told) < 600
+        assert told.startswith((name, f"{env_file}, line 1: {name}"))
+
+
+def test_a_file_of_another_kind_is_told_of_briefly(env_file: Path) -> None:
+    """Of a thousand wrong lines the first are told, and how many more there are."""
+    env_file.write_text("what is this\n" * 1000)
+    told = errors(env_file)
+    assert len(told) == config.ERRORS_MAX + 1
+    assert told[-1] == "and 980 more errors"

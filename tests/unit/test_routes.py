@@ -197,7 +197,9 @@ def test_what_is_no_toml_is_told_by_line(path: Path) -> None:
     assert "line 2" in told
     assert "cccc" not in told
     path.write_bytes(b"\xff")
-    assert routes.load(path, None).errors == (f"{path}: is not text in UTF-8",)
+    assert routes.load(path, None).errors == (
+        f"ROUTES_FILE={path}: is not text in UTF-8 (line 1); save it as UTF-8",
+    )
     missing = path.with_name("missing")
     (told,) = routes.load(missing, None).errors
     assert told == f"ROUTES_FILE={missing}: cannot be read (No such file or directory)"

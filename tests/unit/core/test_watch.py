@@ -7,6 +7,7 @@ from ipaddress import IPv6Address, IPv6Network
 
 import pytest
 
+from tcp_trace.core.safetext import QUOTED_LIMIT
 from tcp_trace.core.watch import (
     EVERYTHING,
     RULES_MAX,
@@ -109,7 +110,8 @@ def test_errors_of_hosts_name_the_item(text: str, words: str) -> None:
     """What is no host name is refused with a sentence that says what to write instead."""
     with pytest.raises(ValueError, match=re.escape(words)) as caught:
         parse_hosts(text)
-    assert f"'{text}'" in str(caught.value)
+    shown = text if len(text) <= QUOTED_LIMIT else f"{text[: QUOTED_LIMIT - 1]}\u2026"
+    assert f"'{shown}'" in str(caught.value)
 
 
 def test_names_among_addresses() -> None:

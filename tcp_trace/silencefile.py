@@ -15,9 +15,11 @@ import fcntl
 import json
 import logging
 import os
+import re
 import secrets
 import stat
 import time
+import zlib
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tcp_trace.core.safetext import visible
@@ -39,7 +41,8 @@ KEPT_ENDED = 7 * 86_400.0
 
 _MOST_BYTES = 4 << 20
 _PATIENCE_SECONDS = 5.0
-_SHOWN_BYTES = 60
+_TYPED = re.compile(r"[0-9A-Za-z-]{1,40}")
+_COMPLAINED = 5
 
 
 class SilenceFileError(Refused):
@@ -53,15 +56,16 @@ class Unread(NamedTuple):
     why: str
 
     @property
-    def id(self) -> str | None:
-        """Its id, where it has one to be removed by."""
+    def id(self) -> str:
+        """What it is removed by: its id, or where it has none that can be typed, one made of it."""
         found = self.entry.get("id") if isinstance(self.entry, dict) else None
-        return found if isinstance(found, str) else None
+        if isinstance(found, str) and _TYPED.fullmatch(found):
+            return found
+        return f"bad-{zlib.crc32(json.dumps(self.entry).encode()):08x}"
 
     def __str__(self) -> str:
         """Say which entry it is, and why it is not understood."""
-        text = visible(self.id or json.dumps(self.entry))[:_SHOWN_BYTES]
-        return f"{text} is not in force: {visible(self.why)[:200]}"
+        return f"{self.id} is not in force: {visible(self.why)[:200]}"
 
 
 class Contents(NamedTuple):
@@ -96,7 +100,7 @@ class SilenceFile:
             log.error("silences stay as they were: %s", error)  # noqa: TRY400 - it says it all
             return False
         self.silences, self.unread = found.silences, len(found.unread)
-        for each in found.unread:
+        for each in found.unread[:_COMPLAINED]:
             log.error("a silence cannot be read: %s", each)
         log.info("silences read", extra={"silences": len(self.silences), "unread": self.unread})
         return True

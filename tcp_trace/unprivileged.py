@@ -20,6 +20,7 @@ import signal
 import stat
 import sys
 import time
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
@@ -124,7 +125,11 @@ def call(account: Account, what: str, function: Callable[[], Any], limits: Limit
     sys.stdout.flush()
     sys.stderr.flush()
     reader, writer = os.pipe2(os.O_CLOEXEC)
-    child = os.fork()
+    with warnings.catch_warnings():
+        # Since Python 3.12, of threads: a command has one; tests have others, which hold no lock
+        # that the child needs.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        child = os.fork()
     if child == 0:
         _be_the_child(account, function, limits, writer)
     os.close(writer)

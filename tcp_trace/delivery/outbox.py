@@ -265,7 +265,7 @@ class Outbox:
         """Return a row as it is kept in memory, None (counted) for what cannot be read."""
         try:
             notification = Notification.from_dict(json.loads(row.body))
-        except (ValueError, TypeError, AttributeError) as error:
+        except (ValueError, TypeError, AttributeError, RecursionError) as error:
             self._drops["unreadable"] += 1
             log.error(  # noqa: TRY400 - a traceback would show nothing but this line
                 "dropped a notification that cannot be read from the outbox",

@@ -85,7 +85,7 @@ class Store:
             state = self._db.execute("SELECT body FROM state WHERE name = 'incidents'").fetchone()
         try:
             return [Row(*row) for row in rows], json.loads(state[0]) if state else None
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise StoreError("the saved state is no JSON", spoilt=True) from error
 
     def save(

@@ -174,6 +174,18 @@ def test_a_bad_entry_can_be_removed(tmp_path: Path, bad: object) -> None:
     assert silencefile.read(tmp_path / silencefile.NAME).unread == ()
 
 
+@pytest.mark.parametrize("bad", [{}, [], "x", None, {"id": 3}, {"id": "\x1b[31m"}, {"id": "a b"}])
+def test_an_entry_without_an_id_has_one_to_be_removed_by(tmp_path: Path, bad: object) -> None:
+    """Which is the same at every look."""
+    path = tmp_path / silencefile.NAME
+    path.write_text(json.dumps({"silences": [bad, GOOD]}))
+    (unread,) = silencefile.read(path).unread
+    assert str(unread).startswith(f"{unread.id} is not in force: ")
+    silencefile.remove(tmp_path, unread.id, 5)
+    assert silencefile.read(path).unread == ()
+    assert len(silencefile.read(path).silences) == 1
+
+
 def test_a_lock_that_is_held_is_no_reason_to_hang(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

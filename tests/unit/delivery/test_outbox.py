@@ -216,6 +216,19 @@ def spoil(path: Path, damage: str) -> None:
             file.write(b"this is no database" * 1_000)
 
 
+@pytest.mark.parametrize("state", ["no JSON", "[" * 100_000])
+def test_a_state_that_is_no_json_is_moved_aside(path: Path, state: str) -> None:
+    """However it is spoilt, the next start goes on."""
+    Outbox(path).close()
+    with sqlite3.connect(path) as database:
+        database.execute("INSERT INTO state VALUES ('incidents', ?)", (state,))
+    database.close()
+    restarted = Outbox(path)
+    assert restarted.degraded is None
+    assert len(list(path.parent.glob("*spoilt*"))) == 1
+    restarted.close()
+
+
 def test_a_file_spoilt_while_it_is_used_costs_nothing_pending(path: Path) -> None:
     """Memory leads: the new file gets all that is pending, also what the old one had."""
     outbox = Outbox(path)
@@ -238,17 +251,22 @@ def test_a_file_spoilt_while_it_is_used_costs_nothing_pending(path: Path) -> Non
 def test_a_row_that_cannot_be_read_is_dropped_alone(path: Path) -> None:
     """One bad row (another version's) is counted, the others are kept."""
     outbox = Outbox(path)
-    outbox.commit(map(notification, "abcd"))
+    outbox.commit(map(notification, "abcde"))
     outbox.close()
     database = sqlite3.connect(path)
-    bad = ["no JSON", "[]", json.dumps(notification("x").to_dict() | {"version": 99})]
+    bad = [
+        "no JSON",
+        "[]",
+        "[" * 100_000,
+        json.dumps(notification("x").to_dict() | {"version": 99}),
+    ]
     for seq, body in enumerate(bad, start=1):
         database.execute("UPDATE notification SET body = ? WHERE seq = ?", (body, seq))
     database.commit()
     database.close()
     restarted = Outbox(path)
-    assert restarted.drops == {"unreadable": 3}
-    assert drain(restarted) == ["d"]
+    assert restarted.drops == {"unreadable": 4}
+    assert drain(restarted) == ["e"]
     assert on_disk(path) == []
     restarted.close()
 

@@ -34,6 +34,8 @@ _END = b"\r\n\r\n"
 _REQUEST = re.compile(rb"([A-Z]+) ([!-~]+) HTTP/1\.[01]\r\n")
 # Where no connection can be accepted (no descriptor is left), for so long nothing is tried.
 _PAUSE = 0.2
+# Between two connections: whoever asks without a pause has none of the time that the rings need.
+_REST = 0.005
 
 
 class Page(NamedTuple):
@@ -88,6 +90,7 @@ class Exporter:
             now = time.monotonic()
             for connection in [each for each in self._connections.values() if each.until <= now]:
                 self._close(connection)
+            time.sleep(_REST)
 
     def _patience(self) -> float | None:
         """Return the seconds until the oldest connection's time is up, None without any."""

@@ -7,6 +7,8 @@ import http.client
 import logging
 import resource
 import socket
+import subprocess
+import sys
 import threading
 import time
 from contextlib import ExitStack, suppress
@@ -115,6 +117,21 @@ def test_sixty_that_say_nothing_keep_nobody_waiting(port: int, first: bytes) -> 
             assert body == b"figures 1\n"
             assert seconds < 1.0
     assert threading.active_count() == threads
+
+
+def test_who_asks_without_a_pause_costs_little(port: int) -> None:
+    """The service's thread that reads the rings has the processor, not who reads the metrics."""
+    code = (
+        "import socket, time\n"
+        "answers, until = 0, time.monotonic() + 2\n"
+        "while time.monotonic() < until:\n"
+        f"    with socket.create_connection(('127.0.0.1', {port})) as client:\n"
+        "        client.sendall(b'GET /metrics HTTP/1.1\\r\\n\\r\\n')\n"
+        "        while client.recv(65536): answers += 1\n"
+        "print(answers)\n"
+    )
+    run = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, timeout=60)
+    assert 10 < int(run.stdout) <= 2 / exporter._REST
 
 
 def test_nobody_stays_for_long(port: int, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -34,6 +34,7 @@ def test_a_user_that_is_others_too_is_refused(name: str, why: str) -> None:
         capture_output=True,
         text=True,
         check=False,
+        timeout=30,
     )
     (told,) = done.stderr.splitlines()
     assert told.startswith(f"tcp-trace: SERVICE_USER={name} {why}")

@@ -6,10 +6,10 @@ regular file, and made for its owner alone. While it is written,
 
     a file that was rotated away    is written on until there is a new one at the path
     one that cannot be opened       likewise, with a complaint
-    what is no regular file         is moved aside, with a complaint: logrotate would pass over it
-                                    for good, and where the last rotated file should be, hang
+    what is no regular file         is removed, with a complaint: logrotate would pass over it for
+                                    good, and where the last rotated file should be, hang
 
-At the start only what is this user's own is moved aside; what somebody else put there was meant.
+At the start only what is this user's own is removed; what somebody else put there was meant.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ class LogFile:
                 self._missing_since = None
                 return
             elif not stat.S_ISREG(found.st_mode):
-                self._move_aside(self._path, found)
+                self._remove(self._path, found)
             fresh = open_log(self._path)
         except OSError as error:
             self._go_on_with_the_old(error)
@@ -144,35 +144,42 @@ class LogFile:
         self._fails = error is not None
 
     def _clear_the_way(self) -> None:
-        """Move aside at the start what this user put at the path; refuse what another did."""
+        """Remove at the start what this user put at the path; refuse what another did."""
         found = _lstat(self._path)
         if found is None or stat.S_ISREG(found.st_mode):
             return
         if found.st_uid != os.geteuid():
             raise _no_file(self._path, found)
-        self._move_aside(self._path, found)
+        self._remove(self._path, found)
 
     def _clear_the_rotated(self) -> None:
-        """Move aside what is no file where logrotate looks for the file that it compresses next."""
+        """Remove what is no file where logrotate looks for the file that it compresses next."""
         rotated = self._path + ".1"
         try:
             found = _lstat(rotated)
             if found is not None and not stat.S_ISREG(found.st_mode):
-                self._move_aside(rotated, found)
+                self._remove(rotated, found)
         except OSError as error:
             extra = {"path": rotated, "reason": error.strerror}
-            self._complaints.error("what stops logrotate cannot be moved aside", extra=extra)
+            self._complaints.error("what stops logrotate cannot be removed", extra=extra)
 
-    def _move_aside(self, path: str, found: os.stat_result) -> None:
-        directory, name = os.path.split(path)
-        stamp = f"{datetime.now(UTC):%Y%m%dT%H%M%S.%fZ}"
-        # Not behind the name: logrotate would take it for one of its files.
-        aside = os.path.join(directory, f"moved-aside-{stamp}-{name}")  # noqa: PTH118
-        os.rename(path, aside)  # noqa: PTH104
-        self._complaints.error(
-            "moved aside what is no log file",
-            extra={"path": path, "was": _kind(found), "moved_to": aside},
-        )
+    def _remove(self, path: str, found: os.stat_result) -> None:
+        """Remove what holds no data, such as a link, and rename a directory, which may hold some.
+
+        Where Landlock confines the service it may not rename one; then this raises OSError.
+        """
+        facts = {"path": path, "was": _kind(found)}
+        if stat.S_ISDIR(found.st_mode):
+            directory, name = os.path.split(path)
+            stamp = f"{datetime.now(UTC):%Y%m%dT%H%M%S.%fZ}"
+            # Not behind the name: logrotate would take it for one of its files.
+            facts["moved_to"] = os.path.join(directory, f"moved-aside-{stamp}-{name}")  # noqa: PTH118
+            os.rename(path, facts["moved_to"])  # noqa: PTH104
+        else:
+            if stat.S_ISLNK(found.st_mode):
+                facts["led_to"] = os.readlink(path)  # noqa: PTH115
+            os.unlink(path)  # noqa: PTH108
+        self._complaints.error("removed what is no log file", extra=facts)
 
 
 def open_log(path: str) -> int:

@@ -9,6 +9,8 @@ import os
 import resource
 import socket
 import stat
+import subprocess
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -246,9 +248,7 @@ things = pytest.mark.parametrize(("kind", "make"), THINGS.items(), ids=THINGS)
 
 
 @things
-def test_what_is_no_file_is_moved_aside(
-    path: Path, kind: str, make: Callable[[Path], None]
-) -> None:
+def test_what_is_no_file_is_removed(path: Path, kind: str, make: Callable[[Path], None]) -> None:
     """In place of the log, while it is written: the next line is in a file at the path."""
     here = Log(path)
     say("before")
@@ -258,15 +258,17 @@ def test_what_is_no_file_is_moved_aside(
     assert messages(path) == ["after"]
     assert stat.S_ISREG(path.lstat().st_mode)
     (told,) = [json.loads(line) for line in here.stderr.getvalue().splitlines()]
-    assert (told["message"], told["was"]) == ("moved aside what is no log file", kind)
-    (aside,) = path.parent.glob("moved-aside-*-log")
-    assert told["moved_to"] == str(aside)
+    assert (told["message"], told["was"]) == ("removed what is no log file", kind)
+    assert list(map(str, path.parent.glob("moved-aside-*-log"))) == (
+        [told["moved_to"]] if kind == "a directory" else []
+    )
+    assert told.get("led_to") == ("victim" if kind == "a symbolic link" else None)
     victim = path.with_name("victim")
     assert not victim.exists() or victim.read_text() == ""
 
 
 @things
-def test_what_this_user_put_there_is_moved_aside_at_the_start(
+def test_what_this_user_put_there_is_removed_at_the_start(
     path: Path, kind: str, make: Callable[[Path], None]
 ) -> None:
     """A service that once was made to spoil its own log starts again, and says what it found."""
@@ -275,7 +277,35 @@ def test_what_this_user_put_there_is_moved_aside_at_the_start(
     say("one")
     assert messages(path) == ["one"]
     (told,) = [json.loads(line) for line in here.stderr.getvalue().splitlines()]
-    assert (told["message"], told["was"]) == ("moved aside what is no log file", kind)
+    assert (told["message"], told["was"]) == ("removed what is no log file", kind)
+
+
+@things
+def test_confinement_leaves_the_rights_for_it(
+    path: Path, kind: str, make: Callable[[Path], None]
+) -> None:
+    """Where Landlock lets the service write and remove files only, that is enough.
+
+    A directory stays, and the start says so.
+    """
+    make(path)
+    program = """
+import sys
+from pathlib import Path
+from tcp_trace import config, logs
+from tcp_trace.kernel.confinement import restrict_writes
+restrict_writes((Path(sys.argv[1]).parent,))
+logs.setup(config.load({}, None), Path(sys.argv[1]), sys.stderr)
+"""
+    command = [sys.executable, "-B", "-c", program, str(path)]
+    done = subprocess.run(
+        command, cwd=Path(__file__).parents[2], capture_output=True, text=True, check=False
+    )
+    if kind == "a directory" and "PermissionError" in done.stderr:
+        return
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stderr)["was"] == kind
+    assert stat.S_ISREG(path.lstat().st_mode)
 
 
 @as_root
@@ -293,7 +323,7 @@ def test_what_another_user_put_there_is_refused_at_the_start(
 
 
 @things
-def test_what_would_stop_logrotate_is_moved_aside(
+def test_what_would_stop_logrotate_is_removed(
     path: Path, kind: str, make: Callable[[Path], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """In place of the last rotated file, within seconds, also while nothing is logged."""
@@ -306,6 +336,6 @@ def test_what_would_stop_logrotate_is_moved_aside(
     until = time.monotonic() + 10
     while os.path.lexists(rotated) and time.monotonic() < until:
         time.sleep(0.01)
-    assert here.complaints() == ["moved aside what is no log file"]
+    assert here.complaints() == ["removed what is no log file"]
     assert json.loads(here.stderr.getvalue())["was"] == kind
     assert not os.path.lexists(rotated)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
-import shutil
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,8 +22,6 @@ ENV_FILE = Path("/etc/tcp-trace/tcp-trace.env")
 
 EX_USAGE = 2
 """As argparse has it."""
-
-_NARROWEST = 60
 
 EX_CONFIG = 78
 """sysexits.h: the configuration is wrong. systemd does not restart after it."""
@@ -326,7 +323,7 @@ def _check(args: argparse.Namespace) -> int:
         output.show(findings.as_json(found))
     else:
         output.show(
-            findings.as_table(found, columns()),
+            findings.as_table(found, output.columns()),
             findings.paint if findings.wants_colour(sys.stdout) else str,
         )
     return 1 if any(finding.level is findings.Level.FAIL for finding in found) else 0
@@ -347,7 +344,7 @@ def _incidents(args: argparse.Namespace) -> int:
         return EX_CONFIG
     from tcp_trace import listing  # noqa: PLC0415
 
-    wanted = listing.Wanted(as_json=args.json, everything=args.all, columns=columns())
+    wanted = listing.Wanted(as_json=args.json, everything=args.all, columns=output.columns())
     return _tell(lambda: listing.incidents(settings.state_dir, wanted))
 
 
@@ -375,11 +372,6 @@ def _tell(function: Callable[[], str]) -> int:
         return 1
     output.show(text)
     return 0
-
-
-def columns() -> int:
-    """Return the width to write for: the terminal's, 80 where there is none."""
-    return max(_NARROWEST, shutil.get_terminal_size((80, 24)).columns)
 
 
 def _demo(_: argparse.Namespace) -> int:

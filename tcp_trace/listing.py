@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -10,19 +9,17 @@ from tcp_trace import output, unprivileged
 from tcp_trace.core.events import Moment
 from tcp_trace.core.incidents import Incidents, Policy
 from tcp_trace.core.overview import SILENCED, Entry
-from tcp_trace.core.safetext import visible
+from tcp_trace.core.safetext import plain
 from tcp_trace.core.wording import span, utc
 from tcp_trace.delivery.reading import NAME, StateError, read_state
-from tcp_trace.tables import table
+from tcp_trace.tables import details, table
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
 JSON_VERSION = 1
 _SHOWN_OPEN, _SHOWN_ENDED, _SHOWN_PLACES = 50, 10, 10
 _HEAD = ("status", "severity", "failures", "since", "for", "destination")
-_INDENT = " " * 4
 
 
 class Wanted(NamedTuple):
@@ -99,23 +96,16 @@ def _row(entry: Entry, now: float) -> tuple[str, ...]:
     )
 
 
-def _details(entry: Entry, now: float, wanted: Wanted) -> Iterator[str]:
-    """Yield the lines below a row: why, who, where, and what people were told."""
-    for label, text in (
+def _details(entry: Entry, now: float, wanted: Wanted) -> list[str]:
+    """Return the lines below a row: why, who, where, and what people were told."""
+    return details(
+        wanted.columns,
         ("why", _counts(entry.reasons)),
         ("by", _counts(entry.processes)),
-        ("unit", ", ".join(entry.units)),
+        ("unit", ", ".join(map(plain, entry.units))),
         ("to", _places(entry, None if wanted.everything else _SHOWN_PLACES)),
         ("told", _told(entry, now)),
-    ):
-        if text:
-            yield from textwrap.wrap(
-                visible(text),
-                wanted.columns,
-                initial_indent=f"{_INDENT}{label:<5}",
-                subsequent_indent=_INDENT + " " * 5,
-                break_on_hyphens=False,
-            )
+    )
 
 
 def _places(entry: Entry, most: int | None) -> str:
@@ -131,12 +121,12 @@ def _told(entry: Entry, now: float) -> str:
     if entry.told_at:
         times = "1 message" if entry.messages == 1 else f"{entry.messages:,} messages"
         told.insert(0, f"{times}, the last {span(max(0.0, now - entry.told_at))} ago")
-    return "; ".join([*told, f"id {entry.incident}"])
+    return "; ".join([*told, f"id {plain(entry.incident)}"])
 
 
 def _counts(counts: list[list[str | int]]) -> str:
     """Return `refused 12, timed_out 3`; of one alone the name says it all, `?` for a blank one."""
-    named = [(str(name).strip() or "?", number) for name, number in counts]
+    named = [(plain(str(name).strip()) or "?", number) for name, number in counts]
     if len(named) == 1:
         return named[0][0]
     return ", ".join(f"{name} {number:,}" for name, number in named)

@@ -7,13 +7,24 @@ encoding does not have is left to `streams`.
 
 from __future__ import annotations
 
+import re
+import shutil
 import sys
 from typing import TYPE_CHECKING, TextIO
+from unicodedata import bidirectional
 
-from tcp_trace.core.safetext import printable
+from tcp_trace.core.safetext import RIGHT_TO_LEFT, plain, printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+_NARROWEST = 60
+_ISOLATED = re.compile("\u2068([^\u2066-\u2069]*)\u2069")
+
+
+def columns() -> int:
+    """Return the width to write for: the terminal's, 80 where there is none."""
+    return max(_NARROWEST, shutil.get_terminal_size((80, 24)).columns)
 
 
 def show(text: str, paint: Callable[[str], str] = str) -> None:
@@ -47,5 +58,27 @@ def write_raw(stream: TextIO, text: str) -> None:
 
 
 def _write(stream: TextIO, text: str, paint: Callable[[str], str] = str) -> None:
-    stream.write("".join(f"{paint(printable(line))}\n" for line in text.split("\n")))
+    stream.write("".join(f"{paint(_safe(line))}\n" for line in text.split("\n")))
     stream.flush()
+
+
+def _safe(line: str) -> str:
+    """Return a line without anything that a terminal obeys.
+
+    Text from right to left is let through where `safetext.isolated` made it harmless.
+    """
+    if line.isascii() and line.isprintable():
+        return line
+    pieces, at = [], 0
+    for found in _ISOLATED.finditer(line):
+        pieces.append(_escaped(line[at : found.start()]))
+        pieces.append(found[0] if plain(found[1]) == found[0] else _escaped(found[0]))
+        at = found.end()
+    return "".join([*pieces, _escaped(line[at:])])
+
+
+def _escaped(text: str) -> str:
+    return "".join(
+        ascii(each)[1:-1] if bidirectional(each) in RIGHT_TO_LEFT else each
+        for each in printable(text)
+    )

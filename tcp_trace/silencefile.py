@@ -22,7 +22,7 @@ import time
 import zlib
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from tcp_trace.core.safetext import visible
+from tcp_trace.core.safetext import plain
 from tcp_trace.core.silences import Match, Silence
 from tcp_trace.delivery.reading import open_regular, why
 from tcp_trace.unprivileged import Refused
@@ -43,6 +43,7 @@ _MOST_BYTES = 4 << 20
 _PATIENCE_SECONDS = 5.0
 _TYPED = re.compile(r"[0-9A-Za-z-]{1,40}")
 _COMPLAINED = 5
+_WHY_LIMIT = 200
 
 
 class SilenceFileError(Refused):
@@ -65,7 +66,7 @@ class Unread(NamedTuple):
 
     def __str__(self) -> str:
         """Say which entry it is, and why it is not understood."""
-        return f"{self.id} is not in force: {visible(self.why)[:200]}"
+        return f"{self.id} is not in force: {plain(self.why[:_WHY_LIMIT])}"
 
 
 class Contents(NamedTuple):

@@ -17,7 +17,7 @@ from tcp_trace.core.silences import (
 )
 from tcp_trace.core.wording import failures, span, utc
 from tcp_trace.delivery.reading import NAME, StateError, read_state
-from tcp_trace.tables import table
+from tcp_trace.tables import details, table, wrapped
 from tcp_trace.values import duration
 
 if TYPE_CHECKING:
@@ -65,6 +65,7 @@ def remove(settings: Settings, args: Namespace) -> str:
 def listing(settings: Settings, args: Namespace) -> str:
     """Return all silences that hold (or, with `--all`, held lately) and all windows."""
     now = time.time()
+    args.columns = output.columns()  # of the terminal, which the child does not have
 
     def read() -> str:
         contents = silencefile.read(settings.state_dir / silencefile.NAME)
@@ -96,9 +97,9 @@ def _listing(
         return output.as_json(_as_json(shown, unread, windows, counts, now))
     return "\n".join(
         [
-            *_silence_lines(shown, counts, now),
-            *_unread_lines(unread),
-            *_window_lines(windows, counts, now),
+            *_silence_lines(shown, counts, now, args.columns),
+            *_unread_lines(unread, args.columns),
+            *_window_lines(windows, counts, now, args.columns),
         ]
     )
 
@@ -132,39 +133,47 @@ def _match(args: Namespace) -> Match:
     return match
 
 
-def _silence_lines(silences: list[Silence], counts: Counts, now: float) -> list[str]:
+def _silence_lines(silences: list[Silence], counts: Counts, now: float, columns: int) -> list[str]:
     if not silences:
         return ["nothing is silenced by hand"]
+    ordered = sorted(silences, key=lambda each: each.ends)
     rows = [
         (
             each.id,
             utc(each.ends),
             span(each.ends - now) if each.ends > now else "ended",
             "" if counts is None else f"{counts.get(each.id, 0):,}",
-            str(each.match),
-            each.comment,
         )
-        for each in sorted(silences, key=lambda each: each.ends)
+        for each in ordered
     ]
-    return table(("id", "until", "left", "silenced", "what", "comment"), rows)
+    lines = table(("id", "until", "left", "silenced"), rows)
+    for each, row in zip(ordered, lines[1:], strict=True):
+        lines += [
+            row,
+            *details(columns, ("what", plain(str(each.match))), ("note", plain(each.comment))),
+        ]
+    return [lines[0], *lines[len(rows) + 1 :]]
 
 
-def _unread_lines(unread: tuple[Unread, ...]) -> list[str]:
+def _unread_lines(unread: tuple[Unread, ...], columns: int) -> list[str]:
     """Say which entries are not in force, and how to be rid of them."""
     if not unread:
         return []
     how = "'tcp-trace silence remove ID' removes one"
-    return ["", f"{len(unread):,} cannot be read ({how}):", *(f"  {each}" for each in unread)]
+    lines = ["", f"{len(unread):,} cannot be read ({how}):"]
+    return [*lines, *(line for each in unread for line in wrapped(str(each), columns))]
 
 
-def _window_lines(windows: tuple[Window, ...], counts: Counts, now: float) -> list[str]:
+def _window_lines(
+    windows: tuple[Window, ...], counts: Counts, now: float, columns: int
+) -> list[str]:
     if not windows:
         return []
     lines = ["", "maintenance windows (MAINTENANCE):"]
     for each in windows:
         holds = "holds now" if each.in_force(now) else "does not hold now"
         count = "" if counts is None else f", {failures(counts.get(each.id, 0))} silenced"
-        lines.append(f"  {plain(each.id)}: {holds}{count}")
+        lines += wrapped(f"{plain(each.id)}: {holds}{count}", columns)
     return lines
 
 

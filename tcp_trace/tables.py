@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from typing import TYPE_CHECKING
 
 from tcp_trace.core.safetext import ELLIPSIS, columns, isolated, visible
@@ -10,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
 _WIDEST = 60
+_INDENT, _LABEL = " " * 4, 5
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
@@ -31,6 +33,30 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
         ).rstrip()
         for line in lines
     ]
+
+
+def details(columns: int, *facts: tuple[str, str]) -> list[str]:
+    """Return what stands below a row: a label and a text each, in lines of at most `columns`.
+
+    What is empty is left out. The texts must be safe to show already, name by name.
+    """
+    lines: list[str] = []
+    for label, text in facts:
+        lines += textwrap.wrap(
+            text,
+            columns,
+            initial_indent=f"{_INDENT}{label:<{_LABEL}}",
+            subsequent_indent=_INDENT + " " * _LABEL,
+            break_on_hyphens=False,
+        )
+    return lines
+
+
+def wrapped(text: str, columns: int) -> list[str]:
+    """Return a text, which must be safe to show, as lines of at most `columns`, indented."""
+    return textwrap.wrap(
+        text, columns, initial_indent="  ", subsequent_indent=_INDENT, break_on_hyphens=False
+    )
 
 
 def _cell(text: str) -> str:

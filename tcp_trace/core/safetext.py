@@ -31,7 +31,8 @@ ERRORS_LIMIT = 300
 _ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
 _JOINERS = "\u200c\u200d"
 _BACKTICKS = dict.fromkeys(map(ord, "`\u1fef"), "'")  # the second is the first, normalised
-_RIGHT_TO_LEFT = {"R", "AL", "AN"}
+RIGHT_TO_LEFT = {"R", "AL", "AN"}
+"""Bidirectional classes (UAX #9) of what is read from right to left."""
 _FIRST_STRONG_ISOLATE, _POP_ISOLATE = "\u2068", "\u2069"
 # Fillers, blanks of Braille, music and hieroglyphs, and what stands for an object.
 _BLANK = "\u115f\u1160\u2800\u3164\uffa0\ufffc\U0001d159\U00013441\U00013442"
@@ -86,7 +87,7 @@ def visible(text: str) -> str:
 
 def isolated(text: str) -> str:
     """Return `text`, which is visible, so that it turns around nothing that stands beside it."""
-    if text.isascii() or not any(bidirectional(each) in _RIGHT_TO_LEFT for each in text):
+    if text.isascii() or not any(bidirectional(each) in RIGHT_TO_LEFT for each in text):
         return text
     return f"{_FIRST_STRONG_ISOLATE}{text}{_POP_ISOLATE}"
 

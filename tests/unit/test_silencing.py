@@ -70,8 +70,26 @@ def test_what_is_accepted_is_listed(
     assert silence("add", "--for", "2h", *places) == 0
     assert capsys.readouterr().out.endswith(f": {shown}\n")
     assert silence("list") == 0
-    assert f"  {shown}  " in capsys.readouterr().out
+    assert f"    what {shown}\n" in capsys.readouterr().out
     assert [str(each.match) for each in SilenceFile(state).silences] == [shown]
+
+
+def test_the_list_fits_the_terminal(
+    state: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However much is silenced, and however it is explained, no line is wider than 80."""
+    places = [f"10.0.{number}.1:5432" for number in range(40)]
+    assert silence("add", "--for", "2h", *places, "--comment", "x" * 40 + " " + "y" * 150) == 0
+    monkeypatch.setenv("MAINTENANCE", f"daily 01:00-02:00 {','.join(places)}")
+    saved = json.loads((state / "silences.json").read_text())
+    saved["silences"].append({"id": "abc", "match": "x/" * 200, "begins": 0, "ends": 9})
+    (state / "silences.json").write_text(json.dumps(saved))
+    capsys.readouterr()
+    assert silence("list") == 0
+    out = capsys.readouterr().out
+    assert max(map(len, out.splitlines())) <= 80
+    for place in places:
+        assert out.replace("\n", "").replace(" ", "").count(place) == 2
 
 
 def test_a_silence_that_cannot_be_read_is_listed(
@@ -86,7 +104,7 @@ def test_a_silence_that_cannot_be_read_is_listed(
     capsys.readouterr()
     assert silence("list") == 0
     out = capsys.readouterr().out
-    assert "  10.0.0.1  " in out
+    assert "    what 10.0.0.1\n" in out
     assert "1 cannot be read ('tcp-trace silence remove ID' removes one):\n  abc is not in" in out
     assert silence("list", "--json") == 0
     assert len(json.loads(capsys.readouterr().out)["unreadable"]) == 1

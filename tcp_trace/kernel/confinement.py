@@ -47,8 +47,9 @@ _BENEATH = struct.Struct("=Qi")  # struct landlock_path_beneath_attr, which is p
 # By the version of the interface: the rights that it knows, as the number of their bits.
 _RIGHTS = {1: 13, 2: 14, 3: 15, 4: 15}
 _RIGHTS_MOST = 16
-# write, remove and make regular files, truncate
-_WRITE = 1 << 1 | 1 << 5 | 1 << 8 | 1 << 14
+# WRITE_FILE, TRUNCATE, and to make and remove whatever is no device: what stands in the place of a
+# log is moved aside, and to move a link takes the right to make one.
+_WRITE = sum(1 << bit for bit in (1, 4, 5, 7, 8, 9, 10, 12, 14))
 
 _LIBC = ct.CDLL(None, use_errno=True)
 

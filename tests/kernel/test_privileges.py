@@ -9,6 +9,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,7 +20,7 @@ from tcp_trace import environment, sandbox, scratch
 from tests.terminal import terminal
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from tcp_trace.sandbox import Service
 
@@ -165,3 +166,40 @@ def test_ctrl_c_while_it_compiles_ends_it(hook: str) -> None:
         made.press(b"\x03")
         assert made.exit_code() in {130, 128 + signal.SIGINT}
         assert b"watching" not in made.written
+
+
+def test_confined_it_still_keeps_its_log_in_order(hook: str) -> None:
+    """What is no file in the log's place is moved aside, and a renamed log is begun anew."""
+    with scratch.directory() as directory:
+        for name in ("state", "logs"):
+            (directory / name).mkdir()
+            scratch.give(directory / name, 0o700)
+        log = directory / "logs/log"
+        given = {"HOOK": hook, "SERVICE_USER": scratch.account().pw_name}
+        command = [sys.executable, "-I", str(scratch.program()), "run", "--env-file", "/dev/null"]
+        with subprocess.Popen(
+            [*command, "--log-file", str(log)],
+            env={**given, "STATE_DIR": str(directory / "state")},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        ) as process:
+            try:
+                _wait_until(lambda: log.is_file() and '"watching"' in log.read_text())
+                log.rename(f"{log}.1")
+                log.symlink_to("/nowhere")
+                process.send_signal(signal.SIGHUP)
+                _wait_until(lambda: log.is_file() and '"reloaded"' in log.read_text())
+            finally:
+                process.terminate()
+        assert process.returncode == 0
+        assert '"stopped"' in log.read_text()
+        assert not log.is_symlink()
+
+
+def _wait_until(condition: Callable[[], bool]) -> None:
+    until = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < until
+        time.sleep(0.05)

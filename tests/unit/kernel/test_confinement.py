@@ -130,15 +130,18 @@ if not confinement.restrict_writes([state, base / "absent"]):
 (state / "a").rename(state / "b")
 os.truncate(state / "b", 1)
 (state / "b").unlink()
-(state / "link").write_text("")
-(state / "link").unlink()
+(state / "link").symlink_to("/")
+os.mkfifo(state / "fifo")
+(state / "directory").mkdir()
+for name in ("link", "fifo", "directory"):
+    (state / name).rename(state / f"{name}.aside")
 print(json.dumps([
     fails(os.open, other / "file", os.O_WRONLY),
     fails(os.truncate, other / "file", 0),
     fails(os.unlink, other / "file"),
     fails(os.open, other / "new", os.O_CREAT | os.O_WRONLY),
-    fails(os.symlink, "/", state / "symlink"),
-    fails(os.mkfifo, state / "fifo"),
+    fails(os.symlink, "/", other / "symlink"),
+    fails(os.mknod, state / "null", 0o20666, os.makedev(1, 3)),
     fails(os.rename, other / "file", state / "file"),
     fails(os.execv, "/bin/true", ["true"]),
     fails(os.open, other / "file", os.O_RDONLY),

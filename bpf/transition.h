@@ -47,15 +47,16 @@ struct maker {
 };
 
 /*
- * One per socket address, from SYN_SENT until the attempt ends. state is the last one seen, error
- * the last one that the application was told of. An attempt is known by when and on which CPU it
- * began: no CPU begins two at one time.
+ * One per socket address, from SYN_SENT until the attempt ends. state is the last one seen,
+ * witnessed whether the net has seen it begin, error the last one that the application was told of.
+ * An attempt is known by when and on which CPU it began: no CPU begins two at one time.
  */
 struct attempt {
 	u64 start_ns;
 	u32 start_cpu;
 	u32 pad;
-	u32 state;
+	u16 state;
+	u16 witnessed;
 	int error;
 	struct maker maker;
 	struct destination destination;
@@ -153,10 +154,12 @@ enum tally {
 	TALLY_RACED,	     /* attempts that lost a race, which is no failure */
 	TALLY_MISSED,	     /* an entry's socket had changed state unseen */
 	TALLY_OPENED,	     /* attempts in the service's own network namespace, with its own */
-	TALLY_UNSENT,	     /* of these, given up by connect() before a SYN */
+	TALLY_UNSENT,	     /* of these, ended before a SYN was sent */
 	TALLY_ABORTED,	     /* of these, ended by an error of the socket */
 	TALLY_NAMES_LEARNED, /* addresses that were taken from DNS answers */
 	TALLY_NAMES_LONG,    /* DNS answers to a name longer than NAME_BYTES */
+	TALLY_TAKEN_UP,	     /* attempts that the net began: the hook was not run */
+	TALLY_PASSIVE,	     /* AttemptFails of handshakes that somebody else began */
 	TALLIES,
 };
 

@@ -108,6 +108,7 @@ def _of_the_kernel(tallies: Tallies) -> Iterator[Family]:
         ("attempts_evicted", tallies.evicted, "Attempts that ended after their entry was gone."),
         ("attempts_raced", tallies.raced, "Attempts that lost a race, which is no failure."),
         ("transitions_netted", tallies.netted, "Transitions seen by the net alone."),
+        ("attempts_taken_up", tallies.taken_up, "Attempts begun by the net: the hook was not run."),
         ("transitions_missed", tallies.missed, "Transitions known to be seen by nobody."),
     ):
         yield _counter(name, text, {(): number})

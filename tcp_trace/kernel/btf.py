@@ -37,6 +37,8 @@ FIELDS: tuple[tuple[str, str], ...] = (
     ("sock", "sk_uid"),
     ("inet_sock", "inet_sport"),
     ("tcp_sock", "total_retrans"),
+    ("tcp_sock", "segs_out"),
+    ("tcp_sock", "srtt_us"),
     ("net", "ns"),
     ("net", "hash_mix"),
     ("ns_common", "inum"),

@@ -59,8 +59,11 @@ class Tallies(NamedTuple):
     seen by the net alone, `raced` attempts lost a race, which is no failure; `missed` transitions
     were seen by nobody, which a later one of that socket has shown.
 
+    `taken_up` attempts were begun by the net, since the hook was not run.
+
     Of the service's own network namespace, and with its own connects: `opened` attempts began,
-    `unsent` ended before a SYN, `aborted` by an error of the socket.
+    `unsent` ended before a SYN was sent, `aborted` by an error of the socket. `passive` are the
+    failures among handshakes that somebody else began, as often as `AttemptFails` counts them.
 
     `names_learned` addresses were taken from DNS answers; `names_long` answers were to a name that
     is too long to be kept.
@@ -77,6 +80,8 @@ class Tallies(NamedTuple):
     aborted: int = 0
     names_learned: int = 0
     names_long: int = 0
+    taken_up: int = 0
+    passive: int = 0
 
 
 def _libbcc() -> ct.CDLL:

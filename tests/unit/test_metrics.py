@@ -59,6 +59,7 @@ def test_a_scrape() -> None:
         "tcp_trace_attempts_evicted_total": 0,
         "tcp_trace_attempts_raced_total": 0,
         "tcp_trace_transitions_netted_total": 0,
+        "tcp_trace_attempts_taken_up_total": 0,
         "tcp_trace_transitions_missed_total": 0,
         "tcp_trace_coverage_ratio of=attempts": 0.5,
         "tcp_trace_notifications_total fate=sent webhook=default": 3,

@@ -336,7 +336,7 @@ class Service:
                 version=__version__,
                 hook=self._received.hook,
                 tallies=self._maps.tallies(),
-                coverage=self._audit.shares(),
+                coverage=self._audit.latest(),
                 failures=dict(self._reasons),
                 silenced=sum(dict(self._incidents.silenced_by).values()),
                 below_threshold=self._incidents.below_threshold,
@@ -401,7 +401,7 @@ class Service:
         return 0
 
     def _counts(self) -> dict[str, object]:
-        shares = {f"coverage_{of}": share for of, share in self._audit.shares().items()}
+        shares = {f"coverage_{of}": share for of, share in self._audit.total().items()}
         lost = logs.lost_lines()
         counts = {**self._maps.tallies()._asdict(), **shares, "log_lines_lost": lost}
         if self._received.return_fds:

@@ -1,17 +1,16 @@
-"""Tells in the log how much of the host's connects was seen: now and then, and once of a gap."""
+"""Tells in the log how much of the host's connects was seen: now and then, and at once of a gap."""
 
 from __future__ import annotations
 
 import logging
 from typing import TYPE_CHECKING
 
-from tcp_trace.core.coverage import Audit, Counted
+from tcp_trace.core.coverage import Begin, Coverage, End, Seen, compare
 from tcp_trace.kernel import netns
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tcp_trace.core.coverage import Coverage
     from tcp_trace.kernel.stream import Tallies
 
 log = logging.getLogger(__name__)
@@ -22,13 +21,21 @@ INTERVAL = 3600.0
 CHECK_INTERVAL = 60.0
 """Seconds between two looks at the kernel's counters, of which there are hundreds in their file."""
 
+_HOOK_UNUSED = 3
+"""Attempts that the net must have begun before the hook is said to be out of use.
+
+One may be a race: while a process is in bpf() the kernel runs no kprobe's program on its CPU.
+"""
+
 
 class SelfAudit:
     """The audit of a running service; `tallies` reads what its kernel program counted."""
 
     def __init__(self, tallies: Callable[[], Tallies]) -> None:
         self._tallies = tallies
-        self._audit: Audit | None = None
+        self._hook = _HookAudit(tallies())
+        self._begin: Begin | None = None
+        self._latest = self._hour = self._total = Coverage()
         self._is_told = False
         self._next_line = 0.0
         self._next_check = 0.0
@@ -37,40 +44,86 @@ class SelfAudit:
         """Begin anew at `now` (monotonic). What is watched in part cannot be compared."""
         self._next_line = now + INTERVAL
         self._next_check = now + CHECK_INTERVAL
-        self._audit = None
-        if watches_everything:
-            seen = self._seen()
-            self._audit = Audit(seen, netns.counted())
+        self._latest = self._hour = self._total = Coverage()
+        self._is_told = False
+        self._begin = self._look()[1] if watches_everything else None
 
     def check(self, now: float) -> None:
-        """Compare where it is due; tell of the first gap, and of the coverage every hour."""
-        if now < self._next_check:
+        """Compare where it is due; tell of each gap once, and of the coverage every hour."""
+        self._hook.check(self._tallies())
+        begin = self._begin
+        if now < self._next_check or begin is None:
             return
         self._next_check = now + CHECK_INTERVAL
-        coverage = self._coverage()
-        if coverage is None:
-            return
-        if not coverage.is_complete and not self._is_told:
-            self._is_told = True
-            log.warning("the kernel counted connects that were not seen", extra=coverage._asdict())
+        end, following = self._look()
+        self._latest = under_way = compare(begin, end)
+        # An interval in doubt goes on until that is resolved, or is too much to be one.
+        if under_way.is_certain:
+            self._tell_of_a_gap(under_way)
+            self._begin = following
+            self._hour = self._hour.and_then(under_way)
+            self._total = self._total.and_then(under_way)
+            under_way = Coverage()
         if now >= self._next_line:
             self._next_line = now + INTERVAL
-            log.info("coverage", extra=coverage._asdict())
+            log.info("coverage", extra=_fields(self._hour.and_then(under_way)))
+            self._hour = Coverage()
 
-    def shares(self) -> dict[str, float | None]:
-        """Return the coverage of attempts and of failures, nothing where it cannot be known."""
-        coverage = self._coverage()
-        if coverage is None:
-            return {}
-        return {"attempts": coverage.attempts, "failures": coverage.failures}
+    def latest(self) -> dict[str, float | None]:
+        """Return the coverage of attempts and of failures in the last interval, `{}` without."""
+        return self._latest.shares() if self._begin else {}
 
-    def _coverage(self) -> Coverage | None:
-        audit = self._audit  # a scrape of the metrics may come while it is begun anew
-        if audit is None:
-            return None
-        kernel = netns.counted()
-        return audit.compare(kernel, self._seen())
+    def total(self) -> dict[str, float | None]:
+        """Return the same up to now, since the audit began."""
+        begin = self._begin  # a scrape of the metrics may come while it is begun anew
+        return self._total.and_then(compare(begin, self._look()[0])).shares() if begin else {}
 
-    def _seen(self) -> Counted:
+    def _tell_of_a_gap(self, coverage: Coverage) -> None:
+        if coverage.is_complete:
+            self._is_told = self._is_told and not coverage.attempts
+        elif not self._is_told:
+            self._is_told = True
+            log.warning("the kernel counted connects that were not seen", extra=_fields(coverage))
+
+    def _look(self) -> tuple[End, Begin]:
+        """Read all counts, for the end of one interval and the begin of the next."""
+        before = netns.counted_until_now()
         tallies = self._tallies()
-        return Counted(tallies.opened - tallies.unsent, tallies.aborted)
+        seen = Seen(tallies.opened - tallies.unsent, tallies.aborted, tallies.passive)
+        return End(before, seen), Begin(seen, netns.counted_from_now())
+
+
+class _HookAudit:
+    """Tells, once per episode, that the hook is not run and the net does all its work."""
+
+    def __init__(self, tallies: Tallies) -> None:
+        self._last = tallies
+        self._unused = 0
+        self._is_told = False
+
+    def check(self, tallies: Tallies) -> None:
+        """Look at what was counted since the last look."""
+        taken_up = tallies.taken_up - self._last.taken_up
+        opened = tallies.opened - self._last.opened
+        self._last = tallies
+        # `opened` has those of one namespace only, `taken_up` those of all.
+        if 2 * taken_up < opened:
+            self._unused = 0
+            self._is_told = False
+            return
+        self._unused += taken_up
+        if self._unused >= _HOOK_UNUSED and not self._is_told:
+            self._is_told = True
+            log.warning(
+                "the hook is not run, the net behind it does its work; look whether"
+                " /sys/kernel/debug/kprobes/enabled and kernel.ftrace_enabled are 1",
+                extra={"taken_up": self._unused},
+            )
+
+
+def _fields(coverage: Coverage) -> dict[str, float | None]:
+    return {
+        **coverage.shares(),
+        "unseen_attempts": coverage.unseen_attempts,
+        "unseen_failures": coverage.unseen_failures,
+    }

@@ -1,57 +1,104 @@
-"""How much of what the kernel counted itself was seen: the service's audit of itself."""
+"""How much of what the kernel counted itself was seen: the service's audit of itself.
+
+The counts are of one network namespace and never reset, so two looks at them make an interval. What
+the kernel counts and the service cannot see, or the reverse, is taken out before they are compared.
+An interval is compared for itself: a surplus of one never makes up for a gap in another.
+"""
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
+TOLERANCE = 3
+"""Unseen attempts, and failures, that may be connects under way while the counters were read."""
 
-class Counted(NamedTuple):
-    """Attempts that sent a SYN and those that an error ended, in one network namespace."""
+
+class Kernel(NamedTuple):
+    """What the kernel counted: names of RFC 4022 and of `nstat`.
+
+    `AttemptFails` also counts handshakes of others that a peer reset; `EmbryonicRsts` are those of
+    them that were not Fast Open's. `overflows` are resets that `EmbryonicRsts` may hold beside.
+    """
+
+    active_opens: int
+    attempt_fails: int
+    embryonic_rsts: int
+    overflows: int = 0
+
+
+class Seen(NamedTuple):
+    """What the kernel program counted.
+
+    `attempts` sent a SYN, `failures` were ended by an error. `passive` is how often `AttemptFails`
+    counts handshakes of others that Fast Open began.
+    """
 
     attempts: int
     failures: int
+    passive: int
 
 
 class Coverage(NamedTuple):
-    """What was seen of what the kernel counted, as shares; None where it counted nothing.
+    """What the kernel counted in some time, and how much of that was not seen."""
 
-    Never above 1: a failure that an error was reported of before the application gave up is seen
-    as one and not counted by the kernel.
-    """
-
-    attempts: float | None
-    failures: float | None
-    unseen_attempts: int
-    unseen_failures: int
+    attempts: int = 0
+    failures: int = 0
+    unseen_attempts: int = 0
+    unseen_failures: int = 0
 
     @property
     def is_complete(self) -> bool:
-        """Whether nothing is known to be unseen."""
+        """Whether nothing is unseen."""
         return not self.unseen_attempts and not self.unseen_failures
 
+    @property
+    def is_certain(self) -> bool:
+        """Whether what is unseen, if anything, is more than connects under way explain."""
+        return self.is_complete or max(self.unseen_attempts, self.unseen_failures) > TOLERANCE
 
-class Audit:
-    """Compares both counts since it began.
+    def and_then(self, later: Coverage) -> Coverage:
+        """Return the coverage of both times."""
+        return Coverage(*map(sum, zip(self, later, strict=True)))
 
-    They cannot be read at the same moment. The kernel's is to be read after the other at the
-    beginning and before it later: then what happens in between never looks like a gap.
+    def shares(self) -> dict[str, float | None]:
+        """Return the shares that were seen, None where the kernel counted nothing."""
+        return {
+            "attempts": _share(self.unseen_attempts, self.attempts),
+            "failures": _share(self.unseen_failures, self.failures),
+        }
+
+
+class Begin(NamedTuple):
+    """The begin of an interval. `kernel` was read after `seen`."""
+
+    seen: Seen
+    kernel: Kernel
+
+
+class End(NamedTuple):
+    """The end of an interval. `kernel` was read before `seen`.
+
+    They cannot be read at one moment. Read in this order, what happens in between never looks like
+    a gap.
     """
 
-    def __init__(self, seen: Counted, kernel: Counted) -> None:
-        self._seen, self._kernel = seen, kernel
+    kernel: Kernel
+    seen: Seen
 
-    def compare(self, kernel: Counted, seen: Counted) -> Coverage:
-        """Return the coverage up to now."""
-        attempts = kernel.attempts - self._kernel.attempts
-        failures = kernel.failures - self._kernel.failures
-        unseen_attempts = max(0, attempts - (seen.attempts - self._seen.attempts))
-        unseen_failures = max(0, failures - (seen.failures - self._seen.failures))
-        return Coverage(
-            _share(unseen_attempts, attempts),
-            _share(unseen_failures, failures),
-            unseen_attempts,
-            unseen_failures,
-        )
+
+def compare(begin: Begin, end: End) -> Coverage:
+    """Return the coverage of an interval."""
+    kernel = Kernel(*(now - then for now, then in zip(end.kernel, begin.kernel, strict=True)))
+    seen = Seen(*(now - then for now, then in zip(end.seen, begin.seen, strict=True)))
+    failures = max(0, kernel.attempt_fails - kernel.embryonic_rsts - seen.passive)
+    if kernel.overflows:  # it cannot be told how many of AttemptFails are attempts
+        failures = 0
+    return Coverage(
+        kernel.active_opens,
+        failures,
+        max(0, kernel.active_opens - seen.attempts),
+        max(0, failures - seen.failures),
+    )
 
 
 def _share(unseen: int, counted: int) -> float | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 from pathlib import Path
 
-from tcp_trace.core.coverage import Counted
+from tcp_trace.core.coverage import Kernel
 from tcp_trace.core.safetext import printable
 
 INUM = Path("/proc/self/ns/net").stat().st_ino
@@ -13,6 +13,7 @@ INUM = Path("/proc/self/ns/net").stat().st_ino
 
 _SNMP = Path("/proc/self/net/snmp")
 _NETSTAT = Path("/proc/self/net/netstat")
+_ABORT_ON_OVERFLOW = Path("/proc/sys/net/ipv4/tcp_abort_on_overflow")
 
 
 def interface(inum: int, index: int) -> str:
@@ -42,14 +43,31 @@ def ifindex(inum: int, interface: str) -> int | None:
         return None
 
 
-def counted(snmp: Path = _SNMP, netstat: Path = _NETSTAT) -> Counted:
-    """Return the attempts that sent a SYN and those that an error ended, since the boot.
+def counted_until_now() -> Kernel:
+    """Return what the kernel counted since the boot, in no case too many failures of attempts.
 
-    `ActiveOpens` and `AttemptFails` of RFC 4022. The latter also counts handshakes of others that
-    a peer broke off; these are `EmbryonicRsts` as well. Raises OSError.
+    What is taken out of them is read last. Raises OSError.
     """
-    tcp, extended = _table(snmp, "Tcp:"), _table(netstat, "TcpExt:")
-    return Counted(tcp["ActiveOpens"], tcp["AttemptFails"] - extended["EmbryonicRsts"])
+    tcp = _table(_SNMP, "Tcp:")
+    return _kernel(tcp, _table(_NETSTAT, "TcpExt:"))
+
+
+def counted_from_now() -> Kernel:
+    """Return the same, in no case too few of them: what is taken out is read first."""
+    extended = _table(_NETSTAT, "TcpExt:")
+    return _kernel(_table(_SNMP, "Tcp:"), extended)
+
+
+def _kernel(tcp: dict[str, int], extended: dict[str, int]) -> Kernel:
+    # With this sysctl EmbryonicRsts has more in it: tcp_check_req() resets what finds no room in
+    # the queue of accept(), which is no failure of AttemptFails.
+    resets_overflows = _ABORT_ON_OVERFLOW.read_text().strip() != "0"
+    return Kernel(
+        tcp["ActiveOpens"],
+        tcp["AttemptFails"],
+        extended["EmbryonicRsts"],
+        extended["ListenOverflows"] if resets_overflows else 0,
+    )
 
 
 def _table(path: Path, head: str) -> dict[str, int]:

@@ -2,19 +2,33 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
+import itertools
 import socket
 import time
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import pytest
 
 from tcp_trace import sandbox
-from tcp_trace.sandbox import SERVER, SERVER6, call_in
+from tcp_trace.sandbox import CLIENT, SERVER, SERVER6, call_in
 from tests.kernel.connects import GIVE_UP_SECONDS, attempt, many
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
     from tcp_trace.sandbox import Network, Service
 
 TIMES = 23
 CLOSED, DROPPED = 10_901, 11_901
+
+# include/uapi/linux/tcp.h and include/linux/socket.h
+_TCP_FASTOPEN_CONNECT, _TCP_FASTOPEN_NO_COOKIE, _MSG_FASTOPEN = 30, 34, 0x20000000
+# The SYN-ACK is sent again after 1 s; with one retry the kernel gives up after 7.
+_SYNACK_AGAIN_SECONDS = 2.0
+_SYNACKS_SECONDS = 8.0
 
 
 def connect_all(listener: int) -> None:
@@ -66,3 +80,171 @@ def test_a_part_is_not_compared(hook: str, network: Network) -> None:
     service = call_in(network.client, lambda: run(hook, DEST_IP=SERVER))
     (stopped,) = service.find("stopped")
     assert "coverage_attempts" not in stopped
+
+
+def counted() -> dict[str, int]:
+    """Return the kernel's counters of this thread's network namespace."""
+    text = "".join(Path("/proc/thread-self/net", name).read_text() for name in ("snmp", "netstat"))
+    lines = iter(text.splitlines())
+    pairs = ((names.split()[1:], next(lines).split()[1:]) for names in lines)
+    return {n: int(v) for names, values in pairs for n, v in zip(names, values, strict=True)}
+
+
+def audited(hook: str, make: Callable[[], object], **variables: str) -> dict[str, Any]:
+    """Run a service in this thread's network namespace; return what it and the kernel counted.
+
+    `attempts` and `failures` are by how much the service's counts differ from the kernel's.
+    """
+    with sandbox.service(HOOK=hook, **variables) as service:
+        before = counted()
+        make()
+        after = counted()
+        service.stop()
+    (stopped,) = service.find("stopped")
+    grew = {name: after[name] - before[name] for name in after if name in before}
+    seen = stopped["aborted"] + stopped["passive"]
+    return stopped | {
+        "attempts": stopped["opened"] - stopped["unsent"] - grew["ActiveOpens"],
+        "failures": seen - (grew["AttemptFails"] - grew["EmbryonicRsts"]),
+        "AttemptFails": grew["AttemptFails"],
+        "EmbryonicRsts": grew["EmbryonicRsts"],
+    }
+
+
+def exactly(result: dict[str, Any]) -> bool:
+    """Tell whether the service counted exactly what the kernel did, and found no gap."""
+    differ = (result["attempts"], result["failures"])
+    shares = {result["coverage_attempts"], result["coverage_failures"]}
+    return differ == (0, 0) and shares <= {1.0, None}
+
+
+def from_a_port_in_use() -> None:
+    """Connect from a local port to where one is connected from it already: EADDRNOTAVAIL."""
+    with socket.create_server(("127.0.0.1", 0)) as listening, socket.socket() as first:
+        first.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        first.bind(("127.0.0.1", 0))
+        first.connect(listening.getsockname())
+        for _ in range(TIMES):
+            with socket.socket() as again:
+                again.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                again.bind(first.getsockname())
+                assert again.connect_ex(listening.getsockname()) == errno.EADDRNOTAVAIL
+
+
+def put_off() -> None:
+    """Let Fast Open put off the SYN until something is written, and close without."""
+    for _ in range(TIMES):
+        with socket.socket() as sock:
+            sock.setsockopt(socket.IPPROTO_TCP, _TCP_FASTOPEN_CONNECT, 1)
+            sock.setsockopt(socket.IPPROTO_TCP, _TCP_FASTOPEN_NO_COOKIE, 1)
+            assert sock.connect_ex((SERVER, CLOSED)) == 0
+
+
+def given_up() -> None:
+    """Give up in each way that the kernel does not count: close, shut down, connect to nothing."""
+    for number in range(TIMES):
+        with socket.socket() as sock:
+            sock.settimeout(0)
+            assert sock.connect_ex((SERVER, DROPPED)) == errno.EINPROGRESS
+            if number % 3 == 1:
+                sock.shutdown(socket.SHUT_RDWR)
+            elif number % 3 == 2:
+                assert sandbox.LIBC.connect(sock.fileno(), bytes(16), 16) == 0
+
+
+@pytest.mark.parametrize("make", [from_a_port_in_use, put_off, given_up])
+def test_what_the_kernel_does_not_count_hides_nothing(
+    make: Callable[[], None], hook: str, network: Network
+) -> None:
+    """An attempt that sent no SYN, or that the application ended, makes up for none unseen."""
+    result = call_in(network.client, lambda: audited(hook, make))
+    assert exactly(result), result
+    assert result["opened"] - (make is from_a_port_in_use) == TIMES
+    assert result["unsent"] == (0 if make is given_up else TIMES)
+    assert result["aborted"] == 0
+
+
+FAST_OPEN = 10_800
+
+
+class Abandoned(NamedTuple):
+    """What becomes of handshakes that a peer began by Fast Open and never ends.
+
+    The server `closes` at once, or does not; the peer `resets`, or is silent for good.
+    """
+
+    closes: bool
+    resets: bool
+
+
+def begin_and_leave() -> None:
+    """Begin handshakes with data in the SYN, of which this side soon knows nothing any more."""
+    for _ in range(TIMES):
+        with socket.socket() as sock:
+            sock.settimeout(0)
+            assert sock.sendto(b"x", _MSG_FASTOPEN, (CLIENT, FAST_OPEN)) == 1
+
+
+@contextlib.contextmanager
+def deaf(network: Network) -> Iterator[None]:
+    """Let no SYN-ACK from the port reach the server's namespace."""
+    chain = f"type filter hook input priority -5; tcp sport {FAST_OPEN} drop;"
+    sandbox.run_in(network.server, "nft", f"table inet deaf {{ chain in {{ {chain} }}; }}")
+    try:
+        yield
+    finally:
+        sandbox.run_in(network.server, "nft", "delete table inet deaf")
+
+
+def serve_abandoned(network: Network, how: Abandoned) -> None:
+    """Be a Fast Open server whose SYN-ACKs the peer does not get, for a while or for good."""
+    with socket.create_server((CLIENT, FAST_OPEN), backlog=2 * TIMES) as listening:
+        listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_FASTOPEN, 2 * TIMES)
+        with deaf(network):
+            call_in(network.server, begin_and_leave)
+            for _ in range(TIMES if how.closes else 0):
+                accepted, _ = listening.accept()
+                accepted.recv(1)
+                accepted.close()
+            if not how.resets:
+                time.sleep(_SYNACKS_SECONDS)
+        time.sleep(_SYNACK_AGAIN_SECONDS)
+
+
+ENDS = [Abandoned(*how) for how in itertools.product([False, True], repeat=2)]
+
+
+@pytest.mark.parametrize("how", ENDS)
+def test_what_others_began_is_no_gap(how: Abandoned, hook: str, network: Network) -> None:
+    """A Fast Open server's handshakes that a peer never ends are failures of nobody here."""
+    names = ("net.ipv4.tcp_fastopen=", "net.ipv4.tcp_synack_retries=")
+    for name in network:
+        sandbox.run_in(name, "sysctl", "-qw", names[0] + "519", names[1] + "1")
+    try:
+        result = call_in(
+            network.client, lambda: audited(hook, lambda: serve_abandoned(network, how))
+        )
+    finally:
+        for name in network:
+            sandbox.run_in(name, "sysctl", "-qw", names[0] + "1", names[1] + "5")
+    assert exactly(result), result
+    # In FIN_WAIT1 a time-out is not counted at all, and a reset once in place of twice.
+    assert result["AttemptFails"] == TIMES * (1 - how.closes + how.resets)
+    assert result["aborted"] == result["EmbryonicRsts"] == 0
+
+
+def test_a_scan_is_no_gap(hook: str, network: Network) -> None:
+    """A peer that resets a handshake that this host answered is not a failed connect of it."""
+
+    def scan() -> None:
+        with socket.create_server((CLIENT, FAST_OPEN), backlog=2 * TIMES):
+            with deaf(network):
+                call_in(network.server, knock)
+            time.sleep(_SYNACK_AGAIN_SECONDS)
+
+    def knock() -> None:
+        many(TIMES, lambda: attempt(CLIENT, FAST_OPEN, blocking=False, patience=0.01))
+
+    result = call_in(network.client, lambda: audited(hook, scan))
+    assert exactly(result), result
+    assert result["EmbryonicRsts"] == result["AttemptFails"] == TIMES

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tcp_trace import daemon, messages, values
-from tcp_trace.core import names, overview, policy, storm, watch
+from tcp_trace import daemon, messages, selfaudit, values
+from tcp_trace.core import coverage, names, overview, policy, storm, watch
 from tcp_trace.delivery import answers, channel, store
 from tcp_trace.delivery.pacing import Pacing
 from tcp_trace.delivery.queue import Limits
@@ -104,6 +104,10 @@ PROMISES = {
     ],
     "docs/LOG.md": [
         f"a name of over {NAME_BYTES} bytes",
+        f"Up to {coverage.TOLERANCE} connects may have been under way",
+        {60.0: "Each minute is compared for itself"}[selfaudit.CHECK_INTERVAL],
+        {60.0: "the metric is of the last minute"}[selfaudit.CHECK_INTERVAL],
+        {3600.0: "shares of 1, of the last hour"}[selfaudit.INTERVAL],
     ],
     "docs/WEBHOOK.md": [
         (

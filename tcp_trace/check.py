@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from tcp_trace.config import Settings
 
 KALLSYMS = Path("/proc/kallsyms")
-KPROBE_PMU = Path("/sys/bus/event_source/devices/kprobe/type")
+KPROBE_PMU = features.KPROBE_PMU
 TRACING = (Path("/sys/kernel/tracing"), Path("/sys/kernel/debug/tracing"))
 LOCKDOWN = Path("/sys/kernel/security/lockdown")
 PERF_EVENT_PARANOID = Path("/proc/sys/kernel/perf_event_paranoid")
@@ -91,7 +91,7 @@ def _kernel() -> Finding:
 def _layout() -> Iterator[Finding]:
     """Check where the layout of the kernel's structs comes from, and the compiler's headers."""
     try:
-        btf.offsets()
+        btf.read()
     except btf.BtfError as error:
         yield Finding("btf", Level.WARN, str(error), "the exact kernel headers are used instead")
         has_btf = False
@@ -109,7 +109,7 @@ def _layout() -> Iterator[Finding]:
 
 
 def _hook(wanted: Hook) -> Finding:
-    """Check whether the wanted hook is there, by asking and not by attaching."""
+    """Check whether the wanted hook is there, and a kprobe run."""
     symbols = KALLSYMS.read_text() if KALLSYMS.exists() else ""
     lockdown = LOCKDOWN.read_text() if LOCKDOWN.exists() else ""
     kprobe = bool(re.search(r" tcp_set_state$", symbols, re.MULTILINE)) and (
@@ -122,6 +122,8 @@ def _hook(wanted: Hook) -> Finding:
         fix = "boot without lockdown=confidentiality"
         return Finding("hook", Level.FAIL, "the kernel is locked down: no tracing at all", fix)
     if wanted is not Hook.TRACEPOINT and kprobe:
+        if features.is_kprobe_run() is False:
+            return _not_run(wanted)
         return Finding("hook", Level.OK, "kprobe on tcp_set_state")
     if wanted is not Hook.KPROBE and tracepoint:
         note = "" if wanted is Hook.TRACEPOINT else "; this kernel has no kprobes"
@@ -137,19 +139,43 @@ def _hook(wanted: Hook) -> Finding:
     return Finding("hook", Level.FAIL, detail, f"use {remedy}")
 
 
+def _not_run(wanted: Hook) -> Finding:
+    detail = "a kprobe on tcp_set_state can be placed, but is not run"
+    fix = "write 1 to /sys/kernel/debug/kprobes/enabled and set kernel.ftrace_enabled=1"
+    if wanted is Hook.KPROBE:
+        return Finding("hook", Level.FAIL, detail, fix)
+    note = "; the service takes the tracepoint"
+    return Finding("hook", Level.WARN, detail + note, fix)
+
+
 def _returns() -> Finding:
-    """Check whether functions can be watched returning, which takes BPF trampolines."""
-    if not _held() & (1 << _CAP_SYS_ADMIN | 1 << _CAP_BPF):
+    """Check whether functions can be watched returning: each that the start wants is tried."""
+    watched = {
+        "connect()": ("tcp_v4_connect", "tcp_v6_connect"),
+        "recvmsg()": ("inet_recvmsg", "inet6_recvmsg"),
+    }
+    try:
+        numbers = btf.read(sum(watched.values(), ())).functions
+    except btf.BtfError:
+        numbers = {}
+    can = {
+        what: [features.can_watch_returning(numbers.get(name)) for name in names]
+        for what, names in watched.items()
+    }
+    if None in can["connect()"]:
         return _unknown("returns", "whether programs can watch functions returning")
-    if features.has_trampolines():
+    missing = {
+        "connect()": "connects that fail before a SYN are not seen",
+        "recvmsg()": "host names are not known",
+    }
+    unseen = [what for what, answers in can.items() if not all(answers)]
+    if not unseen:
         return Finding("returns", Level.OK, "connect() and recvmsg() are watched returning")
-    return Finding(
-        "returns",
-        Level.WARN,
-        "this kernel lets no program watch functions returning (BPF trampolines): connects that"
-        " fail before a SYN are not seen, and host names are not known",
-        "nothing to do: all else works",
+    detail = (
+        f"this kernel lets no program watch {' and '.join(unseen)} returning (BPF trampolines):"
+        f" {', and '.join(missing[what] for what in unseen)}"
     )
+    return Finding("returns", Level.WARN, detail, "nothing to do: all else works")
 
 
 def _open(directory: Path) -> bool:

@@ -7,12 +7,17 @@ from __future__ import annotations
 
 import ctypes as ct
 from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 VMLINUX = Path("/sys/kernel/btf/vmlinux")
 
 # enum of include/uapi/linux/btf.h
 _STRUCT = 4
 _UNION = 5
+_FUNC = 12
 
 # Every field that the programs in bpf/ read, as OFFSETOF_<struct>_<field>.
 FIELDS: tuple[tuple[str, str], ...] = (
@@ -128,6 +133,10 @@ class _Btf:
             raise BtfError(f"this kernel has no struct {struct} that can be read")
         return int(self._lib.btf__type_by_id(self._btf, number).contents.size)
 
+    def function(self, name: str) -> int | None:
+        number = self._lib.btf__find_by_name_kind(self._btf, name.encode(), _FUNC)
+        return int(number) if number > 0 else None
+
     def offset(self, struct: str, field: str) -> int:
         number = self._lib.btf__find_by_name_kind(self._btf, struct.encode(), _STRUCT)
         bits = self._find(number, field.encode()) if number > 0 else None
@@ -156,17 +165,29 @@ class _Btf:
         return None
 
 
-def offsets(path: Path = VMLINUX) -> dict[str, int]:
-    """Return the offset in bytes of every field of `FIELDS`, by its `OFFSETOF_` constant.
+class Types(NamedTuple):
+    """What is read of the type information.
 
-    With them comes `SIZEOF_sock_common`: that struct is read as a whole. Raises BtfError where the
-    kernel has no type information or lacks a field.
+    `offsets` are in bytes, of every field of `FIELDS`, by its `OFFSETOF_` constant; with them comes
+    `SIZEOF_sock_common`: that struct is read as a whole. `functions` are the numbers of those that
+    were asked for, None for what the kernel does not have.
+    """
+
+    offsets: dict[str, int]
+    functions: dict[str, int | None]
+
+
+def read(functions: Iterable[str] = (), path: Path = VMLINUX) -> Types:
+    """Read the kernel's type information.
+
+    Raises BtfError where the kernel has none or lacks a field.
     """
     if not path.exists():
         raise BtfError(f"this kernel has no type information: {path} does not exist")
     btf = _Btf(path)
     try:
         found = {f"OFFSETOF_{s}_{f}": btf.offset(s, f) for s, f in FIELDS}
-        return found | {"SIZEOF_sock_common": btf.size("sock_common")}
+        found["SIZEOF_sock_common"] = btf.size("sock_common")
+        return Types(found, {name: btf.function(name) for name in functions})
     finally:
         btf.close()

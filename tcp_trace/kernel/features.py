@@ -2,22 +2,95 @@
 
 from __future__ import annotations
 
-from tcp_trace.kernel.btf import BtfError, libbpf
+import ctypes as ct
+import os
+import platform
+import re
+import socket
+import struct
+from pathlib import Path
 
-# enum bpf_prog_type of include/uapi/linux/bpf.h
-_TRACING = 26
+_LIBC = ct.CDLL(None, use_errno=True)
+_STATUS = Path("/proc/self/status")
+
+# include/uapi/linux/capability.h
+_CAP_SYS_ADMIN = 1 << 21
+_CAP_BPF_PERFMON = 1 << 39 | 1 << 38
+
+# The numbers of bpf(2) and perf_event_open(2)
+_NUMBERS = {"x86_64": (321, 298), "ppc64le": (361, 319), "s390x": (351, 331)}
+_SYS_BPF, _SYS_PERF_EVENT_OPEN = _NUMBERS.get(platform.machine(), (280, 241))
+# include/uapi/linux/bpf.h: enum bpf_cmd, bpf_prog_type and bpf_attach_type
+_PROG_LOAD, _RAW_TRACEPOINT_OPEN = 5, 17
+_TRACING, _FEXIT = 26, 25
+# The beginning of union bpf_attr for _PROG_LOAD, up to attach_btf_id: prog_type insn_cnt insns
+# license | ... | expected_attach_type ... attach_btf_id
+_LOAD = struct.Struct("=IIQQ 44x I 36x I")
+_OPEN = struct.Struct("=QII")
+# include/uapi/linux/perf_event.h: type size config ... config1, which is the function's name
+_EVENT = struct.Struct("=IIQ 40x QQ")
+_PERF_FLAG_FD_CLOEXEC = 8
+
+KPROBE_PMU = Path("/sys/bus/event_source/devices/kprobe/type")
+
+CONNECT = "tcp_v4_connect"
+"""What is watched returning wherever anything is."""
+
+# Two instructions: return 0.
+_RETURN_0 = struct.pack("=BBhi", 0xB7, 0, 0, 0) + struct.pack("=BBhi", 0x95, 0, 0, 0)
 
 
-def has_trampolines() -> bool:
-    """Tell whether programs can be attached to functions returning (BPF trampolines).
+def may_load_programs() -> bool:
+    """Tell whether this process holds the capabilities to load and attach programs."""
+    held = re.search(r"^CapEff:\s*(\w+)", _STATUS.read_text(), re.MULTILINE)
+    bits = int(held[1], 16) if held else 0
+    return bool(bits & _CAP_SYS_ADMIN) or bits & _CAP_BPF_PERFMON == _CAP_BPF_PERFMON
 
-    A kernel that has them may still refuse such programs, to a sandbox for example, so one is
-    tried. It is refused to whoever may load no programs at all, too.
+
+def can_watch_returning(function: int | None) -> bool | None:
+    """Tell whether a program can be attached to a function returning (BPF trampolines).
+
+    `function` is its number in the kernel's type information, None where it has none. A kernel may
+    load such programs and attach none, as arm64's did before 6.4, and a sandbox may refuse them: so
+    one that does nothing is attached. Return None where this process may not do so.
     """
-    try:
-        probe = libbpf().libbpf_probe_bpf_prog_type
-    except BtfError:
+    if not may_load_programs():
+        return None
+    if function is None:
         return False
-    except AttributeError:  # libbpf before 0.6
-        return True
-    return bool(probe(_TRACING, None) > 0)
+    code, terms = ct.create_string_buffer(_RETURN_0), ct.create_string_buffer(b"GPL")
+    at = (ct.addressof(code), ct.addressof(terms))
+    program = _bpf(_PROG_LOAD, _LOAD.pack(_TRACING, 2, *at, _FEXIT, function))
+    if program < 0:
+        return False
+    link = _bpf(_RAW_TRACEPOINT_OPEN, _OPEN.pack(0, program, 0))
+    os.close(program)
+    if link < 0:
+        return False
+    os.close(link)
+    return True
+
+
+def is_kprobe_run() -> bool | None:
+    """Tell whether a kprobe on tcp_set_state() is run, which it may not be although it is placed.
+
+    Return None where none can be placed, or by nobody but root.
+    """
+    if not KPROBE_PMU.exists():
+        return None
+    name = ct.create_string_buffer(b"tcp_set_state")
+    event = _EVENT.pack(int(KPROBE_PMU.read_text()), _EVENT.size, 0, ct.addressof(name), 0)
+    buffer = ct.create_string_buffer(event, len(event))
+    counter = _LIBC.syscall(_SYS_PERF_EVENT_OPEN, buffer, 0, -1, -1, _PERF_FLAG_FD_CLOEXEC)
+    if counter < 0:
+        return None
+    try:
+        socket.create_server(("127.0.0.1", 0)).close()  # from LISTEN to CLOSE
+        return any(os.read(counter, 8))
+    finally:
+        os.close(counter)
+
+
+def _bpf(command: int, attributes: bytes) -> int:
+    buffer = ct.create_string_buffer(attributes, len(attributes))
+    return int(_LIBC.syscall(_SYS_BPF, command, buffer, len(attributes)))

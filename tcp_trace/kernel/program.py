@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import os
 import platform
-import re
 import resource
 import sys
 import tempfile
@@ -18,7 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 from tcp_trace import environment, requirements, resources
 from tcp_trace.config import Events, Hook, LostRaces
 from tcp_trace.core.watch import RULES_MAX
-from tcp_trace.kernel import btf, confinement, features, handover, headers, netns
+from tcp_trace.kernel import btf, confinement, features, handover, headers, netns, proof
 from tcp_trace.serviceuser import name_of
 
 if TYPE_CHECKING:
@@ -52,10 +51,16 @@ _TRACEPOINT = b"tracepoint_inet_sock_set_state"
 # too, which takes no time to compile.
 _TWINS = {b"tcp_v4_connect": b"tcp_v6_connect", b"inet_recvmsg": b"inet6_recvmsg"}
 
-# include/uapi/linux/capability.h
-_CAP_SYS_ADMIN = 1 << 21
-_CAP_BPF_PERFMON = 1 << 39 | 1 << 38
 _SET_STATE = b"inet_sock_set_state"
+
+_KPROBE_NOT_RUN = (
+    "the kprobe on tcp_set_state is placed but not run; write 1 to"
+    " /sys/kernel/debug/kprobes/enabled and set kernel.ftrace_enabled=1"
+)
+_TRACEPOINT_NOT_RUN = (
+    "the program on the tracepoint sock:inet_sock_set_state does not see a connect; "
+    "use another kernel, or leave the sandbox"
+)
 
 # Compiling is most of the start. The kernel needs no types of ours; and what clang would optimise
 # BCC optimises once more, and all of it: the code is the same without the first time.
@@ -76,18 +81,22 @@ class StartError(Exception):
 
 
 class _Layout(NamedTuple):
-    """Where the fields are, for the compiler, and the headers that go with it."""
+    """Where the fields are, for the compiler, and the headers that go with it.
+
+    `connect` is the number of `features.CONNECT` in the kernel's type information.
+    """
 
     cflags: list[str]
     headers: headers.Headers
     source: str
+    connect: int | None = None
 
 
 class _Watching(NamedTuple):
     """The program at work.
 
     `parts` are those that watch functions returning. `fallback` says why the kprobe was not taken
-    where it was not.
+    where it was not, `unproven` why the hook could not be seen at work.
     """
 
     bpf: Any
@@ -95,6 +104,7 @@ class _Watching(NamedTuple):
     hook: Hook
     hook_fd: int
     fallback: str | None = None
+    unproven: str | None = None
 
 
 def start(settings: Settings, account: Account) -> NoReturn:
@@ -115,7 +125,7 @@ def start(settings: Settings, account: Account) -> NoReturn:
     _require_privileges()
     _import_bcc()
     constants = _constants(settings, account)
-    bpf, parts, hook, hook_fd, fallback = _watch(layout, constants, settings)
+    bpf, parts, hook, hook_fd, fallback, unproven = _watch(layout, constants, settings)
     hook_fds = [hook_fd, _attach_tracepoint(bpf, b"net_inet_sock_set_state")]
     hook_fds += _attach_error_report(bpf)
     facts: dict[str, str | bool | int] = {
@@ -126,6 +136,8 @@ def start(settings: Settings, account: Account) -> NoReturn:
     }
     if fallback:
         facts["fallback"] = fallback
+    if unproven:
+        facts["unproven"] = unproven
     facts.update(_unwatched_returns(parts, names=settings.dns_names))
     rings = _open_rings(bpf, settings.perf_pages)
     facts["seccomp"] = _confine()
@@ -152,10 +164,7 @@ def _confine() -> bool:
 
 
 def _require_privileges() -> None:
-    """Raise StartError where this process holds no capability to load and attach programs."""
-    status = Path("/proc/self/status").read_text()
-    held = int(re.search(r"^CapEff:\s*(\w+)", status, re.MULTILINE)[1], 16)  # type: ignore[index]
-    if not held & _CAP_SYS_ADMIN and held & _CAP_BPF_PERFMON != _CAP_BPF_PERFMON:
+    if not features.may_load_programs():
         raise StartError(
             "loading a kernel program takes root (or CAP_BPF, CAP_PERFMON and CAP_SYS_ADMIN): "
             "use sudo, or start the service by systemctl"
@@ -164,14 +173,15 @@ def _require_privileges() -> None:
 
 def _layout() -> _Layout:
     try:
-        offsets = btf.offsets()
+        types = btf.read([features.CONNECT])
     except btf.BtfError as error:
         return _layout_from_headers(error)
     try:
         found = headers.find()
     except headers.HeadersMissing as error:
         raise StartError(str(error)) from None
-    return _Layout([f"-D{name}={value}" for name, value in offsets.items()], found, "btf")
+    cflags = [f"-D{name}={value}" for name, value in types.offsets.items()]
+    return _Layout(cflags, found, "btf", types.functions[features.CONNECT])
 
 
 def _layout_from_headers(error: btf.BtfError) -> _Layout:
@@ -218,14 +228,33 @@ def _watch(layout: _Layout, constants: list[str], settings: Settings) -> _Watchi
     if wanted is not Hook.TRACEPOINT:
         bpf, parts = _load(layout, [*constants, "-DHOOK_KPROBE"], names=names)
         try:
-            return _Watching(bpf, parts, Hook.KPROBE, _attach_kprobe(bpf, _KPROBE))
+            fd = _attach_kprobe(bpf, _KPROBE)
+            unproven = _prove(bpf, _KPROBE_NOT_RUN)
+            return _Watching(bpf, parts, Hook.KPROBE, fd, unproven=unproven)
         except StartError as error:
             if wanted is Hook.KPROBE:
                 raise StartError(f"HOOK=kprobe: {error}; use HOOK=auto") from error
             why = str(error)
         bpf.cleanup()
     bpf, parts = _load(layout, constants, names=names)
-    return _Watching(bpf, parts, Hook.TRACEPOINT, _attach_tracepoint(bpf, _TRACEPOINT), why)
+    fd = _attach_tracepoint(bpf, _TRACEPOINT)
+    unproven = _prove(bpf, f"{why}; {_TRACEPOINT_NOT_RUN}" if why else _TRACEPOINT_NOT_RUN)
+    return _Watching(bpf, parts, Hook.TRACEPOINT, fd, why, unproven)
+
+
+def _prove(bpf: Any, not_run: str) -> str | None:  # noqa: ANN401
+    """Raise StartError(not_run) where the hook, to which there is no net yet, is not run.
+
+    Return why that cannot be known, None where it is run.
+    """
+    try:
+        is_run = proof.is_run({name: bpf[name].get_fd() for name in ("watched", "tallies")})
+    except OSError as error:
+        return f"the hook was not seen at work: no connect to 127.0.0.1 ({error.strerror})"
+    if not is_run:
+        raise StartError(not_run)
+    bpf["tallies"].zero()
+    return None
 
 
 def _load(layout: _Layout, constants: list[str], *, names: bool) -> tuple[Any, frozenset[str]]:
@@ -235,7 +264,7 @@ def _load(layout: _Layout, constants: list[str], *, names: bool) -> tuple[Any, f
     do so. Whether a kernel takes them shows only when it is tried.
     """
     parts = frozenset({"RETURNS", "NAMES"} if names else {"RETURNS"})
-    if layout.source == "btf" and features.has_trampolines():
+    if features.can_watch_returning(layout.connect):
         for tried in dict.fromkeys((parts, parts - {"NAMES"})):
             # BCC raises nothing narrower, and says no reason.
             with contextlib.suppress(Exception):

@@ -6,7 +6,7 @@ import errno
 import time
 
 from tcp_trace import sandbox
-from tcp_trace.kernel.features import has_trampolines
+from tests.kernel.conftest import watches_returns
 from tests.kernel.connects import attempt
 
 WATCHED, OTHER = 10_951, 10_952  # nobody listens there
@@ -52,9 +52,9 @@ def test_where_functions_cannot_be_watched_returning_the_service_says_so(hook: s
     """
     with sandbox.service(HOOK=hook) as service:
         (facts,) = service.find("watching")
-        assert ("no_names" in facts) == (not has_trampolines())
+        assert ("no_names" in facts) == (not watches_returns())
         attempt("127.0.0.1", OTHER)
         assert service.wait_for(lambda: service.find("connect failed", dport=OTHER))
         assert service.stop() == 0
         (stopped,) = service.find("stopped")
-        assert ("missed_returns" in stopped) == has_trampolines()
+        assert ("missed_returns" in stopped) == watches_returns()

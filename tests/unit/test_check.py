@@ -50,6 +50,7 @@ def kernel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(check, "LOCKDOWN", tmp_path / "lockdown")
     monkeypatch.setattr(check, "PERF_EVENT_PARANOID", tmp_path / "paranoid")
     monkeypatch.setattr(check, "STATUS", tmp_path / "status")
+    monkeypatch.setattr(features, "is_kprobe_run", lambda: True)
     return tmp_path
 
 
@@ -115,10 +116,10 @@ def test_missing_headers_name_their_package(
     assert [(item.name, item.level) for item in check._layout()][1] == ("headers", Level.FAIL)
     assert f"install the package linux-headers-{os.uname().release}" in list(check._layout())[1].fix
 
-    def no_btf() -> dict[str, int]:
+    def no_btf() -> btf.Types:
         raise btf.BtfError("this kernel has no type information")
 
-    monkeypatch.setattr(btf, "offsets", no_btf)
+    monkeypatch.setattr(btf, "read", no_btf)
     first, second = check._layout()
     assert (first.level, second.level) == (Level.WARN, Level.FAIL)
     assert "its exact headers are needed" in second.detail
@@ -503,21 +504,47 @@ def test_colour_is_for_terminals(monkeypatch: pytest.MonkeyPatch) -> None:
         assert not findings.wants_colour(stream)
 
 
-@pytest.mark.parametrize(("answer", "level"), [(1, Level.OK), (0, Level.WARN), (-1, Level.WARN)])
-def test_functions_returning(monkeypatch: pytest.MonkeyPatch, answer: int, level: Level) -> None:
-    """Whether a kernel lets them be watched is believed only when it takes a program for that."""
-    tried = []
+@pytest.mark.parametrize(
+    ("refused", "said"),
+    [
+        ((), None),
+        (("tcp_v6_connect",), "watch connect() returning (BPF trampolines): connects that"),
+        (("inet_recvmsg",), "watch recvmsg() returning (BPF trampolines): host names are not"),
+        (("tcp_v4_connect", "inet6_recvmsg"), "watch connect() and recvmsg() returning"),
+    ],
+)
+def test_functions_returning(
+    monkeypatch: pytest.MonkeyPatch, refused: tuple[str, ...], said: str | None
+) -> None:
+    """Each function that the start watches is tried: a kernel may take some and not others."""
+    numbers = btf.read(["tcp_v4_connect", "tcp_v6_connect", "inet_recvmsg", "inet6_recvmsg"])
+    forbidden = {numbers.functions[name] for name in refused}
+    monkeypatch.setattr(features, "can_watch_returning", lambda number: number not in forbidden)
+    finding = check._returns()
+    assert finding.level is (Level.WARN if said else Level.OK)
+    assert said is None or said in finding.detail
 
-    class Library:
-        """A libbpf that tells what the kernel answered."""
 
-        def libbpf_probe_bpf_prog_type(self, kind: int, _: None) -> int:
-            tried.append(kind)
-            return answer
+def test_functions_returning_without_root(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Who may load no program is told that it is not known, and how to know it."""
+    (tmp_path / "status").write_text("CapEff:\t0000000000000000\n")
+    monkeypatch.setattr(features, "_STATUS", tmp_path / "status")
+    finding = check._returns()
+    assert finding.level is Level.WARN
+    assert finding.detail.startswith("not known without root")
+    assert finding.fix == "sudo tcp-trace check"
 
-    monkeypatch.setattr(features, "libbpf", Library)
-    assert check._returns().level is level
-    assert tried == [26]  # BPF_PROG_TYPE_TRACING
+
+def test_a_kprobe_that_is_not_run(kernel: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that can be placed and sees nothing is no hook; the fix says what to switch on."""
+    assert (kernel / "kprobe").exists()
+    monkeypatch.setattr(features, "is_kprobe_run", lambda: False)
+    finding = check._hook(Hook.AUTO)
+    assert finding.level is Level.WARN
+    assert "not run; the service takes the tracepoint" in finding.detail
+    assert "/sys/kernel/debug/kprobes/enabled" in finding.fix
+    assert check._hook(Hook.KPROBE).level is Level.FAIL
+    assert check._hook(Hook.TRACEPOINT).level is Level.OK
 
 
 def test_hosts_that_are_watched() -> None:

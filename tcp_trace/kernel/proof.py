@@ -1,0 +1,50 @@
+"""Whether the hook is run: attached it may be, and yet see nothing.
+
+Kprobes can be disarmed as a whole and ftrace, on which most stand, be switched off; both take
+effect without an error on whoever attaches a program.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+from ipaddress import IPv6Network
+from typing import TYPE_CHECKING
+
+from tcp_trace.core.watch import Rule
+from tcp_trace.kernel.stream import Maps
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+# More than one: while a process is in bpf() the kernel runs no kprobe's program on its CPU.
+_TRIES = 10
+_UNDER_WAY = {0, errno.EINPROGRESS}
+
+
+def is_run(fds: Mapping[str, int]) -> bool:
+    """Tell whether the hook sees this process connect to itself.
+
+    `fds` are the descriptors of the program's maps `watched`, which is empty again afterwards, and
+    `tallies`. The net behind the hook must not be attached. Raises OSError where no such connect
+    can be made.
+    """
+    maps = Maps(fds)
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        address, port = listening.getsockname()
+        maps.watch([Rule(IPv6Network(f"::ffff:{address}"), port)])
+        try:
+            return any(_is_seen(maps, (address, port)) for _ in range(_TRIES))
+        finally:
+            maps.watch([])
+
+
+def _is_seen(maps: Maps, address: tuple[str, int]) -> bool:
+    with socket.socket() as connecting:
+        connecting.settimeout(0)
+        error = connecting.connect_ex(address)
+        is_seen = bool(maps.tallies().opened)
+    if not is_seen and error not in _UNDER_WAY:
+        raise OSError(error, os.strerror(error))
+    return is_seen

@@ -208,8 +208,8 @@ VARIABLES = (
         "SERVICE_USER",
         "tcp-trace",
         values.user_name,
-        "The user to run as once the kernel program is attached, when started as root. It must be the"
-        " service's own: neither root nor nobody.",
+        "The user to run as once the kernel program is attached, when started as root. It must be"
+        " the service's own: neither root nor nobody.",
         at_start=True,
     ),
 )

@@ -127,21 +127,14 @@ def in_flight(times: int) -> list[socket.socket]:
     return sockets
 
 
-def test_what_the_running_service_may_do(hook: str) -> None:
-    """Once it runs it is not root, holds no capability and has no compiler in its memory."""
+def test_the_compiler_is_gone(hook: str) -> None:
+    """Once it runs it has no compiler in its memory."""
     with sandbox.service(HOOK=hook) as service:
         process = Path("/proc", str(service.pid))
         status = dict(
             line.split(":\t", 1) for line in process.joinpath("status").read_text().splitlines()
         )
         mapped = process.joinpath("maps").read_text()
-    assert set(status["Uid"].split()) == {"65534"}
-    assert "0" not in status["Groups"].split()
-    keeps_cap_bpf = int(os.uname().release.split(".")[0]) < 6
-    expected = 1 << 39 if keeps_cap_bpf else 0
-    for name in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"):
-        assert int(status[name], 16) == expected, name
-    assert status["NoNewPrivs"] == "1"
     assert "libbcc_bpf" in mapped
     assert "libLLVM" not in mapped
     assert "libbcc.so" not in mapped

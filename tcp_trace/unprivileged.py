@@ -4,7 +4,7 @@ Files in STATE_DIR are the service user's, and answers from the network are a st
 has taken over either must gain nothing when root looks: the child becomes the owner of what it
 looks at before it touches it, has no capability, no terminal, no descriptor of root's and few
 resources, and is killed when it takes too long. Of what it sends back nothing is trusted: it is
-JSON of bounded size, and escaped before it is shown.
+text or JSON of bounded size, and escaped before it is shown.
 
 Whoever is not root stays who he is; the limits hold for him, too.
 """
@@ -31,6 +31,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 _MIB = 1 << 20
+_MOST_JSON = 256 << 10
+# The first byte of an answer says what the rest is.
+_TEXT, _JSON, _REFUSED = b"t", b"j", b"r"
+_SIGNALS = [(each.value, each.name) for each in signal.Signals]
 
 _OVERFLOW_ID = 65534
 """Documentation/admin-guide/sysctl/fs.rst: the id of whom the kernel does not know."""
@@ -117,7 +121,7 @@ def _group_of(uid: int) -> int:
 
 
 def call(account: Account, what: str, function: Callable[[], Any], limits: Limits = LIMITS) -> Any:  # noqa: ANN401 - JSON
-    """Return what `function` returns in a child that has become `account`; it must be JSON.
+    """Return what `function` returns in a child that has become `account`: a text, or little JSON.
 
     `what` begins the sentences of errors: "reading /var/lib/tcp-trace". Raises Refused, with the
     child's own text where the function raised Refused there.
@@ -150,7 +154,7 @@ def _read(reader: int, what: str, limits: Limits) -> bytes:
     poller.register(reader, select.POLLIN)
     pieces: list[bytes] = []
     size = 0
-    while poller.poll(max(0.0, deadline - time.monotonic()) * 1000):
+    while (left := deadline - time.monotonic()) > 0 and poller.poll(left * 1000):
         piece = os.read(reader, _MIB)
         if not piece:
             return b"".join(pieces)
@@ -165,19 +169,29 @@ def _read(reader: int, what: str, limits: Limits) -> bytes:
 
 
 def _understand(answer: bytes, what: str, status: int, limits: Limits) -> Any:  # noqa: ANN401 - JSON
+    """Return what was answered. A text stays as large as it is; JSON may grow by twenty times."""
+    kind, content = answer[:1], answer[1:]
     try:
-        outcome, value = json.loads(answer)
-    except (ValueError, TypeError, RecursionError):
-        ended = os.waitstatus_to_exitcode(status)
-        why = f"with exit code {ended}"
-        if ended < 0:
-            why = f"by {signal.Signals(-ended).name}"
-        if -ended == signal.SIGXCPU:
-            why = f"after {limits.seconds:g} s of CPU"
-        raise Refused(f"{what} failed: the child that did it ended {why}") from None
-    if outcome == "ok":
-        return value
-    raise Refused(str(value))
+        if kind in {_TEXT, _REFUSED}:
+            text = content.decode("utf-8", "surrogatepass")
+            if kind == _TEXT:
+                return text
+            raise Refused(text)
+        if kind == _JSON and len(content) <= _MOST_JSON:
+            return json.loads(content)
+    except (ValueError, RecursionError):
+        pass  # it is none of ours, as what has no kind
+    how = _how_it_ended(status, limits)
+    raise Refused(f"{what} failed: the child that did it ended {how}")
+
+
+def _how_it_ended(status: int, limits: Limits) -> str:
+    code = os.waitstatus_to_exitcode(status)
+    if code >= 0:
+        return f"with exit code {code}"
+    if -code == signal.SIGXCPU:
+        return f"after {limits.seconds:g} s of CPU"
+    return f"by {dict(_SIGNALS).get(-code, f'signal {-code}')}"
 
 
 def _be_the_child(
@@ -187,7 +201,7 @@ def _be_the_child(
     status = 1
     try:
         outcome = _outcome(account, function, limits, writer)
-        answer = memoryview(json.dumps(outcome).encode())
+        answer = memoryview(outcome)
         while answer:
             answer = answer[os.write(writer, answer) :]
         status = 0
@@ -195,22 +209,22 @@ def _be_the_child(
         os._exit(status)  # neither flush nor finally nor atexit of the parent's happen twice
 
 
-def _outcome(
-    account: Account, function: Callable[[], Any], limits: Limits, writer: int
-) -> tuple[str, Any]:
+def _outcome(account: Account, function: Callable[[], Any], limits: Limits, writer: int) -> bytes:
     try:
         _give_up(account, limits, writer)
         value = function()
-        json.dumps(value)
+        if isinstance(value, str):
+            return _TEXT + value.encode("utf-8", "surrogatepass")
+        return _JSON + json.dumps(value).encode()
     except Refused as error:
-        return "refused", str(error)
+        text = str(error)
     except RecursionError:
-        return "refused", "nested too deeply to be what the service wrote"
+        text = "nested too deeply to be what the service wrote"
     except MemoryError:
-        return "refused", f"it takes more than {limits.memory // _MIB} MiB of memory; not read"
+        text = f"it takes more than {limits.memory // _MIB} MiB of memory; not read"
     except Exception as error:  # noqa: BLE001 - its text may hold what others wrote, or a secret
-        return "refused", f"failed unexpectedly: {_place(error)}"
-    return "ok", value
+        text = f"failed unexpectedly: {_place(error)}"
+    return _REFUSED + text.encode("utf-8", "surrogatepass")
 
 
 def _place(error: Exception) -> str:

@@ -134,6 +134,14 @@ def flood() -> str:
     return "x" * 20_000_000
 
 
+def drip() -> None:
+    """Answer a byte at a time, without end."""
+    (writer,) = (fd for fd in range(3, 256) if _is_open(fd))
+    while True:
+        os.write(writer, b"t")
+        time.sleep(0.001)
+
+
 def leak() -> None:
     """Fail with a text that holds what nobody may see."""
     raise OSError("https://hooks.slack.com/services/sesame\x1b[31m")
@@ -150,6 +158,8 @@ def leak() -> None:
         (flood, "gave more than 10 MiB"),
         (os.abort, "looking failed: the child that did it ended by SIGABRT"),
         (lambda: os._exit(0), "looking failed: the child that did it ended with exit code 0"),
+        (lambda: os.kill(os.getpid(), signal.SIGRTMIN + 1), "did it ended by signal "),
+        (drip, "looking took more than 1 s"),
         (leak, r"failed unexpectedly: OSError in .*\.py:\d+$"),
     ],
 )
@@ -157,7 +167,7 @@ def test_what_goes_wrong_there_is_a_sentence_here(
     function: Callable[[], object], words: str
 ) -> None:
     """In bounded time and memory, with nothing of what others wrote."""
-    seconds = 1.0 if function in {exhaust_processor, hang} else 60.0
+    seconds = 1.0 if function in {exhaust_processor, hang, drip} else 60.0
     limits = Limits(seconds=seconds, memory=64 << 20, file=1 << 20, result=10 << 20)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     started, started_before = time.monotonic(), children()
@@ -169,7 +179,10 @@ def test_what_goes_wrong_there_is_a_sentence_here(
     assert children() == started_before
 
 
-@pytest.mark.parametrize("answer", [b"", b"{", b"[" * 1_000_000, b"[1]", b"3", b'["x", "why"]'])
+@pytest.mark.parametrize(
+    "answer",
+    [b"", b"{", b"j" + b"[" * 200_000, b"j" + b"[]" * 9_000_000, b"t\xff", b"r\x1b", b"j", b"x1"],
+)
 def test_an_answer_of_a_child_that_was_taken_over(
     answer: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -193,7 +206,9 @@ def test_a_refusal_keeps_its_words() -> None:
 
     with pytest.raises(Refused, match=r"^it is damaged; remove it$"):
         unprivileged.call(ME, "looking", refuse)
-    value = {"a": [1, 2.5, None, "\x1b\ud800"]}
+    text = "\x1b\ud800\xe9"
+    assert unprivileged.call(ME, "looking", lambda: text) == text
+    value = {"a": [1, 2.5, None, text]}
     assert unprivileged.call(ME, "looking", lambda: value) == json.loads(json.dumps(value))
 
 

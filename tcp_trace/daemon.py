@@ -31,6 +31,7 @@ from tcp_trace.identity import Identities
 from tcp_trace.kernel import handover
 from tcp_trace.kernel.names import Names
 from tcp_trace.kernel.stream import Maps, Rings, Tallies, missed_runs
+from tcp_trace.lag import Lag
 from tcp_trace.logfile import NotRegularError
 from tcp_trace.messages import Messages
 from tcp_trace.notify import Notifier
@@ -167,6 +168,7 @@ class Service:
         self._incidents = self._restore()
         self._signals = Signals()
         self._systemd = Notifier()
+        self._lag = Lag()
         self._tallies = Tallies()
         self._reasons: Counter[str] = Counter()
         self._unsaved = False
@@ -198,6 +200,9 @@ class Service:
         """Do all that is due: read the rings, tell of incidents, answer signals and watchdog."""
         transitions = self._rings.read(_BATCH)
         now = present()
+        if transitions:
+            oldest_ns = min([one.timestamp_ns for one in transitions])
+            self._lag.note(oldest_ns, now.mono, self._rings.backlog)
         if self._silence_file.refresh():
             self._incidents.silences = self._silences(self._settings)
         notifications = self._take_in(transitions, now)
@@ -240,12 +245,12 @@ class Service:
         return outcome
 
     def _tell(self, failures: list[Failure], now: Moment) -> list[Notification]:
+        identified = [self._identify(failure) for failure in failures]
+        lines.write_failures(identified)
         notifications: list[Notification] = []
-        for failure in failures:
-            identified = self._identify(failure)
-            lines.write_failure(identified)
+        for failure in identified:
             self._reasons[failure.reason.value] += 1
-            notifications += self._incidents.failed(identified, now, self._maps.counters)
+            notifications += self._incidents.failed(failure, now, self._maps.counters)
         self._unsaved = self._unsaved or bool(failures)
         return notifications
 

@@ -23,9 +23,10 @@ _STATE_NAMES = {state.value: state.name for state in State}
 _NOBODY = (None,) * 5
 
 
-def write_failure(failure: Failure) -> None:
-    """Log a failed attempt."""
-    log.warning("connect failed", extra=_failure(failure))
+def write_failures(failures: Sequence[Failure]) -> None:
+    """Log failed attempts, in this order."""
+    if failures:
+        log.warning("connect failed", extra={EACH: list(map(_failure, failures))})
 
 
 def write_outcomes(outcomes: Sequence[Begun | Established | Raced]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import resource
 import signal
 import socket
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tcp_trace import sandbox
+from tcp_trace.lag import BEHIND_SECONDS
 from tcp_trace.sandbox import SERVER, call_in
 
 if TYPE_CHECKING:
@@ -78,6 +80,39 @@ def test_a_burst_is_not_lost(hook: str, network: Network) -> None:
     sys.stdout.write(f"{hook}: {BURST} failures in {seconds:.1f} s: {tallies}\n")
     assert told == BURST
     assert tallies["lost"] == tallies["missed"] == tallies["evicted"] == 0
+
+
+def test_a_long_burst_takes_bounded_memory(hook: str, network: Network) -> None:
+    """40,000 failures as fast as two CPUs make them: each is told or counted as lost."""
+    times = 2 * BURST
+    with sandbox.service(HOOK=hook, DEST_IP=f"127.0.0.1:{CLOSED}") as service:
+        seconds = hammer(network, times)
+        began = time.monotonic()
+        told = service.wait_for(
+            lambda: len(service.find("connect failed", dport=CLOSED)) >= times, 120
+        )
+        late = time.monotonic() - began
+        status = Path("/proc", str(service.pid), "status").read_text()
+        most = int(re.findall(r"VmHWM:\s+(\d+) kB", status)[0])
+        tallies = tallies_of(service)
+    sys.stdout.write(f"{hook}: {times} in {seconds:.1f} s, told {late:.1f} s after, {most} kB\n")
+    assert told or tallies["lost"]
+    assert tallies["submitted"] + tallies["lost"] == times
+    assert tallies["log_lines_lost"] == 0
+    assert len(service.find("connect failed", dport=CLOSED)) == tallies["submitted"]
+    assert most < 70_000
+
+
+def test_being_behind_is_said(hook: str, network: Network) -> None:
+    """Records that are read only after seconds make a line that says how old they were."""
+    with sandbox.service(HOOK=hook, DEST_IP=f"127.0.0.1:{CLOSED}") as service:
+        with asleep(service):
+            hammer(network, 23)
+            time.sleep(BEHIND_SECONDS + 1)
+        service.wait_for(lambda: service.find("connect failed", dport=CLOSED))
+        assert service.stop() == 0
+    (line,) = [each for each in service.lines if "is behind" in str(each["message"])]
+    assert BEHIND_SECONDS < line["behind"] < BEHIND_SECONDS + 20
 
 
 def test_what_a_full_ring_loses_is_counted(hook: str, network: Network) -> None:

@@ -5,16 +5,19 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tcp_trace import logs
 from tcp_trace.delivery.outbox import present
 from tests.reliability.pipeline import feed, record, service, settings
+
+if TYPE_CHECKING:
+    import logging
 
 BEFORE, FULL, AFTER = 10, 200, 10
 
@@ -44,11 +47,17 @@ def main(folder: Path, url: str) -> None:
     subprocess.run(command, check=True)
     given = settings(state, url)
     handler = logs.setup(given, log_folder / "log", sys.stderr)
-    emitted = itertools.count()
-    handler.addFilter(lambda _: next(emitted) >= 0)
+    emitted: list[int] = []
+
+    def note(record: logging.LogRecord) -> bool:
+        emitted.append(len(vars(record).get(logs.EACH, "1")))
+        return True
+
+    handler.addFilter(note)
     fed = service(given)
     fed._messages.start()
     feed(fed, records(BEFORE))
+    logs.flush()
     fill(log_folder)
     feed(fed, records(FULL))
     feed(fed, [record(0, "192.0.2.2")])  # an incident of its own: a message while the disk is full
@@ -61,7 +70,7 @@ def main(folder: Path, url: str) -> None:
     (log_folder / "filler").unlink()
     feed(fed, records(AFTER))
     logs.flush()
-    text, count = (log_folder / "log").read_text(), next(emitted)
+    text, count = (log_folder / "log").read_text(), sum(emitted)
     fed._stop()
     print(  # noqa: T201 - the answer
         json.dumps(

@@ -145,7 +145,7 @@ def test_a_hostile_name_is_harmless_in_every_output(
 ) -> None:
     """JSON log, text log, Slack, JSON webhook, Alertmanager and the tables of the command line."""
     failure, notification = happens(HOSTILE[name][:15], decoded=decoded)
-    lines.write_failure(failure)
+    lines.write_failures([failure])
     check_log(log.getvalue(), failure)
     check_slack(notification)
     check_json(notification)
@@ -178,7 +178,7 @@ def test_15_bytes_of_anything(log: Captured, figure: Figures) -> None:
         comm = rng.randbytes(size) if number % 2 else bytes(rng.choices(alphabet, k=size))
         failure, notification = happens(comm, decoded=number % 4 < 2)
         log.clear()
-        lines.write_failure(failure)
+        lines.write_failures([failure])
         check_log(log.getvalue(), failure)
         check_slack(notification)
         check_json(notification)

@@ -161,7 +161,7 @@ def test_fields_are_those_of_the_code(caplog: pytest.LogCaptureFixture) -> None:
     failure = Failure(Destination("192.0.2.1", 9), Reason.REFUSED, 111, 1, None, None, 1, 0.0, 0.0)
     with caplog.at_level(logging.INFO, "tcp_trace.connect"):
         lines.write_outcomes([Begun(transition), Established(transition, 0.1)])
-        lines.write_failure(failure)
+        lines.write_failures([failure])
         lines.write_transitions([transition])
     own = set(logging.makeLogRecord({}).__dict__) | {"message", "asctime"}
     each = [getattr(record, EACH, [record.__dict__]) for record in caplog.records]
@@ -173,7 +173,7 @@ def test_fields_are_those_of_the_code(caplog: pytest.LogCaptureFixture) -> None:
         if language == "json"
     )
     assert shown == example
-    of_failure = set(caplog.records[2].__dict__) - own
+    of_failure = set(each[2][0]) - own
     assert set(example) - {"timestamp", "level", "logger", "message"} == of_failure
     table = LOG.partition("\n## Fields of a connect\n")[2].partition("\n## ")[0]
     rows = re.findall(r"^\| (`.*?`) \|", table, re.MULTILINE)

@@ -13,7 +13,8 @@ if TYPE_CHECKING:
 
 TIMES = 23
 _FAILED = "connect failed"
-CLOSED, LATER = 10_904, 10_905
+CLOSED, LATER = 10_974, 10_975
+WATCHED = f"{SERVER}:{CLOSED},{SERVER}:{LATER}"
 
 
 def seen(service: Service) -> int:
@@ -29,9 +30,9 @@ def test_a_second_instance_watches_and_sends_nothing(hook: str, network: Network
     """It says so before it compiles, and logs what it sees; each message comes once."""
     with (
         sandbox.webhook() as (url, messages),
-        sandbox.service(HOOK=hook, SLACK_URL=url) as first,
+        sandbox.service(HOOK=hook, SLACK_URL=url, DEST_IP=WATCHED) as first,
         sandbox.service(
-            HOOK=hook, SLACK_URL=url, STATE_DIR=first._variables["STATE_DIR"]
+            HOOK=hook, SLACK_URL=url, DEST_IP=WATCHED, STATE_DIR=first._variables["STATE_DIR"]
         ) as second,
     ):
         assert second.lines[0]["message"].startswith("tcp-trace: another tcp-trace has STATE_DIR=")

@@ -140,7 +140,7 @@ def _hook(wanted: Hook) -> Finding:
 
 
 def _not_run(wanted: Hook) -> Finding:
-    detail = "a kprobe on tcp_set_state can be placed, but is not run"
+    detail = "a kprobe on tcp_set_state is not run"
     fix = "write 1 to /sys/kernel/debug/kprobes/enabled and set kernel.ftrace_enabled=1"
     if wanted is Hook.KPROBE:
         return Finding("hook", Level.FAIL, detail, fix)
@@ -168,6 +168,13 @@ def _returns() -> Finding:
         "connect()": "connects that fail before a SYN are not seen",
         "recvmsg()": "host names are not known",
     }
+    if features.is_ftrace_off():
+        return Finding(
+            "returns",
+            Level.WARN,
+            f"ftrace is off: {', and '.join(missing.values())}",
+            "set kernel.ftrace_enabled=1 before the service starts",
+        )
     unseen = [what for what, answers in can.items() if not all(answers)]
     if not unseen:
         return Finding("returns", Level.OK, "connect() and recvmsg() are watched returning")

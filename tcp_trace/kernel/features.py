@@ -12,6 +12,7 @@ from pathlib import Path
 
 _LIBC = ct.CDLL(None, use_errno=True)
 _STATUS = Path("/proc/self/status")
+_FTRACE = Path("/proc/sys/kernel/ftrace_enabled")
 
 # include/uapi/linux/capability.h
 _CAP_SYS_ADMIN = 1 << 21
@@ -47,43 +48,49 @@ def may_load_programs() -> bool:
     return bool(bits & _CAP_SYS_ADMIN) or bits & _CAP_BPF_PERFMON == _CAP_BPF_PERFMON
 
 
-def can_watch_returning(function: int | None) -> bool | None:
+def can_watch_returning(function: int | None, *, by_attaching: bool = True) -> bool | None:
     """Tell whether a program can be attached to a function returning (BPF trampolines).
 
     `function` is its number in the kernel's type information, None where it has none. A kernel may
     load such programs and attach none, as arm64's did before 6.4, and a sandbox may refuse them: so
-    one that does nothing is attached. Return None where this process may not do so.
+    one that does nothing is attached. To detach it takes as long as the kernel's tasks take to
+    leave it, a good part of a second; who attaches another one at once loads this one only. While
+    ftrace is off it is not tried: what is detached then can never be attached again. Return None
+    where this process may not do so.
     """
     if not may_load_programs():
         return None
-    if function is None:
+    if function is None or is_ftrace_off():
         return False
     code, terms = ct.create_string_buffer(_RETURN_0), ct.create_string_buffer(b"GPL")
     at = (ct.addressof(code), ct.addressof(terms))
     program = _bpf(_PROG_LOAD, _LOAD.pack(_TRACING, 2, *at, _FEXIT, function))
     if program < 0:
         return False
-    link = _bpf(_RAW_TRACEPOINT_OPEN, _OPEN.pack(0, program, 0))
-    os.close(program)
-    if link < 0:
-        return False
-    os.close(link)
-    return True
+    link = _bpf(_RAW_TRACEPOINT_OPEN, _OPEN.pack(0, program, 0)) if by_attaching else program
+    for fd in {program, link} - {-1}:
+        os.close(fd)
+    return link >= 0
+
+
+def is_ftrace_off() -> bool:
+    """Tell whether somebody switched ftrace off, on which most kprobes and trampolines stand."""
+    return _FTRACE.exists() and _FTRACE.read_text().strip() == "0"
 
 
 def is_kprobe_run() -> bool | None:
-    """Tell whether a kprobe on tcp_set_state() is run, which it may not be although it is placed.
+    """Tell whether a kprobe on tcp_set_state() can be placed, and is run.
 
-    Return None where none can be placed, or by nobody but root.
+    Return None where this process may not do so, or the kernel has no such way to it.
     """
-    if not KPROBE_PMU.exists():
+    if not KPROBE_PMU.exists() or not may_load_programs():
         return None
     name = ct.create_string_buffer(b"tcp_set_state")
     event = _EVENT.pack(int(KPROBE_PMU.read_text()), _EVENT.size, 0, ct.addressof(name), 0)
     buffer = ct.create_string_buffer(event, len(event))
     counter = _LIBC.syscall(_SYS_PERF_EVENT_OPEN, buffer, 0, -1, -1, _PERF_FLAG_FD_CLOEXEC)
     if counter < 0:
-        return None
+        return False
     try:
         socket.create_server(("127.0.0.1", 0)).close()  # from LISTEN to CLOSE
         return any(os.read(counter, 8))

@@ -264,7 +264,7 @@ def _load(layout: _Layout, constants: list[str], *, names: bool) -> tuple[Any, f
     do so. Whether a kernel takes them shows only when it is tried.
     """
     parts = frozenset({"RETURNS", "NAMES"} if names else {"RETURNS"})
-    if features.can_watch_returning(layout.connect):
+    if features.can_watch_returning(layout.connect, by_attaching=False):
         for tried in dict.fromkeys((parts, parts - {"NAMES"})):
             # BCC raises nothing narrower, and says no reason.
             with contextlib.suppress(Exception):

@@ -525,6 +525,19 @@ def test_functions_returning(
     assert said is None or said in finding.detail
 
 
+def test_functions_returning_while_ftrace_is_off(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Nothing is attached then, since it could not be again; the fix is to switch it on."""
+    (tmp_path / "ftrace").write_text("0\n")
+    monkeypatch.setattr(features, "_FTRACE", tmp_path / "ftrace")
+    monkeypatch.setattr(features, "_bpf", lambda *_: pytest.fail("a program was loaded"))
+    finding = check._returns()
+    assert finding.level is Level.WARN
+    assert finding.detail.startswith("ftrace is off: connects that fail before a SYN")
+    assert "kernel.ftrace_enabled=1" in finding.fix
+
+
 def test_functions_returning_without_root(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Who may load no program is told that it is not known, and how to know it."""
     (tmp_path / "status").write_text("CapEff:\t0000000000000000\n")
@@ -541,7 +554,7 @@ def test_a_kprobe_that_is_not_run(kernel: Path, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(features, "is_kprobe_run", lambda: False)
     finding = check._hook(Hook.AUTO)
     assert finding.level is Level.WARN
-    assert "not run; the service takes the tracepoint" in finding.detail
+    assert "is not run; the service takes the tracepoint" in finding.detail
     assert "/sys/kernel/debug/kprobes/enabled" in finding.fix
     assert check._hook(Hook.KPROBE).level is Level.FAIL
     assert check._hook(Hook.TRACEPOINT).level is Level.OK

@@ -9,6 +9,7 @@
 #ifdef LAYOUT_FROM_HEADERS
 #include <linux/cgroup-defs.h>
 #include <linux/kernfs.h>
+#include <linux/net.h>
 #include <linux/sched.h>
 #include <linux/version.h>
 #include <net/sock.h>
@@ -32,13 +33,16 @@
 #define OFFSETOF_sk_buff_head_prev	      offsetof(struct sk_buff_head, prev)
 #define OFFSETOF_sk_buff_cb		      offsetof(struct sk_buff, cb)
 #define OFFSETOF_sock_exterr_skb_ee	      offsetof(struct sock_exterr_skb, ee)
-#define OFFSETOF_sock_sk_shutdown	      offsetof(struct sock, sk_shutdown)
+#define OFFSETOF_sock_sk_socket		      offsetof(struct sock, sk_socket)
+#define OFFSETOF_sock_sk_txhash		      offsetof(struct sock, sk_txhash)
+#define OFFSETOF_socket_state		      offsetof(struct socket, state)
 #define OFFSETOF_sock_sk_protocol	      offsetof(struct sock, sk_protocol)
 #define OFFSETOF_sock_sk_uid		      offsetof(struct sock, sk_uid)
 #define OFFSETOF_inet_sock_inet_sport	      offsetof(struct inet_sock, inet_sport)
 #define OFFSETOF_tcp_sock_total_retrans	      offsetof(struct tcp_sock, total_retrans)
 #define OFFSETOF_tcp_sock_segs_out	      offsetof(struct tcp_sock, segs_out)
 #define OFFSETOF_tcp_sock_srtt_us	      offsetof(struct tcp_sock, srtt_us)
+#define OFFSETOF_tcp_sock_fastopen_req	      offsetof(struct tcp_sock, fastopen_req)
 #define OFFSETOF_net_ns			      offsetof(struct net, ns)
 #define OFFSETOF_ns_common_inum		      offsetof(struct ns_common, inum)
 #define OFFSETOF_net_hash_mix		      offsetof(struct net, hash_mix)

@@ -22,11 +22,14 @@
 #include "layout.h"
 #include "transition.h"
 
-#define AF_INET_     2
-#define AF_INET6_    10
-#define IPPROTO_TCP_ 6
-#define EINVAL_	     22
-#define ECONNRESET_  104
+#define AF_INET_	2
+#define AF_INET6_	10
+#define IPPROTO_TCP_	6
+#define EINVAL_		22
+#define ECONNRESET_	104
+#define EADDRNOTAVAIL_	99
+#define ETIMEDOUT_	110
+#define SS_UNCONNECTED_ 1
 
 BPF_PERF_OUTPUT(transitions);
 BPF_TABLE("lru_hash", u64, struct attempt, attempts, ATTEMPTS_MAX);
@@ -58,6 +61,12 @@ static __always_inline void tally_own(const struct netns *netns, u32 which)
 static __always_inline bool is_v4(const union address *a)
 {
 	return !a->words[0] && !a->words[1] && a->words[2] == bpf_htonl(0xffff);
+}
+
+static __always_inline bool is_same_address(const union address *a, const union address *b)
+{
+	return a->words[0] == b->words[0] && a->words[1] == b->words[1] &&
+	       a->words[2] == b->words[2] && a->words[3] == b->words[3];
 }
 
 static __always_inline void read_saddr(void *sk, union address *saddr)
@@ -156,14 +165,24 @@ static __always_inline void submit(void *ctx, struct transition *t)
 	tally(transitions.perf_submit(ctx, t, sizeof(*t)) ? TALLY_LOST : TALLY_SUBMITTED);
 }
 
+/*
+ * How many SYNs TCP sent: SYN_SENT comes before the first one, and there may be none. total_retrans
+ * counts also those that found no memory, segs_out also the answer to a SYN that crossed ours.
+ */
+static __always_inline u32 read_syns(void *sk)
+{
+	u32 sent = 0, retransmits = 0;
+
+	READ_FIELD(sent, sk, tcp_sock_segs_out);
+	READ_FIELD(retransmits, sk, tcp_sock_total_retrans);
+	return sent < retransmits + 1 ? sent : retransmits + 1;
+}
+
 static __always_inline void read_end(void *sk, struct transition *t)
 {
-	u32 retransmits = 0;
-
 	READ_FIELD(t->sk_err, sk, sock_sk_err);
 	READ_FIELD(t->sk_err_soft, sk, sock_sk_err_soft);
-	READ_FIELD(retransmits, sk, tcp_sock_total_retrans);
-	t->retransmits = retransmits;
+	t->syns = read_syns(sk);
 }
 
 /*
@@ -342,27 +361,53 @@ static __always_inline bool is_handshake(u8 state)
 }
 
 /*
- * Where connect() itself gives up, the error is only in what it returns. It closes the socket
- * without an error in it, in its own thread. An application that closes it shuts it down first; its
- * connect() has returned before, and the next one that returns an error is another one.
+ * Whether connect() is what closes the socket. It says that a socket connects (SS_CONNECTING) when
+ * it has sent the SYN, and holds the socket until then. Whoever closes it later, by close(),
+ * shutdown() or connect(AF_UNSPEC), finds that said; so does a timer, or an answer.
  */
-static __always_inline void expect_return(void *sk, struct transition *t)
+static __always_inline bool is_in_connect(void *sk)
 {
+	void *socket = NULL;
+	u32 state = 0;
+
+	READ_FIELD(socket, sk, sock_sk_socket);
+	READ_FIELD(state, socket, socket_state);
+	return state == SS_UNCONNECTED_;
+}
+
+/*
+ * connect() gave up, and told nobody but its caller why. One case shows: a port that was chosen
+ * before is in use for this destination. It is the first thing that connect() finds out, before it
+ * gives the socket a hash, which a socket has for good.
+ */
+static __always_inline void give_up(void *sk, struct transition *t)
+{
+	u32 txhash = 0;
+
+	READ_FIELD(txhash, sk, sock_sk_txhash);
+	if (t->lport && !txhash)
+		t->sk_err = EADDRNOTAVAIL_;
 #ifdef RETURNS
 	struct ended ended = {
 		.skaddr = (u64)sk,
 		.start_ns = t->start_ns,
 		.start_cpu = t->start_cpu,
+		.destination = t->destination,
 	};
 	u64 thread = bpf_get_current_pid_tgid();
-	u8 shutdown = 0;
 
-	READ_FIELD(shutdown, sk, sock_sk_shutdown);
-	if (t->sk_err || shutdown || t->maker.tid != (u32)thread)
-		return;
-	t->flags |= FLAG_MAY_RETURN;
+	t->flags |= FLAG_RETURNS;
 	ends.update(&thread, &ended);
 #endif
+}
+
+/* Whether a write was under way that connects, too: the first one of TCP Fast Open. */
+static __always_inline bool is_fast_opening(void *sk)
+{
+	void *request = NULL;
+
+	READ_FIELD(request, sk, tcp_sock_fastopen_req);
+	return request;
 }
 
 /*
@@ -431,19 +476,31 @@ static __always_inline void tally_failed(void *sk, const struct netns *netns)
 		tally(TALLY_ABORTED);
 }
 
+/* Whether a socket that no error ended was closed before anything was sent, and not for that. */
+static __always_inline bool is_unsent(void *sk, const struct transition *t)
+{
+	return !t->syns && !is_in_connect(sk) && !is_fast_opening(sk);
+}
+
 static __always_inline void fail(void *sk, struct transition *t, int error)
 {
 	tally_failed(sk, &t->destination.netns);
 	read_end(sk, t);
-	if (!t->sk_err)
+	/* The kernel calls it a time-out where the application took the error out of the socket. */
+	if (error && (!t->sk_err || t->sk_err == ETIMEDOUT_))
 		t->sk_err = error;
-	if (LOST_RACES && !t->sk_err && lost_race(t)) {
+	if (!t->sk_err && is_unsent(sk, t)) {
+		t->flags |= FLAG_UNSENT;
+		return;
+	}
+	if (!t->sk_err && is_in_connect(sk)) {
+		give_up(sk, t);
+	} else if (LOST_RACES && !t->sk_err && lost_race(t)) {
 		t->flags |= FLAG_RACED;
 		tally(TALLY_RACED);
 		return;
 	}
 	count_failed(&t->destination);
-	expect_return(sk, t);
 }
 
 /* The service's own attempt is told to nobody, but held against the kernel's counters. */
@@ -517,6 +574,8 @@ static __always_inline void adopt(void *ctx, const struct change *change)
 		tally(TALLY_ABORTED);
 	READ_FIELD(uid, change->sk, sock_sk_uid);
 	if (uid == SELF_UID || !read_watched(change->sk, &t.destination, &inum))
+		return;
+	if (!t.sk_err && is_unsent(change->sk, &t))
 		return;
 	tally(TALLY_EVICTED);
 	count_failed(&t.destination);
@@ -753,6 +812,19 @@ static __always_inline bool read_asked(void *sk, void *uaddr, int addr_len, stru
 }
 
 /*
+ * Whether the attempt was made for this connect(), and is not one whose return was not seen. Who
+ * asks for 0.0.0.0 is led to an address of this host.
+ */
+static __always_inline bool leads_to(const struct destination *asked, const struct destination *to)
+{
+	bool is_any = is_v4(&asked->daddr) && !asked->daddr.words[3];
+
+	return asked->dport == to->dport && asked->ifindex == to->ifindex &&
+	       asked->netns.inum == to->netns.inum && asked->netns.hash_mix == to->netns.hash_mix &&
+	       (is_any || is_same_address(&asked->daddr, &to->daddr));
+}
+
+/*
  * connect() returned an error. Mostly it sent nothing; if its attempt had begun and was closed in
  * this call, the transition was submitted, and this tells its error.
  */
@@ -770,9 +842,10 @@ static __always_inline int on_return(void *ctx, void *sk, void *uaddr, int addr_
 	t.timestamp_ns = bpf_ktime_get_ns();
 	read_maker(&t.maker, SLOT_RETURN);
 	ended = ends.lookup(&thread);
-	if (ended && ended->skaddr == (u64)sk) {
+	if (ended && ended->skaddr == (u64)sk && leads_to(&t.destination, &ended->destination)) {
 		t.start_ns = ended->start_ns;
 		t.start_cpu = ended->start_cpu;
+		t.destination = ended->destination;
 		ends.delete(&thread);
 	} else {
 		count_failed(&t.destination);

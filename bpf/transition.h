@@ -77,7 +77,7 @@ struct transition {
 	union address saddr;
 	int sk_err;
 	int sk_err_soft;
-	u16 retransmits;
+	u16 syns;
 	u16 flags;
 	u16 lport; /* host order, 0 while none is chosen */
 	u8 oldstate;
@@ -86,11 +86,14 @@ struct transition {
 	u32 pad;
 };
 
-/* The maker itself closed the socket, with no error in it: connect() may return one. */
-#define FLAG_MAY_RETURN 1
+/* connect() itself closed the socket, with no error in it, and will return one. */
+#define FLAG_RETURNS 1
 
 /* The attempt lost a race against one of the same process to another family's address. */
 #define FLAG_RACED 2
+
+/* The socket was closed, without an error, before anything was sent: nothing failed. */
+#define FLAG_UNSENT 4
 
 /* The connect of a process to a port that was established last: who won a race. */
 struct racer {
@@ -107,7 +110,7 @@ struct winner {
 };
 
 /*
- * The attempt that a thread closed last, for the return of the connect() that it may be in. Like
+ * The attempt that a thread's connect() closed last, for what that is about to return. Like
  * attempts, the map is not handed to user space: both know sockets by their addresses.
  */
 struct ended {
@@ -115,6 +118,7 @@ struct ended {
 	u64 start_ns;
 	u32 start_cpu;
 	u32 pad;
+	struct destination destination;
 };
 
 #define LATENCY_SLOTS 32 /* a power of two; 2^31 us is more than any SYN timeout */

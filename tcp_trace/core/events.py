@@ -103,12 +103,13 @@ class Transition(NamedTuple):
     `start_ns` is 0 and `process` None where the kernel has no entry for the attempt: it began
     before the service, or its entry was evicted. Times are nanoseconds of CLOCK_MONOTONIC,
     `wall` is seconds since the epoch. `errno` is `sk_err`, `soft_errno` is `sk_err_soft`, each 0
-    for none; `retransmits` counts the SYNs sent after the first.
+    for none; `syns` counts the SYNs that were sent: there may be none.
 
     With `newstate` `RETURNED` it is no transition: connect() returned the error `errno`, of the
     attempt that began at `start_ns` and ended in that call, or, where that is 0, without sending
     anything. `may_return` says of a transition to CLOSE that such a record may follow,
-    `raced` that another connect of the same process won a race against this one.
+    `raced` that another connect of the same process won a race against this one, `unsent` that the
+    socket was closed before anything was sent, and that nothing failed.
     """
 
     start_ns: int
@@ -123,9 +124,10 @@ class Transition(NamedTuple):
     process: Process | None
     errno: int
     soft_errno: int
-    retransmits: int
+    syns: int
     may_return: bool = False
     raced: bool = False
+    unsent: bool = False
 
 
 class Begun(NamedTuple):

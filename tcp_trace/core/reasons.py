@@ -68,7 +68,7 @@ _WORDS: dict[Reason, tuple[str, str]] = {
         "reset by the peer during the handshake",
         "A middlebox or an overloaded peer resets connections.",
     ),
-    Reason.OTHER: ("failed", "See the errno."),
+    Reason.OTHER: ("failed", "See the errno; without one, what connect() told the application."),
 }
 
 _BY_ERRNO: dict[int, Reason] = {
@@ -85,23 +85,34 @@ _BY_ERRNO: dict[int, Reason] = {
 }
 
 
-def classify(sk_err: int, local_port: int) -> Reason:
-    """Return the reason of a SYN_SENT socket closed with this `sk_err` and local port.
+def classify(sk_err: int, local_port: int, syns: int) -> Reason:
+    """Return the reason of a SYN_SENT socket closed with this `sk_err`, port and number of SYNs.
 
-    An error of 0 means that nobody told the socket of an error: either the kernel found no free
-    local port (then the port is still 0), or the application closed it before any answer came.
+    An error of 0 means that nobody told the socket of an error. Where a SYN was sent, the
+    application closed it before any answer came. Where none was, connect() gave up: it found no
+    free local port (then the port is still 0), or something that only its caller was told of.
     IPv6 makes EACCES of the ICMP message (administratively prohibited) that IPv4 makes
     EHOSTUNREACH of: both came from a machine on the way.
     """
     if sk_err == 0:
-        return Reason.CANCELLED if local_port else Reason.NO_LOCAL_PORT
+        if syns:
+            return Reason.CANCELLED
+        return Reason.OTHER if local_port else Reason.NO_LOCAL_PORT
     if sk_err == errno.EACCES:
         return Reason.HOST_UNREACHABLE
-    return classify_returned(sk_err)
+    return _BY_ERRNO.get(sk_err, Reason.OTHER)
 
 
-def classify_returned(error: int) -> Reason:
-    """Return the reason of a connect() that returned this errno without an answer from afar."""
+def classify_returned(error: int, *, begun: bool) -> Reason:
+    """Return the reason of a connect() that returned this errno without an answer from afar.
+
+    Before it looks for a local port (`begun` is not so yet), EADDRNOTAVAIL means that this host
+    has no address to come from. ECONNREFUSED is SELinux, which drops the SYN on its way out.
+    """
+    if error == errno.EADDRNOTAVAIL and not begun:
+        return Reason.NETWORK_UNREACHABLE
+    if error == errno.ECONNREFUSED:
+        return Reason.NOT_PERMITTED
     return _BY_ERRNO.get(error, Reason.OTHER)
 
 

@@ -2,9 +2,9 @@
 
 An attempt that connect() itself gives up is closed without an error in its socket; why stands only
 in what the call returns, a moment later and perhaps in another CPU's ring. So a failure of which
-an error may follow is held back until it comes, or for `HOLD` seconds: then the application had
-closed the socket, and there is no error. An error without an attempt is a failure by itself, at
-once. The verdict never depends on it: if it is missed, the failure is told without it.
+an error may follow is held back until it comes, or for `HOLD` seconds: then the return was not
+seen. An error without an attempt is a failure by itself, at once. The verdict never depends on it:
+if it is missed, the failure is told without it.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ def _failure_of(record: Transition) -> Failure:
     begun = bool(record.start_ns)
     return Failure(
         destination=record.destination,
-        reason=classify_returned(record.errno),
+        reason=classify_returned(record.errno, begun=begun),
         errno=record.errno,
         local_port=record.local_port,
         process=record.process,

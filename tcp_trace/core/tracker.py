@@ -7,7 +7,8 @@ The rules, for a transition from `old` to `new` of a socket that connects:
     SYN_SENT    SYN_RECV       simultaneous open: the attempt goes on
     SYN_SENT    ESTABLISHED    the attempt succeeded
     SYN_RECV    ESTABLISHED    the same, after a simultaneous open
-    SYN_SENT    CLOSE          the attempt failed (or lost a race, which the kernel says)
+    SYN_SENT    CLOSE          the attempt failed, or what the kernel program says: it lost a
+                               race, or was closed before it had sent anything
     SYN_RECV    anything else  the same, after a simultaneous open
     any other                  the connection's later life: no outcome
 
@@ -52,31 +53,33 @@ def _established(transition: Transition) -> Outcome:
     return Established(transition, elapsed(transition))
 
 
-def _failed(transition: Transition) -> Outcome:
+def _failed(transition: Transition) -> Outcome | None:
+    if transition.unsent:
+        return None
     if transition.raced:
         return Raced(transition, elapsed(transition))
     # An application that gives up may have had an error that it was not told of yet.
     errno = transition.errno or transition.soft_errno
     return Failure(
         destination=transition.destination,
-        reason=classify(errno, transition.local_port),
+        reason=classify(errno, transition.local_port, transition.syns),
         errno=errno,
         local_port=transition.local_port,
         process=transition.process,
         elapsed=elapsed(transition),
-        syns=transition.retransmits + 1,
+        syns=transition.syns,
         wall=transition.wall,
         mono=transition.timestamp_ns * _NANO,
     )
 
 
 # From SYN_SENT the outcome is known whoever began; from SYN_RECV only of a known attempt.
-_RULES: dict[tuple[int, int], Callable[[Transition], Outcome]] = {
+_RULES: dict[tuple[int, int], Callable[[Transition], Outcome | None]] = {
     (State.CLOSE, State.SYN_SENT): _begun,
     (State.SYN_SENT, State.ESTABLISHED): _established,
     (State.SYN_SENT, State.CLOSE): _failed,
 }
-_RULES_IF_KNOWN: dict[tuple[int, int], Callable[[Transition], Outcome]] = {
+_RULES_IF_KNOWN: dict[tuple[int, int], Callable[[Transition], Outcome | None]] = {
     (State.SYN_RECV, State.ESTABLISHED): _established,
     (State.SYN_RECV, State.CLOSE): _failed,
     (State.SYN_RECV, State.FIN_WAIT1): _failed,

@@ -31,10 +31,11 @@ MAKER = struct.Struct("=Q4I16s")
 # destination: daddr netns.inum netns.hash_mix ifindex dport pad
 DESTINATION = struct.Struct("=16s3IHH")
 # struct transition: start_ns timestamp_ns | maker | destination | saddr sk_err sk_err_soft
-# retransmits flags lport oldstate newstate start_cpu pad
+# syns flags lport oldstate newstate start_cpu pad
 TRANSITION = struct.Struct(f"=QQ {MAKER.size}s {DESTINATION.size}s 16siiHHHBBII")
 _MAY_RETURN = 1
 _RACED = 2
+_UNSENT = 4
 _LATENCY_SLOTS = 32
 COUNTERS = struct.Struct(f"=5Q{_LATENCY_SLOTS}I")
 WATCH_KEY = struct.Struct("=I4s16s")
@@ -159,7 +160,7 @@ def decode(record: bytes, to_wall: float) -> Transition:
     """Decode one `struct transition`; `to_wall` leads from CLOCK_MONOTONIC to the epoch."""
     (
         start_ns, timestamp_ns, maker, destination, saddr,
-        errno, soft_errno, retransmits, flags, lport, oldstate, newstate, start_cpu, _,
+        errno, soft_errno, syns, flags, lport, oldstate, newstate, start_cpu, _,
     ) = TRANSITION.unpack_from(record)  # fmt: skip
     return Transition(
         start_ns,
@@ -174,9 +175,10 @@ def decode(record: bytes, to_wall: float) -> Transition:
         _process(maker),
         errno,
         soft_errno,
-        retransmits,
+        syns,
         bool(flags & _MAY_RETURN),
         bool(flags & _RACED),
+        bool(flags & _UNSENT),
     )
 
 

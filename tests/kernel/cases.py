@@ -8,12 +8,14 @@ apart. What the application saw is the truth, and is independent of what the ker
 from __future__ import annotations
 
 import contextlib
+import socket
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from errno import (
     EACCES,
     EADDRNOTAVAIL,
+    ECONNABORTED,
     ECONNREFUSED,
     ECONNRESET,
     EHOSTUNREACH,
@@ -58,6 +60,7 @@ ROOT = Path(__file__).parents[2]
 RST, DROP, ICMP_HOST, ICMP_ADMIN, ICMP_PORT = 21_000, 22_000, 23_000, 24_000, 25_000
 CLOSED, OPEN, ROUTED = 26_000, 27_000, 28_000
 LOCAL_DROP, LOCAL_REJECT, ICMP_ROUTE = 29_000, 30_000, 31_000
+REJECTED_ONCE = 20_000
 WON_BY_IPV4, WON_BY_IPV6 = 36_000, 37_000
 _LISTENED_TO = (OPEN, WON_BY_IPV4, WON_BY_IPV6)
 
@@ -82,7 +85,11 @@ SERVER_FIREWALL = "; ".join(
 _CLIENT_FIREWALL = (
     "table inet out { chain out { type filter hook output priority 0; "
     f"{_ports(LOCAL_DROP)} drop; "
-    f"{_ports(LOCAL_REJECT)} reject with icmpx type admin-prohibited; }}; }}"
+    f"{_ports(LOCAL_REJECT)} reject with icmpx type admin-prohibited; "
+    # The first SYN of each socket: its answer comes while connect() still has the socket.
+    f"{_ports(REJECTED_ONCE)} meter once {{ tcp dport . tcp sport limit rate 1/hour "
+    "burst 1 packets } reject with icmpx type host-unreachable; "
+    f"{_ports(REJECTED_ONCE)} drop; }}; }}"
 )
 
 PROHIBITED, UNREACHABLE, DISCARDED, NOWHERE, NOBODY, LOOPBACK = (
@@ -158,22 +165,34 @@ def _without_a_syn(rows: Rows) -> None:
     rows.add("route prohibits", ROUTED, plain(), EACCES, to=PROHIBITED, **prohibited)
     rows.add("route discards", ROUTED, plain(), EINVAL, to=DISCARDED, cannot=_INVALID)
     used_up = waiting(ways.without_local_ports)
-    rows.add("no local port", CLOSED, used_up, EADDRNOTAVAIL, to=LOOPBACK)
-    in_use, cancelled = own(ways.from_a_port_in_use), {EADDRNOTAVAIL: Reason.CANCELLED.value}
-    rows.add("local port in use", OPEN, in_use, 0, EADDRNOTAVAIL, needs_returns=cancelled)
+    rows.add("no local port", CLOSED, used_up, EADDRNOTAVAIL, to=LOOPBACK, unsent=True)
+    in_use = own(ways.from_a_port_in_use)
+    rows.add("local port in use", OPEN, in_use, 0, EADDRNOTAVAIL, unsent=True)
     mapped, untold = {MAPPED: SERVERS[MAPPED]}, {ENETUNREACH: ""}
     v6_only = own(ways.v6_only)
     rows.add("IPv6 only, v4-mapped", CLOSED, v6_only, ENETUNREACH, to=mapped, needs_returns=untold)
-    for family, nowhere in NOWHERE.items():
-        gives_up = once(partial(ways.gives_up_then, nowhere))
-        case, to = "gives up, then no route", {family: SERVERS[family]}
-        rows.add(case, DROP, gives_up, EINPROGRESS, ENETUNREACH, to=to, needs_returns=untold)
+    for name, give_up in (
+        ("gives up", socket.socket.close),
+        ("shuts down", ways.shut_down),
+        ("AF_UNSPEC", ways.unspecify),
+    ):
+        for family, nowhere in NOWHERE.items():
+            both = once(partial(ways.gives_up_then, nowhere, give_up))
+            case, to = f"{name}, then no route", {family: SERVERS[family]}
+            rows.add(case, DROP, both, EINPROGRESS, ENETUNREACH, to=to, needs_returns=untold)
 
 
 def _unusual(rows: Rows) -> None:
     rows.add("connects again after a failure", OPEN, own(ways.again), ECONNREFUSED, 0)
     closes = once(ways.never_accepted)
     rows.add("listener closes before it accepts", CLOSED, closes, 0, to=LOOPBACK)
+    rows.add("TCP Fast Open, never written", DROP, own(ways.deferred), 0)
+    gone = {ECONNABORTED: Reason.NETWORK_UNREACHABLE.value}
+    written = once(ways.deferred_without_a_route)
+    case, to = "TCP Fast Open, no route when it is written", NOWHERE
+    rows.add(case, ROUTED, written, ECONNABORTED, to=to, means=gone, unsent=True)
+    takes = own(ways.takes_the_error)
+    rows.add("application takes the error", REJECTED_ONCE, takes, EHOSTUNREACH)
     mptcp = "" if Path("/proc/sys/net/mptcp").exists() else "this kernel has no MPTCP"
     for name, function, lacks in (
         ("TCP Fast Open", ways.fast_open, ""),

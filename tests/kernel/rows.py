@@ -46,8 +46,9 @@ class Row:
     `ends` are those that it may see at all: any other, and it is not the case that it is called.
     `means` says where an errno means something else than elsewhere; `cannot` why no kernel can
     tell the row, `lacks` what this kernel has not and the row needs. `needs_returns` has the errnos
-    that only connect() tells by returning them, each with what is told where nobody sees that. A
-    row that is `alone` runs beside no other; `by_this_process` is whether this process connects.
+    that only connect() tells by returning them, each with what is told where nobody sees that.
+    `unsent` is whether no SYN is sent. A row that is `alone` runs beside no other;
+    `by_this_process` is whether this process connects.
     """
 
     case: str
@@ -60,6 +61,7 @@ class Row:
     needs_returns: dict[int, str] = field(default_factory=dict)
     cannot: str = ""
     lacks: str = ""
+    unsent: bool = False
     alone: bool = False
     by_this_process: bool = True
     seen: list[int] = field(default_factory=list)

@@ -46,6 +46,8 @@ class Matrix:
         lines = [line for line in _told(service) if line["dport"] in ports]
         self.told = Counter((line["dport"], _name_of(line)) for line in lines)
         self.makers = {(line["dport"], line["pid"]) for line in lines}
+        failures = [line for line in lines if line["message"] == "connect failed"]
+        self.syns = {(line["dport"], line["syns"]) for line in failures}
         self.others = [line for line in _told(service) if line["dport"] not in ports]
         (self.tallies,) = service.find("stopped")
 
@@ -114,6 +116,15 @@ def test_makers(matrix: Matrix) -> None:
     others = {pid for port, pid in matrix.makers if port not in ours}
     assert others
     assert not others & {None, os.getpid()}
+
+
+def test_syns(matrix: Matrix) -> None:
+    """No SYN is told where connect() or the first write gave up, and one or more in all others."""
+    unsent = {row.port for row in matrix.rows if row.unsent}
+    assert {syns for port, syns in matrix.syns if port in unsent} == {0}
+    gave_up_first = {row.port for row in matrix.rows if row.needs_returns}
+    others = {syns for port, syns in matrix.syns if port not in unsent | gave_up_first}
+    assert min(others) == 1
 
 
 def test_nothing_else_is_told(matrix: Matrix) -> None:

@@ -11,23 +11,28 @@ import socket
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tcp_trace import sandbox
 from tcp_trace.sandbox import CLIENT, CLIENT6, LIBC
 from tests.kernel import uring
 from tests.kernel.connects import GIVE_UP_SECONDS, attempt, family_of, many
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 TIMES = 23
 IPPROTO_MPTCP = 262
 _CLONE_NEWNET = 0x40000000
+_FASTOPEN_CONNECT, _FASTOPEN_NO_COOKIE = 30, 34
+_SYN_SENT = 2
 
 
 def disconnect(address: str, port: int) -> list[int]:
     """Give up by `connect(AF_UNSPEC)`, which leaves the socket open."""
     with begun(address, port) as sock:
         time.sleep(GIVE_UP_SECONDS)
-        if LIBC.connect(sock.fileno(), bytes(16), 16):
-            raise OSError("connect(AF_UNSPEC)")
+        unspecify(sock)
         return [errno.EINPROGRESS]
 
 
@@ -39,6 +44,50 @@ def fast_open(address: str, port: int) -> list[int]:
         except OSError as error:
             return [error.errno or 0]
         return [0]
+
+
+def deferred(address: str, port: int) -> list[int]:
+    """Connect by the first write, and close before there is one."""
+    with _deferred(address) as sock:
+        return [sock.connect_ex((address, port))]
+
+
+def deferred_without_a_route(address: str, port: int) -> list[int]:
+    """Connect by the first write, in a network namespace whose route is gone by then."""
+
+    def once() -> int:
+        with _deferred(address) as sock:
+            sandbox.run("ip", "route", "add", address.removeprefix("::ffff:"), "dev", "lo")
+            if sock.connect_ex((address, port)):
+                raise OSError("a deferred connect() does nothing")
+            sandbox.run("ip", "route", "del", address.removeprefix("::ffff:"), "dev", "lo")
+            return _error_of(sock)
+
+    def inside() -> list[int]:
+        for command in ("link set lo up", f"address add {CLIENT} dev lo",
+                        f"address add {CLIENT6} dev lo nodad"):  # fmt: skip
+            sandbox.run("ip", *command.split())
+        return [once() for _ in range(TIMES)]
+
+    return _in_a_namespace(inside)
+
+
+def takes_the_error(address: str, port: int) -> list[int]:
+    """Take an error out of a socket as soon as it is there, and wait for what the kernel does."""
+    level, option = (41, 25) if family_of(address) == socket.AF_INET6 else (0, 11)  # RECVERR
+    with socket.socket(family_of(address)) as sock:
+        sock.setsockopt(level, option, 1)
+        if ":ffff:" in address:
+            sock.setsockopt(0, 11, 1)
+        sock.settimeout(0)
+        sock.connect_ex((address, port))
+        poller = select.poll()
+        poller.register(sock, select.POLLOUT)
+        poller.poll(10_000)
+        error = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        while sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] == _SYN_SENT:
+            time.sleep(0.1)
+        return [error]
 
 
 def mptcp(address: str, port: int) -> list[int]:
@@ -80,14 +129,29 @@ def from_a_port_in_use(address: str, port: int) -> list[int]:
             return [seen, second.connect_ex((address, port))]
 
 
-def gives_up_then(nowhere: str, address: str, port: int) -> list[int]:
+def gives_up_then(
+    nowhere: str, give_up: Callable[[socket.socket], None], address: str, port: int
+) -> list[int]:
     """Give up, and connect to `nowhere` by a socket that mostly lies where the first one lay."""
     seen = []
     for _ in range(TIMES):
-        begun(address, port).close()
+        with begun(address, port) as first:
+            give_up(first)
         with socket.socket(family_of(nowhere)) as sock:
             seen += [errno.EINPROGRESS, sock.connect_ex((nowhere, port))]
     return seen
+
+
+def shut_down(sock: socket.socket) -> None:
+    """Give up by shutdown(), which an application may well do before it closes."""
+    with contextlib.suppress(OSError):  # it is not connected
+        sock.shutdown(socket.SHUT_RDWR)
+
+
+def unspecify(sock: socket.socket) -> None:
+    """Give up by `connect(AF_UNSPEC)`."""
+    if LIBC.connect(sock.fileno(), bytes(16), 16):
+        raise OSError("connect(AF_UNSPEC)")
 
 
 def killed(address: str, port: int) -> list[int]:
@@ -117,8 +181,6 @@ def without_local_ports(address: str, port: int, *, blocking: bool) -> list[int]
     """Connect in a network namespace of its own, where all ephemeral ports are in use."""
 
     def inside() -> list[int]:
-        if LIBC.unshare(_CLONE_NEWNET):
-            raise OSError("unshare")
         sandbox.run("ip", "link", "set", "lo", "up")
         Path("/proc/sys/net/ipv4/ip_local_port_range").write_text("40000 40001")
         with contextlib.ExitStack() as stack:
@@ -128,8 +190,7 @@ def without_local_ports(address: str, port: int, *, blocking: bool) -> list[int]
             time.sleep(0.1)
             return many(TIMES, lambda: attempt(address, port, blocking=blocking))
 
-    with ThreadPoolExecutor(1) as thread:  # it has left its namespace for good
-        return thread.submit(inside).result()
+    return _in_a_namespace(inside)
 
 
 def never_accepted(address: str, port: int) -> list[int]:
@@ -145,6 +206,34 @@ def begun(address: str, port: int) -> socket.socket:
     sock.settimeout(0)
     sock.connect_ex((address, port))
     return sock
+
+
+def _in_a_namespace(function: Callable[[], list[int]]) -> list[int]:
+    """Call a function in a network namespace of its own."""
+
+    def inside() -> list[int]:
+        if LIBC.unshare(_CLONE_NEWNET):
+            raise OSError("unshare")
+        return function()
+
+    with ThreadPoolExecutor(1) as thread:  # it has left its namespace for good
+        return thread.submit(inside).result()
+
+
+def _deferred(address: str) -> socket.socket:
+    """Return a socket that connects by its first write, and needs no cookie for that."""
+    sock = socket.socket(family_of(address))
+    for option in (_FASTOPEN_CONNECT, _FASTOPEN_NO_COOKIE):
+        sock.setsockopt(socket.IPPROTO_TCP, option, 1)
+    return sock
+
+
+def _error_of(sock: socket.socket) -> int:
+    try:
+        sock.send(b"x")
+    except OSError as error:
+        return error.errno or 0
+    return 0
 
 
 def own(address: str) -> str:

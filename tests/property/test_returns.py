@@ -28,7 +28,7 @@ def record(cpu: int, start_ns: int, newstate: int, error: int = 0) -> Transition
         process=Process(1, "app", 0, 1, 1),
         errno=error,
         soft_errno=0,
-        retransmits=0,
+        syns=0,
         may_return=newstate == State.CLOSE,
     )
 
@@ -66,7 +66,7 @@ def test_one_connect_is_one_failure(
     assert returns.expire(HOLD / 2) == []
     told += returns.expire(2 * HOLD)
     assert returns.next_deadline() is None
-    expected = [Reason.NO_LOCAL_PORT if has_error else Reason.CANCELLED for _, has_error in kinds]
+    expected = [Reason.NO_LOCAL_PORT if has_error else Reason.OTHER for _, has_error in kinds]
     assert sorted(f.reason.value for f in told) == sorted(r.value for r in expected)
 
 
@@ -83,7 +83,7 @@ def test_a_missed_return_costs_the_error_only() -> None:
     assert feed(returns, [record(1, 7, State.CLOSE)], 0.0) == []
     assert returns.next_deadline() == HOLD
     (failure,) = returns.expire(HOLD)
-    assert failure.reason is Reason.CANCELLED
+    assert failure.reason is Reason.OTHER
     assert feed(returns, [record(1, 8, RETURNED, errno.EADDRNOTAVAIL)], 1.0) == []
     (failure,) = returns.expire(1.0 + 2 * HOLD)
     assert failure.reason is Reason.NO_LOCAL_PORT

@@ -100,7 +100,7 @@ def transitions_of(life: Life, sock: int, start: int) -> list[Transition]:
             process=maker,
             errno=111,
             soft_errno=0,
-            retransmits=0,
+            syns=1,
         )
         for step, (old, new) in enumerate(zip(life.states, life.states[1:], strict=False))
     ]

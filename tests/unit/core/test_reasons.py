@@ -39,5 +39,30 @@ def test_every_code_of_icmp(code: int, error: int) -> None:
         **dict.fromkeys(HOST, Reason.HOST_UNREACHABLE),
         3: Reason.REFUSED,
     }.get(code, Reason.OTHER)
-    assert classify(error, 40_000) is expected
-    assert classify_returned(error) is expected
+    assert classify(error, 40_000, 1) is expected
+
+
+@pytest.mark.parametrize(
+    ("local_port", "syns", "expected"),
+    [(40_000, 1, Reason.CANCELLED), (40_000, 0, Reason.OTHER), (0, 0, Reason.NO_LOCAL_PORT)],
+)
+def test_no_error(local_port: int, syns: int, expected: Reason) -> None:
+    """Only who sent a SYN was given up by the application; who sent none, by connect()."""
+    assert classify(0, local_port, syns) is expected
+
+
+@pytest.mark.parametrize(
+    ("error", "begun", "expected"),
+    [
+        (errno.ENETUNREACH, False, Reason.NETWORK_UNREACHABLE),
+        (errno.EHOSTUNREACH, False, Reason.HOST_UNREACHABLE),
+        (errno.EACCES, False, Reason.NOT_PERMITTED),
+        (errno.EADDRNOTAVAIL, False, Reason.NETWORK_UNREACHABLE),
+        (errno.EADDRNOTAVAIL, True, Reason.NO_LOCAL_PORT),
+        (errno.ECONNREFUSED, True, Reason.NOT_PERMITTED),
+        (errno.ENOBUFS, True, Reason.OTHER),
+    ],
+)
+def test_returned(error: int, begun: bool, expected: Reason) -> None:  # noqa: FBT001
+    """What connect() returns is this host's own doing: nobody was asked yet."""
+    assert classify_returned(error, begun=begun) is expected

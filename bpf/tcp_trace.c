@@ -38,7 +38,8 @@ BPF_TABLE("lru_hash", u64, struct cgroup_path, cgroups, CGROUPS_MAX);
 BPF_PERCPU_ARRAY(new_cgroup, struct cgroup_path, 2); /* too large for the stack */
 BPF_ARRAY(last_cgroup, u64, 1);
 BPF_LPM_TRIE(watched, struct watch_key, u8, WATCH_MAX);
-BPF_TABLE("lru_hash", struct racer, struct winner, winners, WINNERS_MAX);
+BPF_TABLE("lru_hash", struct racer, struct rivals, races, RACES_MAX);
+BPF_ARRAY(no_rivals, struct rivals, 1); /* too large for the stack */
 BPF_ARRAY(tallies, u64, TALLIES);
 #ifdef RETURNS
 BPF_TABLE("lru_hash", u64, struct ended, ends, ENDS_MAX);
@@ -411,49 +412,90 @@ static __always_inline bool is_fast_opening(void *sk)
 }
 
 /*
- * Happy Eyeballs (RFC 8305): a client connects to an IPv6 and an IPv4 address of one name at about
- * the same time and closes what is left when one is established. The kernel does not know names;
- * it takes for a race what one process does to one port: both began within RACE_BEGIN, in
- * different families, and the loser was closed within RACE_END after the winner's success.
+ * Happy Eyeballs (RFC 8305): a client connects to several addresses of one name at about the same
+ * time, and closes what is left when one is established. Here no name is known; by its times an
+ * attempt lost a race where the same process connected to another address on the same port, both
+ * began within RACE_BEGIN, and the loser was closed within RACE_END after the success. Who lives on
+ * for RACE_OUTLIVED after a success with that address does not race against it: the process goes
+ * there anyway.
  */
-#define RACE_BEGIN 2000000000ULL
-#define RACE_END   200000000ULL
+#define RACE_BEGIN    2000000000ULL
+#define RACE_END      200000000ULL
+#define RACE_OUTLIVED 400000000ULL
 
 static __always_inline struct racer racer_of(const struct maker *maker,
 					     const struct destination *to)
 {
-	struct racer racer = {.pid = maker->pid, .dport = to->dport};
+	struct racer racer = {.pid = maker->pid, .netns = maker->netns, .dport = to->dport};
 
 	return racer;
 }
 
-static __always_inline void note_winner(const struct attempt *a, u64 now)
+static __always_inline struct rivals *rivals_of(struct racer *racer)
+{
+	struct rivals *rivals = races.lookup(racer);
+	u32 only = 0;
+
+	if (rivals)
+		return rivals;
+	rivals = no_rivals.lookup(&only);
+	return rivals ? races.lookup_or_try_init(racer, rivals) : NULL;
+}
+
+/* In place: an update would take a new element, which costs several times as much. */
+static __always_inline void note_success(const struct attempt *a, u64 now)
 {
 	struct racer racer = racer_of(&a->maker, &a->destination);
-	struct winner winner = {
-		.start_ns = a->start_ns,
-		.established_ns = now,
-		.is_v4 = is_v4(&a->destination.daddr),
-	};
-	struct winner *last = winners.lookup(&racer);
+	struct rivals *rivals = rivals_of(&racer);
+	const union address *to = &a->destination.daddr;
+	u32 place = to->words[0] ^ to->words[1] ^ to->words[2] ^ to->words[3];
+	struct rival *rival;
 
-	/* In place: an update would take a new element, which costs several times as much. */
-	if (last)
-		*last = winner;
-	else
-		winners.update(&racer, &winner);
+	if (!rivals)
+		return;
+	place ^= place >> 16;
+	place ^= place >> 8;
+	rival = &rivals->of[place & (RIVALS - 1)];
+	if (!is_same_address(&rival->daddr, to)) {
+		rival->daddr = *to;
+		rival->outlived_ns[1] = 0;
+		rival->outlived_ns[0] = now;
+	} else if (now - rival->outlived_ns[0] > RACE_OUTLIVED) {
+		rival->outlived_ns[1] = rival->outlived_ns[0];
+		rival->outlived_ns[0] = now;
+	}
+	rival->start_ns = a->start_ns;
+	rival->established_ns = now;
+}
+
+static __always_inline bool outlived(const struct transition *t, u64 success_ns)
+{
+	return success_ns > t->start_ns && t->timestamp_ns - success_ns > RACE_OUTLIVED;
+}
+
+static __always_inline bool has_lost(const struct transition *t, const struct rival *rival)
+{
+	return rival->established_ns > t->start_ns &&
+	       t->timestamp_ns - rival->established_ns < RACE_END &&
+	       rival->start_ns + RACE_BEGIN > t->start_ns &&
+	       t->start_ns + RACE_BEGIN > rival->start_ns && !outlived(t, rival->outlived_ns[0]) &&
+	       !outlived(t, rival->outlived_ns[1]) &&
+	       !is_same_address(&rival->daddr, &t->destination.daddr);
 }
 
 static __always_inline bool lost_race(const struct transition *t)
 {
 	struct racer racer = racer_of(&t->maker, &t->destination);
-	struct winner *winner = winners.lookup(&racer);
+	struct rivals *rivals = races.lookup(&racer);
+	bool lost = false;
+	u32 i;
 
-	return winner && winner->is_v4 != is_v4(&t->destination.daddr) &&
-	       winner->established_ns > t->start_ns &&
-	       t->timestamp_ns - winner->established_ns < RACE_END &&
-	       winner->start_ns + RACE_BEGIN > t->start_ns &&
-	       t->start_ns + RACE_BEGIN > winner->start_ns;
+	if (!rivals)
+		return false;
+#pragma clang loop unroll(disable)
+	for (i = 0; i < RIVALS; i++)
+		lost |= has_lost(t, &rivals->of[i]);
+	return lost;
 }
 
 /*
@@ -497,7 +539,6 @@ static __always_inline void fail(void *sk, struct transition *t, int error)
 		give_up(sk, t);
 	} else if (LOST_RACES && !t->sk_err && lost_race(t)) {
 		t->flags |= FLAG_RACED;
-		tally(TALLY_RACED);
 		return;
 	}
 	count_failed(&t->destination);
@@ -533,7 +574,7 @@ static __always_inline void go_on(void *ctx, const struct change *change, struct
 	if (established) {
 		count_established(&a->destination, a->start_ns, now);
 		if (LOST_RACES)
-			note_winner(a, now);
+			note_success(a, now);
 	}
 	/* Nearly all attempts end here, before anything is prepared for them. */
 	if (EVENTS == EVENTS_FAILURES && established) {

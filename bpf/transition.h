@@ -89,24 +89,36 @@ struct transition {
 /* connect() itself closed the socket, with no error in it, and will return one. */
 #define FLAG_RETURNS 1
 
-/* The attempt lost a race against one of the same process to another family's address. */
+/* By its times the attempt may have lost a race against one of the same process. */
 #define FLAG_RACED 2
 
 /* The socket was closed, without an error, before anything was sent: nothing failed. */
 #define FLAG_UNSENT 4
 
-/* The connect of a process to a port that was established last: who won a race. */
+/* A process that connects to a port: what may race against each other. */
 struct racer {
 	u32 pid;
+	u32 netns;
 	u16 dport;
 	u16 pad;
 };
 
-struct winner {
+/*
+ * The last success with one address. outlived_ns are earlier ones, and the last one, at least
+ * RACE_OUTLIVED apart, the latest first: who was there then, and still is, does not race.
+ */
+struct rival {
+	union address daddr;
 	u64 start_ns;
 	u64 established_ns;
-	u32 is_v4;
-	u32 pad;
+	u64 outlived_ns[2];
+};
+
+/* Each address has its place; another one may have it, too, and then takes it over. */
+#define RIVALS 8 /* a power of two */
+
+struct rivals {
+	struct rival of[RIVALS];
 };
 
 /*
@@ -155,7 +167,6 @@ enum tally {
 	TALLY_LOST,	     /* the perf ring was full */
 	TALLY_EVICTED,	     /* an attempt ended and its entry was gone */
 	TALLY_NETTED,	     /* the hook was not run, the net was */
-	TALLY_RACED,	     /* attempts that lost a race, which is no failure */
 	TALLY_MISSED,	     /* an entry's socket had changed state unseen */
 	TALLY_OPENED,	     /* attempts in the service's own network namespace, with its own */
 	TALLY_UNSENT,	     /* of these, ended before a SYN was sent */

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING
 from tcp_trace import __version__, config, lines, logs, output
 from tcp_trace.core.events import RETURNED, Begun, Established, Failure, Raced
 from tcp_trace.core.incidents import Incidents, Policy
+from tcp_trace.core.races import Races
 from tcp_trace.core.returns import Returns
 from tcp_trace.core.silences import Silences
 from tcp_trace.core.tracker import Tracker
@@ -39,11 +40,11 @@ from tcp_trace.resolver import Resolver, addresses_of
 from tcp_trace.selfaudit import SelfAudit
 from tcp_trace.serviceuser import name_of
 from tcp_trace.silencefile import SilenceFile
-from tcp_trace.values import Events
+from tcp_trace.values import Events, LostRaces
 from tcp_trace.variables import VARIABLES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from pathlib import Path
 
     from tcp_trace.config import Settings
@@ -61,7 +62,7 @@ DRAIN_SECONDS = 10.0
 # records, and the first alert is still told well within a second.
 _PAUSE = 0.05
 # Outcomes that are logged and nothing more.
-_SHOWN = Begun | Established | Raced
+_SHOWN = Begun | Established
 # How many records are handled between two looks at the rings.
 _BATCH = 256
 # How often the kernel's tallies are compared.
@@ -161,6 +162,8 @@ class Service:
         self._resolver = Resolver(settings.dest_host, addresses_of, self._names.ttl_since)
         self._tracker = Tracker()
         self._returns = Returns()
+        ignore = settings.lost_races is LostRaces.IGNORE
+        self._races = Races(self._maps.rivals, self._host_of, ignore=ignore)
         self._identities = Identities(self._maps.cgroup_path)
         self._audit = SelfAudit(self._maps.tallies)
         self._messages = Messages(settings)
@@ -234,7 +237,8 @@ class Service:
             lines.write_outcomes([one for one in outcomes if isinstance(one, _SHOWN)])
         if not self._rings.backlog:
             failures += self._returns.expire(now.mono)
-        return self._tell(failures, now)
+        judged = [self._races.judge(self._identify(failure), now.mono) for failure in failures]
+        return self._tell([*judged, *self._races.expire(now.mono)], now)
 
     def _judge(self, transition: Transition, now: Moment) -> Outcome | None:
         if transition.newstate == RETURNED:
@@ -244,22 +248,27 @@ class Service:
             return self._returns.failed(outcome, transition, now.mono)
         return outcome
 
-    def _tell(self, failures: list[Failure], now: Moment) -> list[Notification]:
-        identified = [self._identify(failure) for failure in failures]
-        lines.write_failures(identified)
+    def _tell(self, outcomes: Iterable[Failure | Raced | None], now: Moment) -> list[Notification]:
+        known = [outcome for outcome in outcomes if outcome is not None]
+        failures = [outcome for outcome in known if isinstance(outcome, Failure)]
+        lines.write_failures(failures)
+        lines.write_outcomes([outcome for outcome in known if isinstance(outcome, Raced)])
         notifications: list[Notification] = []
-        for failure in identified:
+        for failure in failures:
             self._reasons[failure.reason.value] += 1
             notifications += self._incidents.failed(failure, now, self._maps.counters)
         self._unsaved = self._unsaved or bool(failures)
         return notifications
 
     def _identify(self, failure: Failure) -> Failure:
-        host = self._names.of(failure) or self._resolver.name_of(failure.destination.address)
+        host = self._host_of(failure)
         if failure.process is None:
             return failure._replace(host=host)
         began = failure.mono - (failure.elapsed or 0.0)
         return failure._replace(maker=self._identities.of(failure.process, began), host=host)
+
+    def _host_of(self, failure: Failure) -> str | None:
+        return self._names.of(failure) or self._resolver.name_of(failure.destination.address)
 
     def _watch_hosts(self) -> None:
         """Let the kernel watch what the hosts have for addresses now."""
@@ -291,7 +300,8 @@ class Service:
 
     def _timeout(self, now: Moment) -> float:
         """Return the seconds until something is due although nothing happens."""
-        deadlines = (self._incidents.next_deadline(), self._returns.next_deadline())
+        parts = (self._incidents, self._returns, self._races)
+        deadlines = [part.next_deadline() for part in parts]
         due = min([self._next_housekeeping, *(when for when in deadlines if when is not None)])
         if self._unsaved:
             due = min(due, self._next_save)
@@ -341,6 +351,7 @@ class Service:
                 version=__version__,
                 hook=self._received.hook,
                 tallies=self._maps.tallies(),
+                raced=self._races.lost,
                 coverage=self._audit.latest(),
                 failures=dict(self._reasons),
                 silenced=sum(dict(self._incidents.silenced_by).values()),
@@ -397,7 +408,8 @@ class Service:
         notifications: list[Notification] = []
         while transitions := self._rings.read(_BATCH):
             notifications += self._take_in(transitions, now)
-        notifications += self._tell(self._returns.expire(math.inf), now)
+        late = [self._identify(failure) for failure in self._returns.expire(math.inf)]
+        notifications += self._tell([*late, *self._races.expire(math.inf)], now)
         self._commit(notifications, now)
         self._keep_house(now)
         self._messages.stop(DRAIN_SECONDS)
@@ -407,8 +419,9 @@ class Service:
 
     def _counts(self) -> dict[str, object]:
         shares = {f"coverage_{of}": share for of, share in self._audit.total().items()}
-        lost = logs.lost_lines()
-        counts = {**self._maps.tallies()._asdict(), **shares, "log_lines_lost": lost}
+        raced, lost = self._races.lost, logs.lost_lines()
+        tallies = self._maps.tallies()._asdict()
+        counts = {**tallies, "raced": raced, **shares, "log_lines_lost": lost}
         if self._received.return_fds:
             counts["missed_returns"] = missed_runs(self._received.return_fds)
         return counts

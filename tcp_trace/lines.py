@@ -37,7 +37,7 @@ def write_outcomes(outcomes: Sequence[Begun | Established | Raced]) -> None:
         established = [one for one in outcomes if isinstance(one, Established)]
         _write("connect established", [_ended(one) for one in established])
         raced = [one for one in outcomes if isinstance(one, Raced)]
-        _write("connect lost a race", [_ended(one) for one in raced])
+        _write("connect lost a race", [_failure(one.failure) for one in raced])
 
 
 def write_transitions(transitions: Sequence[Transition]) -> None:
@@ -66,7 +66,7 @@ def _failure(failure: Failure) -> dict[str, object]:
     }
 
 
-def _ended(outcome: Established | Raced) -> dict[str, object]:
+def _ended(outcome: Established) -> dict[str, object]:
     return {**_transition(outcome.transition), "elapsed_ms": _milliseconds(outcome.elapsed)}
 
 

@@ -34,6 +34,7 @@ class Figures(NamedTuple):
     version: str
     hook: str
     tallies: Tallies
+    raced: int
     coverage: Mapping[str, float | None]
     failures: Mapping[str, int]
     silenced: int
@@ -90,6 +91,9 @@ def families(figures: Figures) -> Iterator[Family]:
         "Destinations in an open incident or storm.",
         {(): figures.failing_destinations},
     )
+    yield _counter(
+        "attempts_raced", "Attempts that lost a race, which is no failure.", {(): figures.raced}
+    )
     yield from _of_the_kernel(figures.tallies)
     yield _gauge(
         "coverage_ratio",
@@ -106,7 +110,6 @@ def _of_the_kernel(tallies: Tallies) -> Iterator[Family]:
         ("records_submitted", tallies.submitted, "Records that reached a perf ring."),
         ("records_lost", tallies.lost, "Records that a full perf ring could not take."),
         ("attempts_evicted", tallies.evicted, "Attempts that ended after their entry was gone."),
-        ("attempts_raced", tallies.raced, "Attempts that lost a race, which is no failure."),
         ("transitions_netted", tallies.netted, "Transitions seen by the net alone."),
         ("attempts_taken_up", tallies.taken_up, "Attempts begun by the net: the hook was not run."),
         ("transitions_missed", tallies.missed, "Transitions known to be seen by nobody."),

@@ -149,8 +149,9 @@ VARIABLES = (
         "LOST_RACES",
         "ignore",
         values.choice(LostRaces),
-        "ignore: an IPv6 connect that a program closes because its IPv4 twin was faster (Happy"
-        " Eyeballs), or the other way round, is counted and no failure. alert: it is one.",
+        "ignore: a connect that a program closes because another address of the same name, often of"
+        " the other family, was faster (Happy Eyeballs), is counted and no failure. alert: it is"
+        " one.",
         at_start=True,
     ),
     Variable(

@@ -108,8 +108,8 @@ class Transition(NamedTuple):
     With `newstate` `RETURNED` it is no transition: connect() returned the error `errno`, of the
     attempt that began at `start_ns` and ended in that call, or, where that is 0, without sending
     anything. `may_return` says of a transition to CLOSE that such a record may follow,
-    `raced` that another connect of the same process won a race against this one, `unsent` that the
-    socket was closed before anything was sent, and that nothing failed.
+    `raced` that by its times it may have lost a race against another connect of the same process,
+    `unsent` that the socket was closed before anything was sent, and that nothing failed.
     """
 
     start_ns: int
@@ -150,6 +150,7 @@ class Failure(NamedTuple):
     sent, `wall` and `mono` when it ended (see `Moment`), `process` None where the maker is not
     known: it is never guessed; `maker` is what more is known of him, once somebody looked. `host`
     is the name that the destination was asked for by, None where it is not known: see `names`.
+    `raced` is what the kernel program thinks of it: see `races`.
     `Counters.last_established_ns` is on the same clock as `mono`.
     """
 
@@ -164,13 +165,13 @@ class Failure(NamedTuple):
     mono: float
     maker: Maker = UNKNOWN
     host: str | None = None
+    raced: bool = False
 
 
 class Raced(NamedTuple):
-    """An attempt was closed because another one of its process won the race: no failure."""
+    """An attempt that another one of its process was faster than: no failure, see `races`."""
 
-    transition: Transition
-    elapsed: float | None
+    failure: Failure
 
 
 Outcome = Begun | Established | Failure | Raced

@@ -62,7 +62,7 @@ _WORDS: dict[Reason, tuple[str, str]] = {
     ),
     Reason.NO_LOCAL_PORT: (
         "no free local port",
-        "Ephemeral ports are used up: ss -s; net.ipv4.ip_local_port_range; connection reuse.",
+        "Are ephemeral ports used up (ss -s; net.ipv4.ip_local_port_range), or a fixed one in use?",
     ),
     Reason.RESET: (
         "reset by the peer during the handshake",

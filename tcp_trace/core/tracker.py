@@ -7,8 +7,8 @@ The rules, for a transition from `old` to `new` of a socket that connects:
     SYN_SENT    SYN_RECV       simultaneous open: the attempt goes on
     SYN_SENT    ESTABLISHED    the attempt succeeded
     SYN_RECV    ESTABLISHED    the same, after a simultaneous open
-    SYN_SENT    CLOSE          the attempt failed, or what the kernel program says: it lost a
-                               race, or was closed before it had sent anything
+    SYN_SENT    CLOSE          the attempt failed, unless the kernel program says that nothing had
+                               been sent; it may have lost a race, which is told later (`races`)
     SYN_RECV    anything else  the same, after a simultaneous open
     any other                  the connection's later life: no outcome
 
@@ -27,7 +27,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tcp_trace.core.events import Begun, Established, Failure, Outcome, Raced, State
+from tcp_trace.core.events import Begun, Established, Failure, Outcome, State
 from tcp_trace.core.reasons import classify
 
 if TYPE_CHECKING:
@@ -56,8 +56,6 @@ def _established(transition: Transition) -> Outcome:
 def _failed(transition: Transition) -> Outcome | None:
     if transition.unsent:
         return None
-    if transition.raced:
-        return Raced(transition, elapsed(transition))
     # An application that gives up may have had an error that it was not told of yet.
     errno = transition.errno or transition.soft_errno
     return Failure(
@@ -70,6 +68,7 @@ def _failed(transition: Transition) -> Outcome | None:
         syns=transition.syns,
         wall=transition.wall,
         mono=transition.timestamp_ns * _NANO,
+        raced=transition.raced,
     )
 
 

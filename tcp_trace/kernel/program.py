@@ -36,8 +36,8 @@ _CGROUPS = 1_024
 # Twice what a configuration may have: a reload adds the new rules before it removes the old ones.
 _WATCH_MAX = 2 * RULES_MAX
 
-# Ports that processes connect to, at one moment.
-_WINNERS = 4_096
+# Ports that processes connect to, at one moment: 390 bytes each.
+_RACES = 4_096
 
 # Addresses with the names they were asked for by: 240 bytes each.
 _NAMES = 8_192
@@ -73,7 +73,7 @@ _TEMPORARY = "/tmp"  # noqa: S108 - sticky, and the name is random
 _EVENTS = {Events.FAILURES: "EVENTS_FAILURES", Events.ATTEMPTS: "EVENTS_ATTEMPTS"}
 # `transitions` is never read by its descriptor, but the kernel takes the rings out of it when the
 # descriptor through which they were put in is closed.
-_MAPS = ("destinations", "cgroups", "watched", "tallies", "transitions")
+_MAPS = ("destinations", "cgroups", "watched", "tallies", "races", "transitions")
 
 
 class StartError(Exception):
@@ -200,7 +200,7 @@ def _constants(settings: Settings, account: Account) -> list[str]:
         f"-DDESTINATIONS_MAX={_DESTINATIONS}",
         f"-DCGROUPS_MAX={_CGROUPS}",
         f"-DWATCH_MAX={_WATCH_MAX}",
-        f"-DWINNERS_MAX={_WINNERS}",
+        f"-DRACES_MAX={_RACES}",
         f"-DENDS_MAX={_ENDS}",
         f"-DNAMES_MAX={_NAMES}",
         # The exec keeps the PID, so stage 2 will have this one.

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from tcp_trace.core.events import Counters, Destination, Process, Transition
+from tcp_trace.core.races import Rival
 from tcp_trace.core.safetext import printable
 from tcp_trace.kernel import netns
 
@@ -40,6 +41,11 @@ _LATENCY_SLOTS = 32
 COUNTERS = struct.Struct(f"=5Q{_LATENCY_SLOTS}I")
 WATCH_KEY = struct.Struct("=I4s16s")
 TALLY = struct.Struct("=Q")
+# racer: pid netns dport pad
+RACER = struct.Struct("=IIHH")
+# rival: daddr start_ns established_ns outlived_ns[2]
+RIVAL = struct.Struct("=16sQQQQ")
+_RIVALS = 8
 CGROUP_ID = struct.Struct("=Q")
 _CGROUP_NAME = 256
 _CGROUP_LEVELS = 8
@@ -57,8 +63,8 @@ class Tallies(NamedTuple):
 
     `submitted` reached a ring, `lost` did not because it was full, `evicted` are attempts that
     ended after their entry was gone, or that began before the service. `netted` transitions were
-    seen by the net alone, `raced` attempts lost a race, which is no failure; `missed` transitions
-    were seen by nobody, which a later one of that socket has shown.
+    seen by the net alone; `missed` ones were seen by nobody, which a later one of that socket has
+    shown.
 
     `taken_up` attempts were begun by the net, since the hook was not run.
 
@@ -74,7 +80,6 @@ class Tallies(NamedTuple):
     lost: int = 0
     evicted: int = 0
     netted: int = 0
-    raced: int = 0
     missed: int = 0
     opened: int = 0
     unsent: int = 0
@@ -253,6 +258,16 @@ class Maps:
             return None
         attempts, established, failed, last, latency, *slots = COUNTERS.unpack(value)
         return Counters(attempts, established, failed, last, latency, tuple(slots))
+
+    def rivals(self, process: Process, port: int) -> list[Rival]:
+        """Return the last successes of a process on a port, one for each of a few addresses."""
+        key = RACER.pack(process.pid, process.netns, port, 0)
+        value = self._lookup("races", key, RIVAL.size * _RIVALS) or b""
+        return [
+            Rival(_address(daddr), *(nanoseconds * 1e-9 for nanoseconds in times))
+            for daddr, *times in RIVAL.iter_unpack(value)
+            if times[1]
+        ]
 
     def cgroup_path(self, cgroup_id: int) -> str | None:
         """Return the path of a cgroup that somebody has connected from, `/` for the root.

@@ -6,6 +6,7 @@ import contextlib
 import socket
 import subprocess
 import sys
+import threading
 import time
 from typing import TYPE_CHECKING
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from tcp_trace.sandbox import Network, Service
 
 RACE = 13_000
+NOBODY, NOBODY6 = "192.0.2.77", "2001:db8::77"
 _FIREWALL = f"tcp dport {RACE}-{RACE + 99} ip6 version 6 drop"
 
 
@@ -49,8 +51,14 @@ def failures(service: Service, port: int, expected: int) -> list[dict[str, objec
 
 @contextlib.contextmanager
 def listening(network: Network, port: int) -> Iterator[None]:
-    """Let the server's IPv4 address be open on a port."""
-    with call_in(network.server, lambda: socket.create_server((SERVER, port), backlog=64)):
+    """Let the server's addresses be open on a port, as far as the firewall lets them."""
+
+    def listen() -> socket.socket:
+        return socket.create_server(
+            ("", port), family=socket.AF_INET6, dualstack_ipv6=True, backlog=128
+        )
+
+    with call_in(network.server, listen):
         yield
 
 
@@ -91,6 +99,59 @@ def test_the_success_of_another_process_is_no_race(service: Service, network: Ne
         slow.close()
     (line,) = failures(service, port, 1)
     assert line["reason"] == "cancelled"
+
+
+def test_a_dead_host_is_told_whatever_succeeds_beside_it(
+    service: Service, network: Network
+) -> None:
+    """Who lives on after a success with an address does not race it: it is told."""
+    port = RACE + 5
+
+    def elsewhere() -> None:
+        for _ in range(80):
+            assert attempt(SERVER, port) == 0
+            time.sleep(0.05)
+
+    def both() -> None:
+        beside = threading.Thread(target=elsewhere)
+        beside.start()
+        for _ in range(3):
+            attempt(SERVER6, port, blocking=False, patience=1.0)
+        beside.join()
+
+    with listening(network, port):
+        call_in(network.client, both)
+    lines = failures(service, port, 3)
+    assert [(line["reason"], line["daddr"]) for line in lines] == [("cancelled", SERVER6)] * 3
+
+
+def test_a_race_within_one_family(service: Service, network: Network) -> None:
+    """Two addresses of one family race as those of two families do."""
+    port = RACE + 6
+    with listening(network, port):
+        for _ in range(TIMES):
+            call_in(network.client, lambda: ways.race(NOBODY, SERVER, port))
+    assert failures(service, port, 0) == []
+    lost = service.find("connect lost a race", dport=port)
+    assert [line["daddr"] for line in lost] == [NOBODY] * TIMES
+
+
+def test_races_at_once(service: Service, network: Network) -> None:
+    """Of many races of one program each has its own winner, whatever others win meanwhile."""
+    port = RACE + 100
+    losers = [NOBODY, NOBODY6] * TIMES
+
+    def races() -> list[int]:
+        with contextlib.ExitStack() as stack:
+            for loser in losers:
+                stack.enter_context(ways.begun(loser, port))
+            return [attempt(winner, port) for winner in (SERVER, SERVER6)]
+
+    with listening(network, port):
+        assert call_in(network.client, races) == [0, 0]
+    assert failures(service, port, 0) == []
+    lost = service.find("connect lost a race", dport=port)
+    assert sorted(line["daddr"] for line in lost) == sorted(losers)
 
 
 def test_races_can_be_told(hook: str, network: Network) -> None:

@@ -18,6 +18,7 @@ FIGURES = Figures(
     version="1.2.3",
     hook="kprobe",
     tallies=Tallies(submitted=7, lost=1),
+    raced=0,
     coverage={"attempts": 0.5, "failures": None},
     failures={"refused": 6, "timed_out": 1},
     silenced=11,

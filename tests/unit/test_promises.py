@@ -18,6 +18,7 @@ ROOT = Path(__file__).parents[2]
 LOGROTATE = next((ROOT / "logrotate").iterdir()).read_text()
 UNIT = (ROOT / "systemd/tcp-trace.service").read_text()
 NAMES_H = (ROOT / "bpf/names.h").read_text()
+RIVALS = re.findall(r"define RIVALS (\d+)", (ROOT / "bpf/transition.h").read_text())[0]
 TCP_TRACE_C = (ROOT / "bpf/tcp_trace.c").read_text()
 CLI = (ROOT / "tcp_trace/cli.py").read_text()
 VARIABLES = (ROOT / "tcp_trace/variables.py").read_text()
@@ -124,8 +125,10 @@ PROMISES = {
     "docs/KERNEL.md": [
         f"at most {span(names.OWN_SECONDS)} before",
         f"within the TTL or the last {span(names.SHARED_SECONDS).split()[1]}",
-        f"begun within {seconds('RACE_BEGIN')} of it,",
-        f"succeeded less than {seconds('RACE_END')} before",
+        f"each of up to {RIVALS} addresses a port",
+        f"less than {seconds('RACE_END')} before, its process got through",
+        f"both must have begun within {seconds('RACE_BEGIN')}.",
+        f"lives on for {seconds('RACE_OUTLIVED')} after a success",
         f"names over {NAME_BYTES} bytes (counted in )",
     ],
 }

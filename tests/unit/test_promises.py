@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tcp_trace import daemon, messages, selfaudit, values
+from tcp_trace import daemon, messages, selfaudit, sinks, values
 from tcp_trace.core import coverage, names, overview, policy, storm, watch
 from tcp_trace.delivery import answers, channel, store
 from tcp_trace.delivery.pacing import Pacing
@@ -105,6 +105,7 @@ PROMISES = {
     ],
     "docs/LOG.md": [
         f"a name of over {NAME_BYTES} bytes",
+        f"no more lines can wait ({sinks.LIMIT / 2**20:g} MiB do)",
         f"Up to {coverage.TOLERANCE} connects may have been under way",
         {60.0: "Each minute is compared for itself"}[selfaudit.CHECK_INTERVAL],
         {60.0: "the metric is of the last minute"}[selfaudit.CHECK_INTERVAL],

@@ -7,6 +7,7 @@ every few seconds, and then writes all that is pending. What this can cost:
 
     kill -9        nothing committed is lost; what was being sent comes twice
     disk full      what was put since is lost if the process ends before the disk is back
+    disk stands    likewise; nobody waits for it for longer than `PATIENCE`
     spoilt file    it is moved aside, with what an earlier process had left in it
     clock jump     messages of an earlier process may be taken for too old, or say a wrong delay
 
@@ -16,6 +17,7 @@ it is `taken`: its senders send nothing.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
@@ -27,6 +29,7 @@ from typing import TYPE_CHECKING
 from tcp_trace.core.events import Moment
 from tcp_trace.core.notification import Notification
 from tcp_trace.core.routing import DEFAULT
+from tcp_trace.delivery.disk import Disk
 from tcp_trace.delivery.queue import Dropped, Limits, Pending, Queue
 from tcp_trace.delivery.store import Row, Store, StoreError, TakenError, claim, move_aside
 
@@ -53,7 +56,7 @@ class Outbox:
     `path` is the database's file, None for memory only. Where another process has it, `waits` says
     whether to take it once that one has ended. It is written by the poll loop and read
     by the senders, one for each webhook, under a lock that is never held for longer than one
-    commit. No method raises for what the disk does.
+    commit, or `PATIENCE` where the disk does not answer. No method raises for what the disk does.
     """
 
     def __init__(
@@ -74,6 +77,7 @@ class Outbox:
         self._drops: Counter[str] = Counter()
         self._listeners: list[Callable[[], None]] = []
         self._known: frozenset[str] | None = None
+        self._disk = Disk()
         self._store: Store | None = None
         self._loaded = False
         self._retry_at = 0.0
@@ -203,9 +207,10 @@ class Outbox:
             dropped = self._save()
             self._path = None
             self._close_store()
-            if self._claim is not None:
-                os.close(self._claim)
-                self._claim = None
+            claimed, self._claim = self._claim, None
+            if claimed is not None:
+                with contextlib.suppress(StoreError):  # it ends with the process
+                    self._disk.call(lambda: os.close(claimed))
         self._tell(dropped)
 
     def _save(self) -> list[Dropped]:
@@ -232,14 +237,15 @@ class Outbox:
         """Write the changes; everything, where the file was not at hand before."""
         dropped: list[Dropped] = []
         if self._claim is None:
-            self._claim = claim(path)
+            self._claim = self._disk.call(lambda: claim(path), os.close)
         store, all_of_it = self._store, self._store is None
         if store is None:
-            self._store = store = Store(path)
+            self._store = store = self._disk.call(lambda: Store(path), Store.close)
             dropped = self._load(store, now)
         written, deleted = self._queue.changes()
-        rows = self._queue.rows() if all_of_it else written
-        store.save(map(_to_row, rows), deleted, self._new_state, all_of_it=all_of_it)
+        rows = list(map(_to_row, self._queue.rows() if all_of_it else written))
+        state = self._new_state
+        self._disk.call(lambda: store.save(rows, deleted, state, all_of_it=all_of_it))
         self._queue.saved()
         self._new_state = None
         if self._taken:
@@ -254,7 +260,7 @@ class Outbox:
         """Take in what an earlier process left, once: from then on memory knows better."""
         if self._loaded:
             return []
-        rows, state = store.load()
+        rows, state = self._disk.call(store.load)
         pending = [found for row in rows if (found := self._to_pending(row, now)) is not None]
         dropped = self._queue.adopt(pending) + self._queue.expire(now)
         self._old_state = state
@@ -305,7 +311,7 @@ class Outbox:
     def _start_over(self, path: Path, now: Moment) -> list[Dropped]:
         """Move a spoilt file aside and write a new one."""
         try:
-            aside = move_aside(path, now.wall)
+            aside = self._disk.call(lambda: move_aside(path, now.wall))
             log.error("a spoilt outbox was moved aside", extra={"path": str(aside)})
             return self._write(path, now)
         except StoreError as error:
@@ -315,10 +321,7 @@ class Outbox:
     def _close_store(self) -> None:
         store, self._store = self._store, None
         if store is not None:
-            try:
-                store.close()
-            except StoreError as error:
-                log.warning("closing the outbox failed", extra={"reason": str(error)})
+            self._disk.later(lambda: _close(store))
 
     def _tell(self, dropped: list[Dropped]) -> None:
         """Count and log, outside the lock, what will never be sent."""
@@ -333,6 +336,13 @@ class Outbox:
                     "reason": reason,
                 },
             )
+
+
+def _close(store: Store) -> None:
+    try:
+        store.close()
+    except StoreError as error:
+        log.warning("closing the outbox failed", extra={"reason": str(error)})
 
 
 def _to_row(row: Pending) -> Row:

@@ -12,12 +12,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tcp_trace.delivery.disk import PATIENCE
+from tcp_trace.logs import FLUSH_SECONDS
 from tests.webhook import Webhook
 
 if TYPE_CHECKING:
     from tests.figures import Figures
 
 AFTER = 5
+STANDING_DISK = Path(__file__).parent / "standing_disk.py"
 FULL_LOG = Path(__file__).parent / "full_log.py"
 
 
@@ -57,3 +60,32 @@ def test_a_full_disk_under_the_log_costs_log_lines_only(tmp_path: Path, figure: 
         f"{cost['lost']} lines lost and counted, {torn} torn; all {cost['failures']} failures"
         f" counted, {cost['told']} of 2 messages sent; lines are written again once there is room",
     )
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="freezing a file system takes root")
+def test_a_disk_that_stands_holds_up_nobody(tmp_path: Path) -> None:
+    """Log and state on a frozen file system: failures are taken in and told, and the end comes.
+
+    Once the disk answers, nothing is missing in the log, and what is pending is on disk again.
+    """
+    with Webhook() as webhook:
+        done = subprocess.run(
+            ["unshare", "-m", sys.executable, "-B", str(STANDING_DISK), str(tmp_path), webhook.url],
+            capture_output=True,
+            text=True,
+            env=os.environ | {"PYTHONPATH": str(STANDING_DISK.parents[2])},
+            check=False,
+            timeout=120,
+        )
+    assert done.returncode == 0, done.stderr
+    cost = json.loads(done.stdout)
+    assert cost["before_thaw"] < 12, "the disk answered too early to prove anything"
+    assert cost["first_turn"] < PATIENCE + 3
+    assert cost["slowest_later"] < 1
+    assert cost["sent_while_standing"] == 2
+    assert cost["degraded"] == "the disk does not answer"
+    assert cost["recovered"]
+    assert cost["lost"] == 0
+    failed = [json.loads(line) for line in cost["log"].splitlines() if '"connect failed"' in line]
+    assert [line["daddr"] for line in failed].count("192.0.2.3") == 20
+    assert cost["stop"] < 10 + PATIENCE + FLUSH_SECONDS

@@ -76,12 +76,12 @@ class Account:
         if not self.worth and (is_new or self.sequence == 1 or self.heard >= self.growth):
             self.worth = True
             return True
-        return self.pressing == 1
+        return self.pressing == failure.times
 
     def add_silenced(self, failure: Failure, silence: str) -> None:
         """Count a failure that is no cause for a message, because of this silence."""
         self.tally.add(failure)
-        self.silenced += 1
+        self.silenced += failure.times
         self.silenced_by = silence
 
     def resume(self) -> None:

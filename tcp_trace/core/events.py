@@ -151,6 +151,7 @@ class Failure(NamedTuple):
     known: it is never guessed; `maker` is what more is known of him, once somebody looked. `host`
     is the name that the destination was asked for by, None where it is not known: see `names`.
     `raced` is what the kernel program thinks of it: see `races`.
+    It may stand for several `times` that ended alike: then the rest is of one of them.
     `Counters.last_established_ns` is on the same clock as `mono`.
     """
 
@@ -166,6 +167,7 @@ class Failure(NamedTuple):
     maker: Maker = UNKNOWN
     host: str | None = None
     raced: bool = False
+    times: int = 1
 
 
 class Raced(NamedTuple):

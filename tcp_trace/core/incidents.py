@@ -248,11 +248,11 @@ class Incidents:
         self, account: Incident | Member | None, failure: Failure, silence: str, now: Moment
     ) -> None:
         """Count a failure that this silence keeps from people."""
-        self.silenced_by[silence] += 1
+        self.silenced_by[silence] += failure.times
         if account is None:
             # Half of the places are kept for what people want to hear of.
             if len(self._held) >= self.policy.max_incidents // 2:
-                self.silenced += 1
+                self.silenced += failure.times
                 return
             account = self._make_incident(failure.destination, failure, now)
             self._held.add(failure.destination)

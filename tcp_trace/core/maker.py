@@ -82,7 +82,8 @@ class Maker(NamedTuple):
     """Who made an attempt, beyond what `Process` says; each None where it is not known.
 
     All are visible text of bounded length, and none is to be believed further than the user that
-    is named: see this module. `command` has no passwords where they could be told.
+    is named: see this module. `command` has no passwords where they could be told. `owner` is
+    the id of the cgroup that is its service's, pod's or user's, below which it is their choice.
     """
 
     user: str | None = None
@@ -90,6 +91,7 @@ class Maker(NamedTuple):
     container: str | None = None
     pod: str | None = None
     command: str | None = None
+    owner: int | None = None
 
 
 NOWHERE = Where()

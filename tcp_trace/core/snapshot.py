@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from tcp_trace.core.policy import Policy
 
 VERSION = 1
-_MAKER_SAVED = len(Maker._fields) - 1  # all but the command: it is one process's, and not told
+# All but the command, which is one process's and not told, and the owner, who ends with a boot.
+_MAKER_SAVED = len(Maker._fields) - 2
 
 
 def header(now: Moment) -> dict[str, Any]:

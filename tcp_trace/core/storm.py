@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from heapq import nlargest
 from typing import TYPE_CHECKING
 
 from tcp_trace.core.account import Account, incident_id
+from tcp_trace.core.fairness import fairly, maker_of
 from tcp_trace.core.incident import Incident, connected_since
 from tcp_trace.core.notification import Condition, DestinationCount, Kind, Notification, Severity
 from tcp_trace.core.tally import Tally
@@ -14,21 +14,23 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from tcp_trace.core.events import Counters, Destination, Failure, Moment
+    from tcp_trace.core.fairness import Whose
     from tcp_trace.core.policy import Policy
 
     Lookup = Callable[[Destination], Counters | None]
 
 TOLD_DESTINATIONS = 10
+_MAKERS_KEPT = 3
 
 
 class Member:
     """One destination of a storm.
 
     `joined` is how many digests were told before it, `last_mono` its last failure in seconds of
-    CLOCK_MONOTONIC, `host` the name by which it was last asked for.
+    CLOCK_MONOTONIC, `host` the name by which it was last asked for. Of its `makers` some are kept.
     """
 
-    __slots__ = ("destination", "failures", "host", "joined", "last_mono", "storm")
+    __slots__ = ("destination", "failures", "host", "joined", "last_mono", "makers", "storm")
 
     def __init__(
         self, storm: Storm, destination: Destination, joined: int, last_mono: float
@@ -39,6 +41,7 @@ class Member:
         self.joined = joined
         self.last_mono = last_mono
         self.host: str | None = None
+        self.makers: tuple[Whose, ...] = ()
 
     def add(self, failure: Failure) -> bool:
         """Count a failure; return whether the storm's `wake` may have to be earlier."""
@@ -51,9 +54,19 @@ class Member:
         self.storm.add_silenced(failure, silence)
 
     def _count(self, failure: Failure) -> None:
-        self.failures += 1
+        self.failures += failure.times
+        self._note(maker_of(failure.process, failure.maker))
         self.last_mono = max(self.last_mono, failure.mono)
         self.host = failure.host or self.host
+
+    def _note(self, maker: Whose) -> None:
+        if maker not in self.makers and len(self.makers) < _MAKERS_KEPT:
+            self.makers += (maker,)
+
+    def add_makers(self, tally: Tally) -> None:
+        """Take in whose failures were counted."""
+        for program in tally.programs.values():
+            self._note(maker_of(program, program.maker))
 
 
 class Storm(Account):
@@ -110,6 +123,7 @@ class Storm(Account):
         member = Member(self, incident.destination, self.sequence, tally.last_mono)
         member.failures = tally.total
         member.host = tally.hosts[-1] if tally.hosts else None
+        member.add_makers(tally)
         self.add_member(member)
         return member
 
@@ -131,7 +145,7 @@ class Storm(Account):
     def add_untracked(self, failures: Sequence[Failure], now: Moment) -> None:
         """Count failures of a destination that finds no place."""
         self.joined_mono = now.mono
-        self.untracked += len(failures)
+        self.untracked += sum(failure.times for failure in failures)
         for failure in failures:
             self.add(failure)
 
@@ -208,7 +222,10 @@ class Storm(Account):
             self.judge(0)
 
     def _top(self, now: Moment, lookup: Lookup, *, ending: bool) -> tuple[DestinationCount, ...]:
-        """Return the destinations to name: new ones first, at the end those that still fail."""
+        """Return the destinations to name: new ones first, at the end those that still fail.
+
+        Of them one of each maker comes before a second of any: nobody's hide another's.
+        """
         failing_since = self._failing_since(now)
 
         def rank(members: list[Member]) -> tuple[bool, int]:
@@ -227,8 +244,12 @@ class Storm(Account):
                 next((m.host for m in members if m.host), None),
                 len(members),
             )
-            for members in nlargest(TOLD_DESTINATIONS, self.sites.values(), key=rank)
+            for members in fairly(self.sites.values(), TOLD_DESTINATIONS, rank, _makers)
         )
+
+
+def _makers(members: list[Member]) -> set[Whose]:
+    return {maker for member in members for maker in member.makers}
 
 
 def _condition(members: list[Member], failing_since: float, lookup: Lookup) -> Condition:

@@ -33,9 +33,9 @@ class Program:
         self.several = False
         self.failures = 0
 
-    def add(self, pid: int) -> None:
-        """Count a failure of the process `pid`."""
-        self.failures += 1
+    def add(self, pid: int, times: int) -> None:
+        """Count failures of the process `pid`."""
+        self.failures += times
         if pid != self.pid:
             self.several = True
             self.pid = pid
@@ -82,7 +82,7 @@ class Tally:
 
     def add(self, failure: Failure) -> bool:
         """Count a failure; return whether its reason or its program is new."""
-        self.total += 1
+        self.total += failure.times
         if failure.mono > self.last_mono:  # rings of several CPUs are read one after the other
             self.last_mono = failure.mono
             self.last_wall = failure.wall
@@ -90,7 +90,7 @@ class Tally:
         is_new = cause is None
         if cause is None:
             cause = self.reasons[failure.reason] = Cause()
-        cause.failures += 1
+        cause.failures += failure.times
         cause.errno, cause.elapsed, cause.syns = failure.errno, failure.elapsed, failure.syns
         if failure.host is not None and failure.host != (self.hosts or ("",))[-1]:
             self._name(failure.host)
@@ -103,7 +103,7 @@ class Tally:
             self._make_place()
             program = self.programs[key] = Program(process, failure.maker)
             is_new = is_new or not self.crowded
-        program.add(process.pid)
+        program.add(process.pid, failure.times)
         return is_new
 
     def _name(self, host: str) -> None:

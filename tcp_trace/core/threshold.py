@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from tcp_trace.core.events import Destination
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from tcp_trace.core.events import Failure, Moment
     from tcp_trace.core.incident import Incident
@@ -32,7 +32,7 @@ class Threshold:
     @property
     def waiting(self) -> int:
         """How many failures may still open an incident."""
-        return sum(len(recent) for recent in self._waiting.values())
+        return sum(map(_times, self._waiting.values()))
 
     def reached(self, failure: Failure) -> Sequence[Failure]:
         """Return the failures that open an incident together with this one, or none."""
@@ -41,9 +41,8 @@ class Threshold:
         recent = self._waiting.pop(failure.destination, None) or deque()
         recent.append(failure)
         while recent[0].mono < failure.mono - self.policy.window:
-            recent.popleft()
-            self.below += 1
-        if len(recent) >= self.policy.after:
+            self.below += recent.popleft().times
+        if _times(recent) >= self.policy.after:
             return recent
         self._waiting[failure.destination] = recent
         if len(self._waiting) > self.policy.max_incidents:
@@ -60,7 +59,11 @@ class Threshold:
 
     def _drop_oldest(self) -> None:
         oldest = next(iter(self._waiting))
-        self.below += len(self._waiting.pop(oldest))
+        self.below += _times(self._waiting.pop(oldest))
+
+
+def _times(failures: Iterable[Failure]) -> int:
+    return sum(failure.times for failure in failures)
 
 
 class Openings:

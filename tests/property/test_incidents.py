@@ -44,6 +44,15 @@ class History(RuleBasedStateMachine):
         """Let connects to a destination fail."""
         self.world.fail(destination(place), times, reason, program)
 
+    @rule(
+        place=PLACES,
+        times=st.sampled_from([1, 2, 5, 10_000]),
+        reason=st.sampled_from(list(Reason)),
+    )
+    def hold_back(self, place: int, times: int, reason: Reason) -> None:
+        """Let more connects fail than are told one by one: the kernel's count of them comes."""
+        self.world.hold_back(destination(place), times, reason)
+
     @rule(first=PLACES, number=st.integers(2, 31))
     def fail_many(self, first: int, number: int) -> None:
         """Pull a cable: one connect to each of many destinations fails."""

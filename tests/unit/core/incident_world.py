@@ -68,6 +68,18 @@ class World:
         self.fed += times
         return self._tell(told)
 
+    def hold_back(
+        self, destination: Destination = DATABASE, times: int = 1, reason: Reason = Reason.REFUSED
+    ) -> list[Notification]:
+        """Let connects fail that are counted only, and taken up as one; see `fail`."""
+        for _ in range(times):
+            self._count(destination, established=False)
+        failure = Failure(
+            destination, reason, 111, 40_000, PSQL, 0.001, 1, self.now.wall, self.mono, times=times
+        )
+        self.fed += times
+        return self._tell(self.incidents.failed(failure, self.now, self.counters))
+
     def succeed(self, destination: Destination = DATABASE, times: int = 1) -> None:
         """Let connects succeed now: only the kernel hears of it."""
         for _ in range(times):

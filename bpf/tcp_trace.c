@@ -14,8 +14,9 @@
  * it did not: an interrupt finds at most one of the two running.
  *
  * Constants come from user space: OFFSETOF_* (layout.h), EVENTS, LOST_RACES, OWN_NETNS, SELF_PID,
- * SELF_UID and the sizes of the maps; HOOK_KPROBE for that hook in place of the tracepoint, RETURNS
- * where connect() can be watched returning. What is not used is not compiled: that takes time.
+ * SELF_UID, BUDGET_BURST, BUDGET_PER_SECOND and the sizes of the maps; HOOK_KPROBE for that hook in
+ * place of the tracepoint, RETURNS where connect() can be watched returning. What is not used is
+ * not compiled: that takes time.
  */
 #include <uapi/linux/errqueue.h>
 #include <uapi/linux/ptrace.h>
@@ -41,6 +42,9 @@ BPF_LPM_TRIE(watched, struct watch_key, u8, WATCH_MAX);
 BPF_TABLE("lru_hash", struct racer, struct rivals, races, RACES_MAX);
 BPF_ARRAY(no_rivals, struct rivals, 1); /* too large for the stack */
 BPF_ARRAY(tallies, u64, TALLIES);
+BPF_TABLE("lru_hash", struct payer, u64, budgets, BUDGETS_MAX);
+BPF_TABLE("hash", struct held_key, struct held, held, HELD_MAX);
+BPF_ARRAY(no_held, struct held, 1); /* too large for the stack */
 #ifdef RETURNS
 BPF_TABLE("lru_hash", u64, struct ended, ends, ENDS_MAX);
 #endif
@@ -161,9 +165,115 @@ static __always_inline bool read_watched(void *sk, struct destination *to, u32 *
 	return true;
 }
 
+/*
+ * Budgets for failures, so that nobody's hide another's: whoever makes more than he has a budget
+ * for has the rest counted, and not told one by one.
+ *
+ * A budget is a token bucket kept as the time at which it would be full again (GCRA): BUDGET_BURST
+ * at once, then BUDGET_PER_SECOND. It is that of a user in the cgroups of one owner; WIDER times
+ * that is the budget of a user in all cgroups, who may have many sessions, and of an owner's
+ * cgroups for all users, whom a container's root can be. Looked at for failures alone. The maps are
+ * bounded; what is evicted begins anew, with a full bucket.
+ */
+#define SECOND	    1000000000ULL
+#define WIDER	    4
+#define INTERVAL    (SECOND / BUDGET_PER_SECOND)
+#define BUDGET_SPAN (BUDGET_BURST * INTERVAL)
+
+/* Take one from a budget; false where there is nothing left. Two CPUs at once may take the same. */
+static __always_inline bool pay(const struct payer *payer, u64 interval, u64 now)
+{
+	u64 *full_ns = budgets.lookup((struct payer *)payer);
+
+	if (!full_ns) {
+		u64 first = now + interval;
+
+		budgets.update((struct payer *)payer, &first);
+		return true;
+	}
+	if (*full_ns > now + BUDGET_SPAN)
+		return false;
+	*full_ns = (*full_ns > now ? *full_ns : now) + interval;
+	return true;
+}
+
+/* Whether a failure is within the budgets of whose it is. */
+static __always_inline bool is_affordable(u64 cgroup_id, u32 uid, u64 now)
+{
+	struct cgroup_path *path = cgroups.lookup(&cgroup_id);
+	u64 owner = path ? path->owner : 0;
+	struct payer both = {.owner = owner, .uid = uid, .kind = PAYER_BOTH};
+	struct payer user = {.uid = uid, .kind = PAYER_USER};
+	struct payer cgroup = {.owner = owner, .kind = PAYER_OWNER};
+
+	return pay(&both, INTERVAL, now) && pay(&user, INTERVAL / WIDER, now) &&
+	       (!owner || pay(&cgroup, INTERVAL / WIDER, now));
+}
+
+/* Count a failure for whoever asks once a second. */
+static __always_inline void hold_back(const struct transition *t, u32 uid)
+{
+	struct held_key key = {
+		.destination = t->destination,
+		.cgroup_id = t->maker.cgroup_id,
+		.uid = uid,
+		.slot = t->timestamp_ns >> HELD_SLOT_BITS,
+		.error = t->sk_err ?: t->sk_err_soft,
+		.flags = t->flags,
+		.newstate = t->newstate,
+		.sent = !!t->lport | !!t->syns << 1,
+	};
+	struct held *known = held.lookup(&key), *none;
+	bool is_first = false;
+	u32 only = 0;
+
+	if (!known) {
+		none = no_held.lookup(&only);
+		/* Where two CPUs are first at once, one of them is. */
+		is_first = none && !held.insert(&key, none);
+		known = held.lookup(&key);
+	}
+	if (!known) {
+		tally(TALLY_HELD_FULL);
+		return;
+	}
+	if (is_first)
+		known->first = *t;
+	known->last_ns = t->timestamp_ns;
+	__sync_fetch_and_add(&known->failures, 1);
+	tally(TALLY_HELD);
+}
+
 static __always_inline void submit(void *ctx, struct transition *t)
 {
 	tally(transitions.perf_submit(ctx, t, sizeof(*t)) ? TALLY_LOST : TALLY_SUBMITTED);
+}
+
+/* Whether what connect() returns will be counted in place of this: only that says why. */
+static __always_inline bool is_left_to_return(const struct transition *t)
+{
+#ifdef RETURNS
+	u64 thread = bpf_get_current_pid_tgid();
+	struct ended *ended;
+
+	if (!(t->flags & FLAG_RETURNS))
+		return false;
+	ended = ends.lookup(&thread);
+	if (ended)
+		ended->is_held = true;
+	return ended;
+#else
+	return false;
+#endif
+}
+
+/* A failure of `uid`: the maker's, or the socket's where he is not known. */
+static __always_inline void submit_failure(void *ctx, struct transition *t, u32 uid)
+{
+	if (is_affordable(t->maker.cgroup_id, uid, t->timestamp_ns))
+		submit(ctx, t);
+	else if (!is_left_to_return(t))
+		hold_back(t, uid);
 }
 
 /*
@@ -184,6 +294,30 @@ static __always_inline void read_end(void *sk, struct transition *t)
 	READ_FIELD(t->sk_err, sk, sock_sk_err);
 	READ_FIELD(t->sk_err_soft, sk, sock_sk_err_soft);
 	t->syns = read_syns(sk);
+}
+
+/* The owner of a cgroup, by its node: see struct cgroup_path. */
+static __always_inline u64 owner_of(void *kn)
+{
+	/* Of the node, and of those that lead to it from below. */
+	u64 ids[OWNER_LEVEL + 1] = {}, leaf = 0;
+	void *parent;
+	int i;
+
+	READ_FIELD(leaf, kn, kernfs_node_id);
+#pragma clang loop unroll(disable)
+	for (i = 0; i < CGROUP_LEVELS_MAX; i++) {
+		ids[3] = ids[2];
+		ids[2] = ids[1];
+		ids[1] = ids[0];
+		READ_FIELD(ids[0], kn, kernfs_node_id);
+		parent = NULL;
+		READ_FIELD(parent, kn, kernfs_node_parent);
+		if (!parent) /* the root */
+			return i < OWNER_LEVEL ? (i ? leaf : 0) : ids[OWNER_LEVEL];
+		kn = parent;
+	}
+	return 0;
 }
 
 /*
@@ -216,6 +350,7 @@ static __always_inline void keep_cgroup(u64 id, u32 slot)
 	READ_FIELD(kn_id, kn, kernfs_node_id);
 	if (kn_id != id) /* it was moved just now */
 		return;
+	path->owner = owner_of(kn);
 #pragma clang loop unroll(disable)
 	for (i = 0; i < CGROUP_LEVELS; i++) {
 		parent = NULL;
@@ -594,9 +729,12 @@ static __always_inline void go_on(void *ctx, const struct change *change, struct
 	if (EVENTS != EVENTS_ALL && change->newstate != BPF_TCP_CLOSE)
 		attempts.delete(&key);
 	describe(change, now, &t);
-	if (decided && !established)
-		fail(change->sk, &t, error);
-	submit(ctx, &t);
+	if (!decided || established) {
+		submit(ctx, &t);
+		return;
+	}
+	fail(change->sk, &t, error);
+	submit_failure(ctx, &t, t.maker.uid);
 }
 
 /* A failure without an entry: it was evicted, or the attempt began before the service. */
@@ -621,7 +759,7 @@ static __always_inline void adopt(void *ctx, const struct change *change)
 	tally(TALLY_EVICTED);
 	count_failed(&t.destination);
 	describe(change, bpf_ktime_get_ns(), &t);
-	submit(ctx, &t);
+	submit_failure(ctx, &t, uid);
 }
 
 /* Whether the entry is of a socket in oldstate; a contradiction means that it is out of date. */
@@ -883,15 +1021,20 @@ static __always_inline int on_return(void *ctx, void *sk, void *uaddr, int addr_
 	t.timestamp_ns = bpf_ktime_get_ns();
 	read_maker(&t.maker, SLOT_RETURN);
 	ended = ends.lookup(&thread);
-	if (ended && ended->skaddr == (u64)sk && leads_to(&t.destination, &ended->destination)) {
+	if (!ended || ended->skaddr != (u64)sk || !leads_to(&t.destination, &ended->destination)) {
+		count_failed(&t.destination);
+		submit_failure(ctx, &t, t.maker.uid);
+		return 0;
+	}
+	t.destination = ended->destination;
+	if (ended->is_held) {
+		hold_back(&t, t.maker.uid);
+	} else {
 		t.start_ns = ended->start_ns;
 		t.start_cpu = ended->start_cpu;
-		t.destination = ended->destination;
-		ends.delete(&thread);
-	} else {
-		count_failed(&t.destination);
+		submit(ctx, &t);
 	}
-	submit(ctx, &t);
+	ends.delete(&thread);
 	return 0;
 }
 

@@ -129,7 +129,7 @@ struct ended {
 	u64 skaddr;
 	u64 start_ns;
 	u32 start_cpu;
-	u32 pad;
+	u32 is_held; /* it was not submitted, and what connect() returns is all that is counted */
 	struct destination destination;
 };
 
@@ -147,12 +147,55 @@ struct counters {
 /*
  * The names of a cgroup and of those above it, up to the root, which has none. A cgroup that lies
  * deeper has no names of its topmost ones here. A name has at most 255 bytes.
+ *
+ * owner is the id of the one of these at OWNER_LEVEL, or of the cgroup itself where it is not that
+ * deep: a service, a pod, a user's manager. What lies deeper its owner makes as he likes. It is 0
+ * for the root, and where the cgroup lies deeper than is looked.
  */
-#define CGROUP_LEVELS 8
-#define CGROUP_NAME   256
+#define CGROUP_LEVELS	  8
+#define CGROUP_NAME	  256
+#define CGROUP_LEVELS_MAX 32
+#define OWNER_LEVEL	  3
 
 struct cgroup_path {
+	u64 owner;
 	char names[CGROUP_LEVELS][CGROUP_NAME];
+};
+
+/*
+ * Whose failures are told one by one, within a budget: a user's in one owner's
+ * cgroups; a user's; an owner's.
+ */
+enum payer_kind { PAYER_BOTH, PAYER_USER, PAYER_OWNER, PAYERS };
+
+struct payer {
+	u64 owner;
+	u32 uid;
+	u32 kind;
+};
+
+/*
+ * Failures beyond it, which are counted and not submitted: those of one user, cgroup and
+ * destination that ended alike, in one slot of time (2^HELD_SLOT_BITS ns). User space takes a slot
+ * when it is over, so that nothing is added while it does.
+ */
+#define HELD_SLOT_BITS 30
+
+struct held_key {
+	struct destination destination;
+	u64 cgroup_id;
+	u32 uid;
+	u32 slot;
+	int error;
+	u16 flags;
+	u8 newstate;
+	u8 sent; /* whether it had a local port, and (2) sent a SYN */
+};
+
+struct held {
+	u64 failures;
+	u64 last_ns; /* CLOCK_MONOTONIC */
+	struct transition first;
 };
 
 /* Key of the filter, longest prefix first: a port (0 for any), then an address. */
@@ -175,6 +218,8 @@ enum tally {
 	TALLY_NAMES_LONG,    /* DNS answers to a name longer than NAME_BYTES */
 	TALLY_TAKEN_UP,	     /* attempts that the net began: the hook was not run */
 	TALLY_PASSIVE,	     /* AttemptFails of handshakes that somebody else began */
+	TALLY_HELD,	     /* failures that were counted in `held` and not submitted */
+	TALLY_HELD_FULL,     /* those that it had no place for */
 	TALLIES,
 };
 

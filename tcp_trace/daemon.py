@@ -19,15 +19,17 @@ from collections import Counter
 from dataclasses import fields, replace
 from typing import TYPE_CHECKING
 
-from tcp_trace import __version__, config, lines, logs, output
+from tcp_trace import __version__, config, heldback, lines, logs, output
 from tcp_trace.core.events import RETURNED, Begun, Established, Failure, Raced
 from tcp_trace.core.incidents import Incidents, Policy
 from tcp_trace.core.races import Races
+from tcp_trace.core.repeats import Repeats
 from tcp_trace.core.returns import Returns
 from tcp_trace.core.silences import Silences
 from tcp_trace.core.tracker import Tracker
 from tcp_trace.core.watch import EVERYTHING
 from tcp_trace.delivery.outbox import present
+from tcp_trace.heldback import HeldBack
 from tcp_trace.identity import Identities
 from tcp_trace.kernel import handover
 from tcp_trace.kernel.names import Names
@@ -52,6 +54,7 @@ if TYPE_CHECKING:
     from tcp_trace.core.notification import Notification
     from tcp_trace.core.watch import Rule
     from tcp_trace.exporter import Exporter
+    from tcp_trace.kernel.stream import Held
 
 log = logging.getLogger(__name__)
 
@@ -164,7 +167,9 @@ class Service:
         self._returns = Returns()
         ignore = settings.lost_races is LostRaces.IGNORE
         self._races = Races(self._maps.rivals, self._host_of, ignore=ignore)
-        self._identities = Identities(self._maps.cgroup_path)
+        self._identities = Identities(self._maps.cgroup_path, self._maps.cgroup_owner)
+        self._repeats = Repeats()
+        self._held_back = HeldBack(self._maps)
         self._audit = SelfAudit(self._maps.tallies)
         self._messages = Messages(settings)
         self._silence_file = SilenceFile(settings.state_dir)
@@ -209,6 +214,8 @@ class Service:
         if self._silence_file.refresh():
             self._incidents.silences = self._silences(self._settings)
         notifications = self._take_in(transitions, now)
+        notifications += self._take_held(self._held_back.take(now.mono), now)
+        lines.write_failures(self._repeats.due(now.mono))
         deadline = self._incidents.next_deadline()
         if deadline is not None and deadline <= now.mono:
             notifications += self._incidents.tick(now, self._maps.counters)
@@ -240,6 +247,30 @@ class Service:
         judged = [self._races.judge(self._identify(failure), now.mono) for failure in failures]
         return self._tell([*judged, *self._races.expire(now.mono)], now)
 
+    def _take_held(self, taken: list[Held], now: Moment) -> list[Notification]:
+        """Count failures that were beyond somebody's budget, and say whose they are."""
+        found = [(held, self._judge_held(held.first)) for held in taken]
+        failures = [
+            self._identify(one)._replace(
+                times=held.failures,
+                mono=held.last_ns * 1e-9,
+                wall=one.wall + (held.last_ns - held.first.timestamp_ns) * 1e-9,
+            )
+            for held, one in found
+            if isinstance(one, Failure)
+        ]
+        judged = [self._races.judge(failure, now.mono) for failure in failures]
+        told = [one for one in judged if isinstance(one, Failure)]
+        lines.write_held(*heldback.to_write(told))
+        lines.write_outcomes([one for one in judged if isinstance(one, Raced)])
+        return self._count(told, now)
+
+    def _judge_held(self, transition: Transition) -> Outcome | None:
+        """Judge what has no other record to wait for."""
+        if transition.newstate == RETURNED:
+            return self._returns.returned(transition, math.nan)
+        return self._tracker.judge(transition)
+
     def _judge(self, transition: Transition, now: Moment) -> Outcome | None:
         if transition.newstate == RETURNED:
             return self._returns.returned(transition, now.mono)
@@ -251,11 +282,18 @@ class Service:
     def _tell(self, outcomes: Iterable[Failure | Raced | None], now: Moment) -> list[Notification]:
         known = [outcome for outcome in outcomes if outcome is not None]
         failures = [outcome for outcome in known if isinstance(outcome, Failure)]
-        lines.write_failures(failures)
+        lines.write_failures(
+            [line for each in failures for line in self._repeats.take(each, now.mono)]
+        )
         lines.write_outcomes([outcome for outcome in known if isinstance(outcome, Raced)])
+        if failures:
+            self._held_back.expect(now.mono)
+        return self._count(failures, now)
+
+    def _count(self, failures: list[Failure], now: Moment) -> list[Notification]:
         notifications: list[Notification] = []
         for failure in failures:
-            self._reasons[failure.reason.value] += 1
+            self._reasons[failure.reason.value] += failure.times
             notifications += self._incidents.failed(failure, now, self._maps.counters)
         self._unsaved = self._unsaved or bool(failures)
         return notifications
@@ -291,7 +329,13 @@ class Service:
                 "records were lost: the perf rings were full; raise PERF_PAGES",
                 extra={"lost": tallies.lost - self._tallies.lost, "lost_total": tallies.lost},
             )
+        if tallies.held_full > self._tallies.held_full:
+            log.error(
+                "failures beyond a budget were too many kinds at once: they are in no message",
+                extra={"failures": tallies.held_full - self._tallies.held_full},
+            )
         self._tallies = tallies
+        self._held_back.expect(now.mono)
         self._audit.check(now.mono)
         self._messages.keep_house(now)
         self._resolver.retry()
@@ -300,7 +344,7 @@ class Service:
 
     def _timeout(self, now: Moment) -> float:
         """Return the seconds until something is due although nothing happens."""
-        parts = (self._incidents, self._returns, self._races)
+        parts = (self._incidents, self._returns, self._races, self._held_back, self._repeats)
         deadlines = [part.next_deadline() for part in parts]
         due = min([self._next_housekeeping, *(when for when in deadlines if when is not None)])
         if self._unsaved:
@@ -410,6 +454,8 @@ class Service:
             notifications += self._take_in(transitions, now)
         late = [self._identify(failure) for failure in self._returns.expire(math.inf)]
         notifications += self._tell([*late, *self._races.expire(math.inf)], now)
+        notifications += self._take_held(self._held_back.take_all(), now)
+        lines.write_failures(self._repeats.flush())
         self._commit(notifications, now)
         self._keep_house(now)
         self._messages.stop(DRAIN_SECONDS)

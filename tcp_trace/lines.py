@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from tcp_trace.core.events import Destination, Process, Transition
+    from tcp_trace.core.maker import Maker
 
 log = logging.getLogger("tcp_trace.connect")
 
@@ -27,6 +28,16 @@ def write_failures(failures: Sequence[Failure]) -> None:
     """Log failed attempts, in this order."""
     if failures:
         log.warning("connect failed", extra={EACH: list(map(_failure, failures))})
+
+
+def write_held(shown: Sequence[Failure], others: Sequence[Failure]) -> None:
+    """Log failures that were beyond a budget, each with whose they are, and how many others."""
+    if shown:
+        log.warning("failures held back", extra={EACH: list(map(_held, shown))})
+    if others:
+        times = sum(failure.times for failure in others)
+        destinations = len({failure.destination for failure in others})
+        log.warning("more failures held back", extra={"times": times, "destinations": destinations})
 
 
 def write_outcomes(outcomes: Sequence[Begun | Established | Raced]) -> None:
@@ -61,8 +72,24 @@ def _failure(failure: Failure) -> dict[str, object]:
         "syns": failure.syns,
         "lport": failure.local_port,
         **_process(failure.process),
-        **failure.maker._asdict(),
+        **_maker(failure.maker),
+        "times": failure.times,
         "at": round(failure.wall, 6),
+    }
+
+
+def _held(failure: Failure) -> dict[str, object]:
+    left_out = ("elapsed_ms", "syns", "lport", "pid", "command")
+    return {name: value for name, value in _failure(failure).items() if name not in left_out}
+
+
+def _maker(maker: Maker) -> dict[str, object]:
+    return {
+        "user": maker.user,
+        "unit": maker.unit,
+        "container": maker.container,
+        "pod": maker.pod,
+        "command": maker.command,
     }
 
 

@@ -109,6 +109,8 @@ def _of_the_kernel(tallies: Tallies) -> Iterator[Family]:
     for name, number, text in (
         ("records_submitted", tallies.submitted, "Records that reached a perf ring."),
         ("records_lost", tallies.lost, "Records that a full perf ring could not take."),
+        ("failures_held_back", tallies.held, "Failures beyond a budget, counted and not listed."),
+        ("failures_held_lost", tallies.held_full, "Failures beyond a budget that no count knows."),
         ("attempts_evicted", tallies.evicted, "Attempts that ended after their entry was gone."),
         ("transitions_netted", tallies.netted, "Transitions seen by the net alone."),
         ("attempts_taken_up", tallies.taken_up, "Attempts begun by the net: the hook was not run."),

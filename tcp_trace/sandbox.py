@@ -223,6 +223,11 @@ class Service:
             and all(line.get(name, _ABSENT) == value for name, value in fields.items())
         ]
 
+    def failures(self, **fields: object) -> int:
+        """Return how many failures the log tells of, in lines with these fields."""
+        messages = ("connect failed", "failures held back", "more failures held back")
+        return sum(line["times"] for each in messages for line in self.find(each, **fields))
+
     def wait_for(self, condition: Callable[[], ResultT], seconds: float = _WAIT_SECONDS) -> ResultT:
         """Wait until a condition holds, for so long; return what it returned last."""
         until = time.monotonic() + seconds

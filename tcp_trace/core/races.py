@@ -112,7 +112,7 @@ class Races:
         return self._held[0][0] if self._held else None
 
     def _lost(self, failure: Failure) -> Raced:
-        self.lost += 1
+        self.lost += failure.times
         return Raced(failure)
 
     def _is_lost(self, failure: Failure) -> bool:

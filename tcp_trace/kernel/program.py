@@ -39,6 +39,13 @@ _WATCH_MAX = 2 * RULES_MAX
 # Ports that processes connect to, at one moment: 390 bytes each.
 _RACES = 4_096
 
+# What a user's failures may take before they are counted and no longer told one by one.
+_BURST, _PER_SECOND = 10_000, 20
+# Users and owners of cgroups that have failures, and what is counted of them beyond that: kinds of
+# failure within two seconds, 250 bytes each.
+_BUDGETS = 4_096
+_HELD = 4_096
+
 # Addresses with the names they were asked for by: 240 bytes each.
 _NAMES = 8_192
 
@@ -73,7 +80,7 @@ _TEMPORARY = "/tmp"  # noqa: S108 - sticky, and the name is random
 _EVENTS = {Events.FAILURES: "EVENTS_FAILURES", Events.ATTEMPTS: "EVENTS_ATTEMPTS"}
 # `transitions` is never read by its descriptor, but the kernel takes the rings out of it when the
 # descriptor through which they were put in is closed.
-_MAPS = ("destinations", "cgroups", "watched", "tallies", "races", "transitions")
+_MAPS = ("destinations", "cgroups", "watched", "tallies", "races", "held", "transitions")
 
 
 class StartError(Exception):
@@ -203,6 +210,10 @@ def _constants(settings: Settings, account: Account) -> list[str]:
         f"-DRACES_MAX={_RACES}",
         f"-DENDS_MAX={_ENDS}",
         f"-DNAMES_MAX={_NAMES}",
+        f"-DBUDGET_BURST={_BURST}",
+        f"-DBUDGET_PER_SECOND={_PER_SECOND}",
+        f"-DBUDGETS_MAX={_BUDGETS}",
+        f"-DHELD_MAX={_HELD}",
         # The exec keeps the PID, so stage 2 will have this one.
         f"-DSELF_PID={os.getpid()}",
         f"-DSELF_UID={account.uid}",

@@ -45,11 +45,19 @@ TALLY = struct.Struct("=Q")
 RACER = struct.Struct("=IIHH")
 # rival: daddr start_ns established_ns outlived_ns[2]
 RIVAL = struct.Struct("=16sQQQQ")
-_RIVALS = 8
+RIVALS = 8
 CGROUP_ID = struct.Struct("=Q")
 _CGROUP_NAME = 256
 _CGROUP_LEVELS = 8
-CGROUP_PATH = struct.Struct("=" + f"{_CGROUP_NAME}s" * _CGROUP_LEVELS)
+# struct cgroup_path: owner names
+CGROUP_PATH = struct.Struct("=Q" + f"{_CGROUP_NAME}s" * _CGROUP_LEVELS)
+# struct held_key: destination cgroup_id uid slot error flags newstate sent
+HELD_KEY = struct.Struct(f"={DESTINATION.size}sQIIiHBB")
+# struct held: failures last_ns first
+HELD = struct.Struct(f"=QQ{TRANSITION.size}s")
+_HELD_SLOT_BITS = 30
+# How long a program may take, at the very most, that began before a slot was over.
+_GRACE_NS = 100_000_000
 
 _V4_MAPPED = b"\0" * 10 + b"\xff\xff"
 _PORT_BITS = 32
@@ -74,6 +82,9 @@ class Tallies(NamedTuple):
 
     `names_learned` addresses were taken from DNS answers; `names_long` answers were to a name that
     is too long to be kept.
+
+    `held` failures were beyond the budget of whose they were, and counted only; `held_full` were
+    not even told apart, because there were too many kinds of them at once.
     """
 
     submitted: int = 0
@@ -88,6 +99,8 @@ class Tallies(NamedTuple):
     names_long: int = 0
     taken_up: int = 0
     passive: int = 0
+    held: int = 0
+    held_full: int = 0
 
 
 def _libbcc() -> ct.CDLL:
@@ -110,6 +123,17 @@ def _libbcc() -> ct.CDLL:
 
 
 _LIB = _libbcc()
+
+
+class Held(NamedTuple):
+    """Failures that the kernel program counted and did not submit: they ended as `first` did.
+
+    `last_ns` is when the last of them did, in nanoseconds of CLOCK_MONOTONIC.
+    """
+
+    first: Transition
+    failures: int
+    last_ns: int
 
 
 class Rings:
@@ -262,7 +286,7 @@ class Maps:
     def rivals(self, process: Process, port: int) -> list[Rival]:
         """Return the last successes of a process on a port, one for each of a few addresses."""
         key = RACER.pack(process.pid, process.netns, port, 0)
-        value = self._lookup("races", key, RIVAL.size * _RIVALS) or b""
+        value = self._lookup("races", key, RIVAL.size * RIVALS) or b""
         return [
             Rival(_address(daddr), *(nanoseconds * 1e-9 for nanoseconds in times))
             for daddr, *times in RIVAL.iter_unpack(value)
@@ -278,14 +302,43 @@ class Maps:
         value = self._lookup("cgroups", CGROUP_ID.pack(cgroup_id), CGROUP_PATH.size)
         if value is None:
             return None
-        names = [name.partition(b"\0")[0] for name in CGROUP_PATH.unpack(value)]
+        names = [name.partition(b"\0")[0] for name in CGROUP_PATH.unpack(value)[1:]]
         return "/" + b"/".join(reversed([n for n in names if n])).decode(errors="backslashreplace")
+
+    def cgroup_owner(self, cgroup_id: int) -> int:
+        """Return the id of the cgroup that owns this one: its service, pod or user's manager.
+
+        0 for the root, and where nothing is known of it.
+        """
+        value = self._lookup("cgroups", CGROUP_ID.pack(cgroup_id), CGROUP_PATH.size)
+        return 0 if value is None else int(CGROUP_PATH.unpack(value)[0])
+
+    def held(self, *, everything: bool = False) -> list[Held]:
+        """Take what was held back, of slots of time that are over: about a second each.
+
+        At the end `everything` is taken: what the kernel program adds meanwhile may be lost.
+        """
+        fd = self._fds["held"]
+        now_ns = time.monotonic_ns()
+        to_wall = time.time() - now_ns * 1e-9
+        over = (1 << 32) if everything else now_ns - _GRACE_NS >> _HELD_SLOT_BITS
+        taken: list[Held] = []
+        for key in keys(fd, HELD_KEY.size):
+            value = lookup(fd, key, HELD.size) if HELD_KEY.unpack(key)[3] < over else None
+            if value is not None:
+                _LIB.bpf_delete_elem(fd, key)
+                failures, last_ns, first = HELD.unpack(value)
+                taken.append(Held(decode(first, to_wall), failures, last_ns))
+        return taken
+
+    def tally(self, name: str) -> int:
+        """Return one of the `Tallies`."""
+        key = struct.pack("=I", Tallies._fields.index(name))
+        return int(TALLY.unpack(self._lookup("tallies", key, TALLY.size) or bytes(TALLY.size))[0])
 
     def tallies(self) -> Tallies:
         """Return what the program counted so far."""
-        keys = (struct.pack("=I", which) for which in range(len(Tallies._fields)))
-        values = (self._lookup("tallies", key, TALLY.size) or bytes(TALLY.size) for key in keys)
-        return Tallies(*(TALLY.unpack(value)[0] for value in values))
+        return Tallies(*map(self.tally, Tallies._fields))
 
     def watch(self, rules: Iterable[Rule]) -> None:
         """Let the kernel watch what `rules` say, and nothing else.

@@ -13,7 +13,17 @@ import pytest
 
 from tcp_trace import sandbox
 from tcp_trace.kernel import names
-from tcp_trace.kernel.stream import CGROUP_PATH, COUNTERS, DESTINATION, Maps
+from tcp_trace.kernel.stream import (
+    CGROUP_PATH,
+    COUNTERS,
+    DESTINATION,
+    HELD,
+    HELD_KEY,
+    RACER,
+    RIVAL,
+    RIVALS,
+    Maps,
+)
 from tcp_trace.sandbox import call_in, run
 from tests.kernel import maps
 from tests.kernel.connects import attempt, many
@@ -159,8 +169,10 @@ def test_what_is_handed_to_user_space_knows_no_socket_by_its_address(hook: str) 
         "cgroups": (8, CGROUP_PATH.size),
         "watched": (24, 1),
         "tallies": (4, 8),
+        "held": (HELD_KEY.size, HELD.size),
         "transitions": (4, 4),
         "names": (names.KEY.size, names.NAME.size),
+        "races": (RACER.size, RIVALS * RIVAL.size),
     }
     assert sizes <= set(known.values())
 
@@ -178,13 +190,13 @@ def test_an_address_of_another_family_is_no_attempt(
     service: Service, family: int, asked: int, size: int
 ) -> None:
     """A connect() that the kernel refuses for its address is a mistake, and goes nowhere."""
-    before = len(service.find("connect failed"))
-    given = asked.to_bytes(2, "little") + (443).to_bytes(2, "big") + bytes([0, 0, 0, 0])
+    before = len(service.find("connect failed", dport=PORT + 8))
+    given = asked.to_bytes(2, "little") + (PORT + 8).to_bytes(2, "big") + bytes([0, 0, 0, 0])
     given += socket.inet_pton(socket.AF_INET6, "2001:db8::5") + bytes(4)
     with socket.socket(family) as sock:
         assert sandbox.LIBC.connect(sock.fileno(), given[:size], size) == -1
     time.sleep(0.4)
-    assert len(service.find("connect failed")) == before
+    assert len(service.find("connect failed", dport=PORT + 8)) == before
 
 
 def test_an_address_of_the_sockets_family_is_an_attempt(service: Service) -> None:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from tcp_trace.config import Settings
 
-_NO_MAPS = dict.fromkeys(("destinations", "cgroups", "tallies", "watched", "races"), -1)
+_NO_MAPS = dict.fromkeys(("destinations", "cgroups", "tallies", "watched", "races", "held"), -1)
 
 
 def service(settings: Settings) -> Service:

@@ -57,6 +57,8 @@ def test_a_scrape() -> None:
         "tcp_trace_failing_destinations": 2,
         "tcp_trace_records_submitted_total": 7,
         "tcp_trace_records_lost_total": 1,
+        "tcp_trace_failures_held_back_total": 0,
+        "tcp_trace_failures_held_lost_total": 0,
         "tcp_trace_attempts_evicted_total": 0,
         "tcp_trace_attempts_raced_total": 0,
         "tcp_trace_transitions_netted_total": 0,

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tcp_trace import daemon, messages, selfaudit, sinks, values
-from tcp_trace.core import coverage, names, overview, policy, storm, watch
+from tcp_trace import daemon, heldback, messages, selfaudit, sinks, values
+from tcp_trace.core import coverage, names, overview, policy, repeats, storm, watch
 from tcp_trace.delivery import answers, channel, store
 from tcp_trace.delivery.pacing import Pacing
 from tcp_trace.delivery.queue import Limits
@@ -62,6 +62,7 @@ def seconds(name: str) -> str:
 
 
 NAME_BYTES = int(first(r"define NAME_BYTES ([0-9]+)", NAMES_H)) - 1
+WIDER = int(first(r"define WIDER\s+([0-9]+)", TCP_TRACE_C))
 STUCK = minutes(PACING.dead_pause)
 # By page: each has to be there as it stands here, where its numbers come from the code. Of white
 # space, code spans and emphasis nothing is compared.
@@ -110,6 +111,10 @@ PROMISES = {
         {60.0: "Each minute is compared for itself"}[selfaudit.CHECK_INTERVAL],
         {60.0: "the metric is of the last minute"}[selfaudit.CHECK_INTERVAL],
         {3600.0: "shares of 1, of the last hour"}[selfaudit.INTERVAL],
+        f"beside the {heldback.LINES} lines a second of those",
+        f"have {repeats.LINES} lines in {repeats.INTERVAL:g} s",
+        f"budget of {program._BURST:,} failures at once and {program._PER_SECOND} a second after",
+        f"{word(WIDER)} times that in all",
     ],
     "docs/WEBHOOK.md": [
         (

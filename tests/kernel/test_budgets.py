@@ -1,0 +1,173 @@
+"""Nobody hides another's outage by failures of his own: floods, bounded, at the running service."""
+
+from __future__ import annotations
+
+import contextlib
+import subprocess
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tcp_trace import sandbox
+from tests.kernel.test_identity import cgroup, remove, version_2
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from tcp_trace.sandbox import Service
+
+__all__ = ["version_2"]
+
+FLOODER, VICTIM, OTHER = 61_001, 61_002, 61_003  # users that nobody is
+FLOOD, TOLD = 60_000, 100
+PROCESSES = 4
+BURST = 10_000
+FLOODED, DATABASE, ELSEWHERE = 10_971, 10_972, 10_973
+WATCHED = f"127.0.0.1:{FLOODED},127.0.0.1:{DATABASE}"
+
+_CONNECT = """
+import os, socket, sys
+uid, times, cgroup, *ports = sys.argv[1:]
+if cgroup:
+    with open(cgroup + "/cgroup.procs", "w") as file:
+        file.write("0")
+os.setuid(int(uid))
+for number in range(int(times)):
+    with socket.socket() as sock:
+        sock.connect_ex(("127.0.0.1", int(ports[number % len(ports)])))
+"""
+
+
+@contextlib.contextmanager
+def connecting(uid: int, times: int, *ports: int, where: Path | None = None) -> Iterator[None]:
+    """Let a process of a user connect beside the block, and wait for its end."""
+    arguments = [str(uid), str(times), str(where or ""), *map(str, ports)]
+    with subprocess.Popen([sys.executable, "-c", _CONNECT, *arguments]) as process:
+        yield
+        assert process.wait(120) == 0
+
+
+def stopped(service: Service) -> dict[str, Any]:
+    """Stop the service; return what its kernel program counted."""
+    assert service.stop() == 0
+    (line,) = service.find("stopped")
+    return line
+
+
+def test_a_flood_hides_nothing_of_another_user(hook: str) -> None:
+    """A user floods with four processes; another's failures are all told, and every one counted."""
+    with (
+        sandbox.webhook() as (url, messages),
+        sandbox.service(HOOK=hook, DEST_IP=WATCHED, SLACK_URL=url) as service,
+    ):
+        with contextlib.ExitStack() as flood:
+            for _ in range(PROCESSES):
+                flood.enter_context(connecting(FLOODER, FLOOD // PROCESSES, FLOODED))
+            time.sleep(1.5)
+            with connecting(VICTIM, TOLD, DATABASE):
+                pass
+        service.wait_for(lambda: service.failures(dport=FLOODED) == FLOOD, 30)
+        told = service.find("connect failed", uid=VICTIM)
+        shown = [m["text"] for m in messages if f":{DATABASE}" in m["text"]]
+        tallies = stopped(service)
+    assert [line["times"] for line in told] == [1] * TOLD
+    assert shown
+    assert service.failures(dport=FLOODED) == FLOOD
+    held = service.find("failures held back")
+    assert {(line["uid"], line["dport"], line["reason"]) for line in held} == {
+        (FLOODER, FLOODED, "refused")
+    }
+    assert tallies["lost"] == tallies["missed"] == tallies["held_full"] == 0
+    assert tallies["held"] == sum(line["times"] for line in held) > FLOOD // 2
+    assert tallies["submitted"] == FLOOD + TOLD - tallies["held"]
+    assert len(service.find("connect failed")) < 2_000
+
+
+def test_what_is_held_back_is_in_the_messages(hook: str) -> None:
+    """An incident's failures are those that were told and those that were only counted."""
+    times = BURST + 5_000
+    with (
+        sandbox.webhook() as (url, messages),
+        sandbox.service(
+            HOOK=hook, DEST_IP=WATCHED, SLACK_URL=url, ALERT_INTERVAL="1s", RESOLVE_AFTER="1s"
+        ) as service,
+    ):
+        with connecting(FLOODER, times, FLOODED):
+            pass
+        expected = f"Failures: {times:,}"
+        service.wait_for(lambda: any(expected in m["text"] for m in messages), 30)
+    assert any(expected in message["text"] for message in messages)
+
+
+def test_users_do_not_multiply_the_budget_of_a_cgroup(hook: str, version_2: Path) -> None:
+    """Whoever can be many users, as the root of a container can, has one budget for all of them."""
+    with (
+        cgroup(version_2, "pod.slice/container/below") as where,
+        sandbox.service(HOOK=hook, DEST_IP=WATCHED) as service,
+    ):
+        for number in range(6):
+            with connecting(FLOODER + number, 9_000, FLOODED, where=where):
+                pass
+        with connecting(VICTIM, TOLD, DATABASE):
+            pass
+        service.wait_for(lambda: service.failures() == 54_000 + TOLD)
+        tallies = stopped(service)
+    assert 54_000 - 4 * BURST - 4_000 < tallies["held"] <= 54_000 - 4 * BURST
+    assert len(service.find("connect failed", dport=DATABASE)) == TOLD
+
+
+def test_cgroups_do_not_multiply_the_budget_of_a_user(hook: str, version_2: Path) -> None:
+    """What lies below a service is its owner's to make, and counts as the service."""
+    with (
+        cgroup(version_2, "user.slice/manager") as manager,
+        sandbox.service(HOOK=hook, DEST_IP=WATCHED) as service,
+    ):
+        for number in range(3):
+            where = manager / f"app-{number}.scope"
+            where.mkdir()
+            with connecting(FLOODER, 6_000, FLOODED, where=where):
+                pass
+            remove(where, where)
+        service.wait_for(lambda: service.failures() == 18_000)
+        tallies = stopped(service)
+    assert 18_000 - BURST - 2_000 < tallies["held"] <= 18_000 - BURST
+
+
+def test_more_kinds_than_are_kept_are_counted(hook: str) -> None:
+    """A user who fails at thousands of ports at once fills the map: the rest is one number."""
+    ports = range(20_000, 28_000)
+    # Each port by itself would be more rules than there may be.
+    with sandbox.service(HOOK=hook, DEST_IP="127.0.0.1") as service:
+        with connecting(OTHER, BURST, FLOODED):
+            pass
+        with connecting(OTHER, 3 * len(ports), *ports):
+            pass
+        time.sleep(3)
+        tallies = stopped(service)
+    made = BURST + 3 * len(ports)
+    assert tallies["held_full"] > 0
+    assert service.failures() == tallies["submitted"] + tallies["held"]
+    # Somebody else may fail or listen on loopback meanwhile.
+    assert abs(made - service.failures() - tallies["held_full"]) <= 20
+    lines = service.find(
+        "failures beyond a budget were too many kinds at once: they are in no message"
+    )
+    assert sum(line["failures"] for line in lines) == tallies["held_full"]
+    assert len(service.find("failures held back")) <= 20 * 30
+
+
+def test_errors_that_sent_nothing_are_held_back_with_their_reason(hook: str) -> None:
+    """What connect() returned is counted once, and as what it is, beyond the budget, too."""
+    times = BURST + 3_000
+    code = "import errno, socket\n" + f"for _ in range({times}):\n    s = socket.socket()\n"
+    code += f"    assert s.connect_ex(('203.0.113.9', {ELSEWHERE})) == errno.ENETUNREACH\n"
+    with sandbox.network() as network, sandbox.service(HOOK=hook) as service:
+        if "no_returns" in service.find("watching")[0]:
+            pytest.skip("this kernel lets no program watch connect() returning")
+        sandbox.run_in(network.client, sys.executable, "-c", code)
+        service.wait_for(lambda: service.failures(dport=ELSEWHERE) == times)
+        assert service.failures(dport=ELSEWHERE, reason="network_unreachable") == times
+        assert service.failures(dport=ELSEWHERE) == times

@@ -92,8 +92,14 @@ def _row(entry: Entry, now: float) -> tuple[str, ...]:
         f"{entry.failures:,}",
         utc(entry.first).removesuffix(" UTC"),
         span(max(0.0, (now if entry.ended is None else entry.last) - entry.first)),
-        entry.destination or f"{entry.destinations:,} destinations",
+        _subject(entry),
     )
+
+
+def _subject(entry: Entry) -> str:
+    if entry.destination is None:
+        return f"{entry.destinations:,} destinations"
+    return f"{entry.destination} (netns {entry.netns})" if entry.netns else entry.destination
 
 
 def _details(entry: Entry, now: float, wanted: Wanted) -> list[str]:

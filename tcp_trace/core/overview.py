@@ -32,8 +32,9 @@ class Entry(NamedTuple):
 
     incident       the id that its messages carry
     status         open; silenced: open, and nobody was told; recovered; quiet
-    destination    as in `Destination.placed`; None for a storm, which has `top`: [destination,
-                   failures], most frequent first; all of them while it is open
+    destination    None for a storm, which has `top`: [destination, failures], most frequent first,
+                   each as in `Destination.placed`; all of them while it is open
+    netns          the number of its network namespace, 0 for the service's own and for a storm
     first, last    its first and its last failure; `ended` when it was over, None while open
     silenced       of `failures`, those that a silence kept from people
     reasons        [name, failures], most frequent first; `processes` likewise
@@ -57,6 +58,7 @@ class Entry(NamedTuple):
     units: list[str]
     messages: int
     told_at: float | None
+    netns: int = 0
 
 
 def entries(open_now: Iterable[Incident | Member], storm: Storm | None) -> list[Entry]:
@@ -87,7 +89,7 @@ def _entry(account: Incident | Storm, most: int | None = None) -> Entry:
         incident=account.incident,
         status=SILENCED if single and account.sequence == 0 else OPEN,
         severity=account.severity.value,
-        destination=account.destination.placed if isinstance(account, Incident) else None,
+        destination=str(account.destination) if isinstance(account, Incident) else None,
         destinations=1 if isinstance(account, Incident) else len(account.sites),
         top=[] if isinstance(account, Incident) else _top(account, most),
         first=counts["first"],
@@ -100,6 +102,7 @@ def _entry(account: Incident | Storm, most: int | None = None) -> Entry:
         units=list(dict.fromkeys(p.unit for p in counts["processes"] if p.unit)),
         messages=account.sequence,
         told_at=_told_at(account),
+        netns=account.destination.netns if isinstance(account, Incident) else 0,
     )
 
 

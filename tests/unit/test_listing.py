@@ -96,6 +96,24 @@ def test_with_none_open(state: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert out == "0 open (0 critical), 0 silenced, 0 ended lately; saved under 1 s ago\n"
 
 
+def test_another_network_namespace(state: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A destination in one is listed with its number, which is a field of its own in JSON."""
+    world = now_world()
+    world.fail()
+    world.fail(DATABASE._replace(netns=4_026_532_281, netns_mix=7))
+    save(world, state)
+    assert cli.main(["incidents"]) == 0
+    shown = capsys.readouterr().out
+    assert shown.count(f"{DATABASE}") == 2
+    assert shown.count(f"{DATABASE} (netns 4026532281)") == 1
+    assert cli.main(["incidents", "--json"]) == 0
+    entries = json.loads(capsys.readouterr().out)["incidents"]
+    assert [(e["destination"], e["netns"]) for e in entries] == [
+        (str(DATABASE), 0),
+        (str(DATABASE), 4_026_532_281),
+    ]
+
+
 @pytest.mark.parametrize("running", [True, False])
 def test_open_silenced_and_ended(
     state: Path, capsys: pytest.CaptureFixture[str], *, running: bool

@@ -123,8 +123,9 @@ def test_the_own_namespace_is_never_told() -> None:
     (own,) = world.fail(DATABASE, maker=Maker(container="docker://" + "ab" * 32))
     assert wording.place(own, STYLE) is None
     world.fail(place(1))
-    shown = {entry.destination for entry in world.incidents.overview()}
-    assert shown == {"10.0.0.5:5432", "10.0.0.5:5432 (netns 4026532001)"}
+    shown = {(entry.destination, entry.netns) for entry in world.incidents.overview()}
+    assert shown == {("10.0.0.5:5432", 0), ("10.0.0.5:5432", 4_026_532_001)}
+    assert place(1).placed == "10.0.0.5:5432 (netns 4026532001)"
     assert str(LOOPBACK.destination) == "127.0.0.1:6379"
 
 

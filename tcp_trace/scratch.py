@@ -4,7 +4,8 @@ Root executes a copy of the program out of the directory, so every part of the w
 and nobody else may write there: it is below /run, never below /tmp or $TMPDIR. What the service
 may write is a directory of the user's own.
 
-A shell that waits for this process to end, in whatever way, removes both.
+A shell that waits for this process to end, in whatever way, removes both. Where another process
+changes /etc/passwd at that moment, useradd and userdel end with 1, and are tried again.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import pwd
 import shutil
 import subprocess
 import tempfile
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,13 +29,19 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _PARENT = Path("/run")
+_LOCKED = 1
+_PATIENCE = 20.0  # seconds
 _CLEAN_UP = """
 read -r _
 for status in $(grep -Els "^Uid:[[:space:]]$1[[:space:]]" /proc/[0-9]*/status); do
     pid=${status#/proc/}
     kill -KILL "${pid%/status}"
 done
-userdel -f "$2"
+for _ in $(seq 100); do
+    userdel -f "$2"
+    [ $? = 1 ] || break
+    sleep 0.2
+done
 rm -rf --one-file-system "$3"
 """
 
@@ -89,9 +97,9 @@ def _made() -> tuple[pwd.struct_passwd, Path]:
     name = f"tcp-trace-{os.getpid()}"
     command = ["useradd", "--system", "--user-group", "--no-create-home"]
     command += ["--home-dir", "/nonexistent", "--shell", "/usr/sbin/nologin", name]
-    done = subprocess.run(
-        command, env={"PATH": PATH}, capture_output=True, text=True, errors="replace", check=False
-    )
+    until = time.monotonic() + _PATIENCE
+    while (done := _run(command)).returncode == _LOCKED and time.monotonic() < until:
+        time.sleep(0.2)
     if done.returncode:
         raise ScratchError(f"'{' '.join(command)}' failed: {done.stderr.strip()}")
     user = pwd.getpwnam(name)
@@ -107,3 +115,9 @@ def _made() -> tuple[pwd.struct_passwd, Path]:
     )
     atexit.register(waiting.communicate)
     return user, directory
+
+
+def _run(command: list[str]) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        command, env={"PATH": PATH}, capture_output=True, text=True, errors="replace", check=False
+    )

@@ -123,6 +123,29 @@ def test_user_and_directory_go_with_the_process(end: int) -> None:
     assert [one for one in left if "\nState:\tZ" not in one] == []
 
 
+@needs_root
+def test_many_at_a_time_leave_no_user() -> None:
+    """All want to change /etc/passwd at one moment, in which only one can."""
+    code = "from tcp_trace import scratch; print(scratch.account().pw_name, flush=True); input()"
+    many = [
+        subprocess.Popen(
+            [sys.executable, "-c", code], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        )
+        for _ in range(12)
+    ]
+    names = [process.stdout.readline().decode().strip() for process in many if process.stdout]
+    assert len(set(filter(None, names))) == 12
+    for process in many:
+        assert process.stdin is not None
+        process.stdin.close()
+    for process in many:
+        process.wait(60)
+        assert process.stdout is not None
+        process.stdout.close()
+    present = Path("/etc/passwd").read_text()
+    assert [name for name in names if name in present] == []
+
+
 def status(process: Path) -> str:
     """Return the status of a process, nothing where it ends meanwhile."""
     try:

@@ -5,7 +5,7 @@ and nobody else may write there: it is below /run, never below /tmp or $TMPDIR. 
 may write is a directory of the user's own.
 
 A shell that waits for this process to end, in whatever way, removes both. Where another process
-changes /etc/passwd at that moment, useradd and userdel end with 1, and are tried again.
+changes /etc/passwd at that moment, useradd and userdel may fail, and are tried again.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ for status in $(grep -Els "^Uid:[[:space:]]$1[[:space:]]" /proc/[0-9]*/status); 
 done
 for _ in $(seq 100); do
     userdel -f "$2"
-    [ $? = 1 ] || break
+    grep -q "^$2:" /etc/passwd || break
     sleep 0.2
 done
 rm -rf --one-file-system "$3"

@@ -198,10 +198,8 @@ static __always_inline bool pay(const struct payer *payer, u64 interval, u64 now
 }
 
 /* Whether a failure is within the budgets of whose it is. */
-static __always_inline bool is_affordable(u64 cgroup_id, u32 uid, u64 now)
+static __always_inline bool is_affordable(u64 owner, u32 uid, u64 now)
 {
-	struct cgroup_path *path = cgroups.lookup(&cgroup_id);
-	u64 owner = path ? path->owner : 0;
 	struct payer both = {.owner = owner, .uid = uid, .kind = PAYER_BOTH};
 	struct payer user = {.uid = uid, .kind = PAYER_USER};
 	struct payer cgroup = {.owner = owner, .kind = PAYER_OWNER};
@@ -267,10 +265,10 @@ static __always_inline bool is_left_to_return(const struct transition *t)
 #endif
 }
 
-/* A failure of `uid`: the maker's, or the socket's where he is not known. */
-static __always_inline void submit_failure(void *ctx, struct transition *t, u32 uid)
+/* A failure of `uid`: the maker's, or the socket's where he is not known; then owner is 0, too. */
+static __always_inline void submit_failure(void *ctx, struct transition *t, u64 owner, u32 uid)
 {
-	if (is_affordable(t->maker.cgroup_id, uid, t->timestamp_ns))
+	if (is_affordable(owner, uid, t->timestamp_ns))
 		submit(ctx, t);
 	else if (!is_left_to_return(t))
 		hold_back(t, uid);
@@ -296,28 +294,14 @@ static __always_inline void read_end(void *sk, struct transition *t)
 	t->syns = read_syns(sk);
 }
 
-/* The owner of a cgroup, by its node: see struct cgroup_path. */
-static __always_inline u64 owner_of(void *kn)
+/* The owner of the current process's cgroup, however deep that lies: see struct cgroup_path. */
+static __always_inline u64 read_owner(u64 cgroup_id)
 {
-	/* Of the node, and of those that lead to it from below. */
-	u64 ids[OWNER_LEVEL + 1] = {}, leaf = 0;
-	void *parent;
-	int i;
+	u64 owner = bpf_get_current_ancestor_cgroup_id(OWNER_LEVEL);
 
-	READ_FIELD(leaf, kn, kernfs_node_id);
-#pragma clang loop unroll(disable)
-	for (i = 0; i < CGROUP_LEVELS_MAX; i++) {
-		ids[3] = ids[2];
-		ids[2] = ids[1];
-		ids[1] = ids[0];
-		READ_FIELD(ids[0], kn, kernfs_node_id);
-		parent = NULL;
-		READ_FIELD(parent, kn, kernfs_node_parent);
-		if (!parent) /* the root */
-			return i < OWNER_LEVEL ? (i ? leaf : 0) : ids[OWNER_LEVEL];
-		kn = parent;
-	}
-	return 0;
+	if (owner)
+		return owner;
+	return cgroup_id == bpf_get_current_ancestor_cgroup_id(0) ? 0 : cgroup_id;
 }
 
 /*
@@ -350,7 +334,7 @@ static __always_inline void keep_cgroup(u64 id, u32 slot)
 	READ_FIELD(kn_id, kn, kernfs_node_id);
 	if (kn_id != id) /* it was moved just now */
 		return;
-	path->owner = owner_of(kn);
+	path->owner = read_owner(id);
 #pragma clang loop unroll(disable)
 	for (i = 0; i < CGROUP_LEVELS; i++) {
 		parent = NULL;
@@ -465,6 +449,7 @@ static __always_inline void begin(void *ctx, const struct change *change, bool n
 	a.start_ns = bpf_ktime_get_ns();
 	a.start_cpu = bpf_get_smp_processor_id();
 	read_maker(&a.maker, SLOT_HOOK);
+	a.owner = read_owner(a.maker.cgroup_id);
 	if (attempts.update(&key, &a))
 		return;
 	tally_own(&a.destination.netns, TALLY_OPENED);
@@ -698,7 +683,7 @@ static __always_inline void go_on(void *ctx, const struct change *change, struct
 {
 	bool decided = is_handshake(change->oldstate) && change->newstate != BPF_TCP_SYN_RECV;
 	bool established = decided && change->newstate == BPF_TCP_ESTABLISHED;
-	u64 key = (u64)change->sk, now = bpf_ktime_get_ns();
+	u64 key = (u64)change->sk, now = bpf_ktime_get_ns(), owner = a->owner;
 	int error = a->error;
 
 	a->state = change->newstate;
@@ -734,7 +719,7 @@ static __always_inline void go_on(void *ctx, const struct change *change, struct
 		return;
 	}
 	fail(change->sk, &t, error);
-	submit_failure(ctx, &t, t.maker.uid);
+	submit_failure(ctx, &t, owner, t.maker.uid);
 }
 
 /* A failure without an entry: it was evicted, or the attempt began before the service. */
@@ -759,7 +744,7 @@ static __always_inline void adopt(void *ctx, const struct change *change)
 	tally(TALLY_EVICTED);
 	count_failed(&t.destination);
 	describe(change, bpf_ktime_get_ns(), &t);
-	submit_failure(ctx, &t, uid);
+	submit_failure(ctx, &t, 0, uid);
 }
 
 /* Whether the entry is of a socket in oldstate; a contradiction means that it is out of date. */
@@ -1023,7 +1008,7 @@ static __always_inline int on_return(void *ctx, void *sk, void *uaddr, int addr_
 	ended = ends.lookup(&thread);
 	if (!ended || ended->skaddr != (u64)sk || !leads_to(&t.destination, &ended->destination)) {
 		count_failed(&t.destination);
-		submit_failure(ctx, &t, t.maker.uid);
+		submit_failure(ctx, &t, read_owner(t.maker.cgroup_id), t.maker.uid);
 		return 0;
 	}
 	t.destination = ended->destination;

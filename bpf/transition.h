@@ -58,6 +58,7 @@ struct attempt {
 	u16 state;
 	u16 witnessed;
 	int error;
+	u64 owner; /* see struct cgroup_path; kept, since that may be evicted before the end */
 	struct maker maker;
 	struct destination destination;
 };
@@ -150,12 +151,11 @@ struct counters {
  *
  * owner is the id of the one of these at OWNER_LEVEL, or of the cgroup itself where it is not that
  * deep: a service, a pod, a user's manager. What lies deeper its owner makes as he likes. It is 0
- * for the root, and where the cgroup lies deeper than is looked.
+ * for the root.
  */
-#define CGROUP_LEVELS	  8
-#define CGROUP_NAME	  256
-#define CGROUP_LEVELS_MAX 32
-#define OWNER_LEVEL	  3
+#define CGROUP_LEVELS 8
+#define CGROUP_NAME   256
+#define OWNER_LEVEL   3
 
 struct cgroup_path {
 	u64 owner;

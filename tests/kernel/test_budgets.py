@@ -171,3 +171,17 @@ def test_errors_that_sent_nothing_are_held_back_with_their_reason(hook: str) -> 
         service.wait_for(lambda: service.failures(dport=ELSEWHERE) == times)
         assert service.failures(dport=ELSEWHERE, reason="network_unreachable") == times
         assert service.failures(dport=ELSEWHERE) == times
+
+
+def test_no_depth_of_cgroups_multiplies_a_budget(hook: str, version_2: Path) -> None:
+    """Whoever may make cgroups makes them as deep as he likes; they stay his owner's."""
+    with (
+        cgroup(version_2, "user.slice/manager/" + "d/" * 40) as where,
+        sandbox.service(HOOK=hook, DEST_IP=WATCHED) as service,
+    ):
+        for number in range(6):
+            with connecting(FLOODER + number, 9_000, FLOODED, where=where):
+                pass
+        service.wait_for(lambda: service.failures() == 54_000)
+        tallies = stopped(service)
+    assert 54_000 - 4 * BURST - 4_000 < tallies["held"] <= 54_000 - 4 * BURST

@@ -7,16 +7,17 @@
 #pragma once
 
 #ifdef LAYOUT_FROM_HEADERS
-#include <linux/cgroup-defs.h>
+#include <linux/cgroup.h>
 #include <linux/kernfs.h>
 #include <linux/net.h>
+#include <linux/nsproxy.h>
+#include <linux/pid.h>
 #include <linux/sched.h>
 #include <linux/version.h>
 #include <net/sock.h>
 #include <linux/errqueue.h>
 #include <net/net_namespace.h>
 #include <linux/tcp.h>
-#define SIZEOF_sock_common		      sizeof(struct sock_common)
 #define OFFSETOF_sock_common_skc_family	      offsetof(struct sock_common, skc_family)
 #define OFFSETOF_sock_common_skc_state	      offsetof(struct sock_common, skc_state)
 #define OFFSETOF_sock_common_skc_num	      offsetof(struct sock_common, skc_num)
@@ -47,6 +48,15 @@
 #define OFFSETOF_ns_common_inum		      offsetof(struct ns_common, inum)
 #define OFFSETOF_net_hash_mix		      offsetof(struct net, hash_mix)
 #define OFFSETOF_sk_buff_transport_header     offsetof(struct sk_buff, transport_header)
+#define OFFSETOF_task_struct_flags	      offsetof(struct task_struct, flags)
+#define OFFSETOF_task_struct_comm	      offsetof(struct task_struct, comm)
+#define OFFSETOF_task_struct_group_leader     offsetof(struct task_struct, group_leader)
+#define OFFSETOF_task_struct_thread_pid	      offsetof(struct task_struct, thread_pid)
+#define OFFSETOF_pid_level		      offsetof(struct pid, level)
+#define OFFSETOF_task_struct_nsproxy	      offsetof(struct task_struct, nsproxy)
+#define OFFSETOF_nsproxy_cgroup_ns	      offsetof(struct nsproxy, cgroup_ns)
+#define OFFSETOF_cgroup_namespace_ns	      offsetof(struct cgroup_namespace, ns)
+#define OFFSETOF_cgroup_namespace_root_cset   offsetof(struct cgroup_namespace, root_cset)
 #define OFFSETOF_task_struct_cgroups	      offsetof(struct task_struct, cgroups)
 #define OFFSETOF_css_set_dfl_cgrp	      offsetof(struct css_set, dfl_cgrp)
 #define OFFSETOF_cgroup_kn		      offsetof(struct cgroup, kn)
@@ -62,3 +72,15 @@
 /* Kernel memory is read explicitly: BCC rewrites pointer accesses only as far as it can follow. */
 #define READ_FIELD(into, base, field)                                                              \
 	bpf_probe_read_kernel(&(into), sizeof(into), (void *)(base) + OFFSETOF_##field)
+
+/*
+ * The current task, and what it leads to. Where the verifier knows its type, it is read in place,
+ * which costs nothing; where not, as all else is. By another name, for BCC would rewrite the reads.
+ */
+#ifdef TYPED_TASK
+static void *(*current_task)(void) = (void *)BPF_FUNC_get_current_task_btf;
+#define READ_TASK(into, base, field) ((into) = *(typeof(into) *)((void *)(base) + OFFSETOF_##field))
+#else
+#define current_task()		     ((void *)bpf_get_current_task())
+#define READ_TASK(into, base, field) READ_FIELD(into, base, field)
+#endif

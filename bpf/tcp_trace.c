@@ -23,20 +23,24 @@
 #include "layout.h"
 #include "transition.h"
 
-#define AF_INET_	2
-#define AF_INET6_	10
-#define IPPROTO_TCP_	6
-#define EINVAL_		22
-#define ECONNRESET_	104
-#define EADDRNOTAVAIL_	99
-#define ETIMEDOUT_	110
-#define SS_UNCONNECTED_ 1
+#define AF_INET_	 2
+#define AF_INET6_	 10
+#define IPPROTO_TCP_	 6
+#define EINVAL_		 22
+#define ECONNRESET_	 104
+#define EADDRNOTAVAIL_	 99
+#define ETIMEDOUT_	 110
+#define SS_UNCONNECTED_	 1
+#define PF_KTHREAD_	 0x00200000
+#define CGROUP_INIT_INUM 0xeffffffb /* PROC_CGROUP_INIT_INO of include/linux/proc_ns.h */
 
 BPF_PERF_OUTPUT(transitions);
 BPF_TABLE("lru_hash", u64, struct attempt, attempts, ATTEMPTS_MAX);
 BPF_TABLE("lru_hash", struct destination, struct counters, destinations, DESTINATIONS_MAX);
 BPF_TABLE("lru_hash", u64, struct cgroup_path, cgroups, CGROUPS_MAX);
-BPF_PERCPU_ARRAY(new_cgroup, struct cgroup_path, 2); /* too large for the stack */
+/* Too large for the stack; a slot for each program that another may interrupt (SLOT_*). */
+BPF_PERCPU_ARRAY(new_cgroup, struct cgroup_path, 3);
+BPF_PERCPU_ARRAY(drafts, struct transition, 2);
 BPF_ARRAY(last_cgroup, u64, 1);
 BPF_LPM_TRIE(watched, struct watch_key, u8, WATCH_MAX);
 BPF_TABLE("lru_hash", struct racer, struct rivals, races, RACES_MAX);
@@ -45,6 +49,7 @@ BPF_ARRAY(tallies, u64, TALLIES);
 BPF_TABLE("lru_hash", struct payer, u64, budgets, BUDGETS_MAX);
 BPF_TABLE("hash", struct held_key, struct held, held, HELD_MAX);
 BPF_ARRAY(no_held, struct held, 1); /* too large for the stack */
+BPF_ARRAY(execs, u64, EXECS);
 #ifdef RETURNS
 BPF_TABLE("lru_hash", u64, struct ended, ends, ENDS_MAX);
 #endif
@@ -127,9 +132,19 @@ static __always_inline bool is_watched(const struct destination *to)
 	return watched.lookup(&key);
 }
 
-/* A read is a call: begin() takes the fields of struct sock_common out of a copy. */
+/*
+ * A read is a call: begin() takes the fields of struct sock_common out of a copy of its beginning,
+ * up to the last one of these. All of it would take more of the stack than there is.
+ */
+#define END_OF(field, type) (OFFSETOF_sock_common_##field + sizeof(type))
+#define LATER(a, b)	    ((a) > (b) ? (a) : (b))
+#define COMMON_BYTES                                                                               \
+	LATER(LATER(LATER(END_OF(skc_family, u16), END_OF(skc_bound_dev_if, u32)),                 \
+		    LATER(END_OF(skc_dport, u16), END_OF(skc_v6_daddr, union address))),           \
+	      LATER(END_OF(skc_daddr, u32), END_OF(skc_net, void *)))
+
 struct common {
-	u8 bytes[SIZEOF_sock_common];
+	u8 bytes[COMMON_BYTES];
 } __attribute__((aligned(8)));
 #define IN_COMMON(common, field, type) (*(type *)((common).bytes + OFFSETOF_sock_common_##field))
 
@@ -304,6 +319,44 @@ static __always_inline u64 read_owner(u64 cgroup_id)
 	return cgroup_id == bpf_get_current_ancestor_cgroup_id(0) ? 0 : cgroup_id;
 }
 
+static __always_inline void *read_cgroup_ns(void *task)
+{
+	void *nsproxy = NULL, *cgroup_ns = NULL;
+
+	READ_TASK(nsproxy, task, task_struct_nsproxy);
+	READ_TASK(cgroup_ns, nsproxy, nsproxy_cgroup_ns);
+	return cgroup_ns;
+}
+
+/* The kernfs node of the cgroup that is the root to the current process. */
+static __always_inline void *read_cgroup_root(void)
+{
+	void *cset = NULL, *cgroup = NULL, *kn = NULL;
+
+	READ_FIELD(cset, read_cgroup_ns(current_task()), cgroup_namespace_root_cset);
+	READ_FIELD(cgroup, cset, css_set_dfl_cgrp);
+	READ_FIELD(kn, cgroup, cgroup_kn);
+	return kn;
+}
+
+/*
+ * Whether the current process is not one of the host's, but in a container of any kind: it has its
+ * own idea of what PIDs there are, or of what cgroups.
+ */
+static __always_inline bool is_foreign(void *task)
+{
+	void *pid = NULL, *cgroup_ns;
+	u32 level = 0, inum = 0;
+
+	READ_TASK(pid, task, task_struct_thread_pid);
+	READ_TASK(level, pid, pid_level);
+	if (level)
+		return true;
+	cgroup_ns = read_cgroup_ns(task);
+	READ_TASK(inum, cgroup_ns + OFFSETOF_cgroup_namespace_ns, ns_common_inum);
+	return inum != CGROUP_INIT_INUM;
+}
+
 /*
  * Keep the path of the current process's cgroup, under the id that bpf_get_current_cgroup_id()
  * gives it: by the time somebody asks, the process and its cgroup may be gone. An id is never
@@ -311,7 +364,7 @@ static __always_inline u64 read_owner(u64 cgroup_id)
  */
 static __always_inline void keep_cgroup(u64 id, u32 slot)
 {
-	void *cset = NULL, *cgroup = NULL, *kn = NULL, *parent, *name;
+	void *cset = NULL, *cgroup = NULL, *kn = NULL, *root, *parent, *name;
 	struct cgroup_path *path;
 	u64 *last, kn_id = 0;
 	u32 only = 0;
@@ -335,6 +388,8 @@ static __always_inline void keep_cgroup(u64 id, u32 slot)
 	if (kn_id != id) /* it was moved just now */
 		return;
 	path->owner = read_owner(id);
+	root = read_cgroup_root();
+	path->root = CGROUP_LEVELS;
 #pragma clang loop unroll(disable)
 	for (i = 0; i < CGROUP_LEVELS; i++) {
 		parent = NULL;
@@ -344,6 +399,8 @@ static __always_inline void keep_cgroup(u64 id, u32 slot)
 		path->names[i][0] = 0;
 		if (parent)
 			bpf_probe_read_kernel_str(path->names[i], CGROUP_NAME, name);
+		if (kn == root)
+			path->root = i;
 		kn = parent;
 	}
 	cgroups.update(&id, path);
@@ -351,17 +408,33 @@ static __always_inline void keep_cgroup(u64 id, u32 slot)
 
 /* A slot for each program that may be preempted by another: they must not share their draft. */
 #define SLOT_HOOK   0
-#define SLOT_RETURN 1
+#define SLOT_NET    1
+#define SLOT_RETURN 2
 
+/*
+ * Who runs now, nobody where that is the kernel itself (kworker, for a file system): whom it serves
+ * cannot be known. A worker of io_uring is a thread of the process that it works for.
+ */
 static __always_inline void read_maker(struct maker *maker, u32 slot)
 {
 	u64 pid_tgid = bpf_get_current_pid_tgid();
+	void *task = current_task(), *leader = NULL;
+	u32 flags = 0;
 
+	READ_TASK(flags, task, task_struct_flags);
+	if (flags & PF_KTHREAD_)
+		return;
 	maker->pid = pid_tgid >> 32;
-	maker->tid = pid_tgid;
 	maker->uid = bpf_get_current_uid_gid();
 	maker->cgroup_id = bpf_get_current_cgroup_id();
-	bpf_get_current_comm(&maker->comm, sizeof(maker->comm));
+	maker->is_foreign = is_foreign(task);
+	if (maker->pid == (u32)pid_tgid) {
+		bpf_get_current_comm(&maker->comm, sizeof(maker->comm));
+	} else {
+		bpf_get_current_comm(&maker->thread, sizeof(maker->thread));
+		READ_TASK(leader, task, task_struct_group_leader);
+		READ_FIELD(maker->comm, leader, task_struct_comm);
+	}
 	keep_cgroup(maker->cgroup_id, slot);
 }
 
@@ -406,9 +479,13 @@ static __always_inline bool is_self(void)
 	return bpf_get_current_pid_tgid() >> 32 == SELF_PID;
 }
 
-/* What a hook tells; `early` where it tells so before the socket changes. */
+/*
+ * What a hook tells, or the net; slot is which of them. `early` where it tells so before the socket
+ * changes.
+ */
 struct change {
 	void *sk;
+	u32 slot;
 	u8 oldstate;
 	u8 newstate;
 	bool early;
@@ -427,28 +504,45 @@ static __always_inline u16 read_lport(const struct change *change)
 	return bpf_ntohs(port);
 }
 
-/* What is submitted, but for what is known of the attempt. */
-static __always_inline void describe(const struct change *change, u64 now, struct transition *t)
+/* What is submitted, but for what is known of the attempt; NULL never, but to the verifier. */
+static __always_inline struct transition *describe(const struct change *change, u64 now)
 {
+	u32 slot = change->slot;
+	struct transition *t = drafts.lookup(&slot);
+
+	if (!t)
+		return NULL;
+	__builtin_memset(t, 0, sizeof(*t));
 	t->timestamp_ns = now;
 	t->oldstate = change->oldstate;
 	t->newstate = change->newstate;
 	t->lport = read_lport(change);
 	read_saddr(change->sk, &t->saddr);
+	return t;
+}
+
+static __always_inline void attribute(struct transition *t, const struct attempt *a)
+{
+	t->start_ns = a->start_ns;
+	t->start_cpu = a->start_cpu;
+	t->maker = a->maker;
+	t->destination = a->destination;
 }
 
 /* SYN_SENT: runs in the context of the process that connects. */
-static __always_inline void begin(void *ctx, const struct change *change, bool netted)
+static __always_inline void begin(void *ctx, const struct change *change)
 {
+	bool netted = change->slot == SLOT_NET;
 	struct attempt a = {.state = BPF_TCP_SYN_SENT, .witnessed = netted};
 	u64 key = (u64)change->sk;
+	struct transition *t;
 	struct counters *c;
 
 	if (!read_watched(change->sk, &a.destination, &a.maker.netns))
 		return;
 	a.start_ns = bpf_ktime_get_ns();
 	a.start_cpu = bpf_get_smp_processor_id();
-	read_maker(&a.maker, SLOT_HOOK);
+	read_maker(&a.maker, change->slot);
 	a.owner = read_owner(a.maker.cgroup_id);
 	if (attempts.update(&key, &a))
 		return;
@@ -464,15 +558,11 @@ static __always_inline void begin(void *ctx, const struct change *change, bool n
 	if (EVENTS == EVENTS_FAILURES)
 		return;
 
-	struct transition t = {
-		.start_ns = a.start_ns,
-		.start_cpu = a.start_cpu,
-		.maker = a.maker,
-		.destination = a.destination,
-	};
-
-	describe(change, a.start_ns, &t);
-	submit(ctx, &t);
+	t = describe(change, a.start_ns);
+	if (!t)
+		return;
+	attribute(t, &a);
+	submit(ctx, t);
 }
 
 /* Whether what is left is the handshake: only there an attempt succeeds or fails. */
@@ -684,6 +774,7 @@ static __always_inline void go_on(void *ctx, const struct change *change, struct
 	bool decided = is_handshake(change->oldstate) && change->newstate != BPF_TCP_SYN_RECV;
 	bool established = decided && change->newstate == BPF_TCP_ESTABLISHED;
 	u64 key = (u64)change->sk, now = bpf_ktime_get_ns(), owner = a->owner;
+	struct transition *t;
 	int error = a->error;
 
 	a->state = change->newstate;
@@ -704,28 +795,27 @@ static __always_inline void go_on(void *ctx, const struct change *change, struct
 	if (EVENTS != EVENTS_ALL && !decided)
 		return;
 
-	struct transition t = {
-		.start_ns = a->start_ns,
-		.start_cpu = a->start_cpu,
-		.maker = a->maker,
-		.destination = a->destination,
-	};
-
+	t = describe(change, now);
+	if (!t)
+		return;
+	attribute(t, a);
 	if (EVENTS != EVENTS_ALL && change->newstate != BPF_TCP_CLOSE)
 		attempts.delete(&key);
-	describe(change, now, &t);
 	if (!decided || established) {
-		submit(ctx, &t);
+		submit(ctx, t);
 		return;
 	}
-	fail(change->sk, &t, error);
-	submit_failure(ctx, &t, owner, t.maker.uid);
+	fail(change->sk, t, error);
+	if (!(t->flags & FLAG_UNSENT))
+		submit_failure(ctx, t, owner, t->maker.uid);
+	else if (EVENTS == EVENTS_ALL)
+		submit(ctx, t);
 }
 
 /* A failure without an entry: it was evicted, or the attempt began before the service. */
 static __always_inline void adopt(void *ctx, const struct change *change)
 {
-	struct transition t = {};
+	struct transition *t;
 	u32 uid = 0, inum = 0;
 	u16 protocol = 0;
 
@@ -733,18 +823,20 @@ static __always_inline void adopt(void *ctx, const struct change *change)
 	READ_FIELD(protocol, change->sk, sock_sk_protocol);
 	if (protocol != IPPROTO_TCP_)
 		return;
-	read_end(change->sk, &t);
-	if (t.sk_err && read_netns(change->sk) == OWN_NETNS)
+	t = describe(change, bpf_ktime_get_ns());
+	if (!t)
+		return;
+	read_end(change->sk, t);
+	if (t->sk_err && read_netns(change->sk) == OWN_NETNS)
 		tally(TALLY_ABORTED);
 	READ_FIELD(uid, change->sk, sock_sk_uid);
-	if (uid == SELF_UID || !read_watched(change->sk, &t.destination, &inum))
+	if (uid == SELF_UID || !read_watched(change->sk, &t->destination, &inum))
 		return;
-	if (!t.sk_err && is_unsent(change->sk, &t))
+	if (!t->sk_err && is_unsent(change->sk, t))
 		return;
 	tally(TALLY_EVICTED);
-	count_failed(&t.destination);
-	describe(change, bpf_ktime_get_ns(), &t);
-	submit_failure(ctx, &t, 0, uid);
+	count_failed(&t->destination);
+	submit_failure(ctx, t, 0, uid);
 }
 
 /* Whether the entry is of a socket in oldstate; a contradiction means that it is out of date. */
@@ -766,7 +858,7 @@ static __always_inline int handle(void *ctx, const struct change *change)
 	struct attempt *a;
 
 	if (change->newstate == BPF_TCP_SYN_SENT) {
-		begin(ctx, change, false);
+		begin(ctx, change);
 		return 0;
 	}
 	a = attempts.lookup(&key);
@@ -775,9 +867,10 @@ static __always_inline int handle(void *ctx, const struct change *change)
 	return 0;
 }
 
-static __always_inline struct change change_of(const struct bpf_raw_tracepoint_args *ctx)
+static __always_inline struct change change_of(const struct bpf_raw_tracepoint_args *ctx, u32 slot)
 {
 	struct change change = {
+		.slot = slot,
 		.sk = (void *)ctx->args[0],
 		.oldstate = ctx->args[1],
 		.newstate = ctx->args[2],
@@ -800,6 +893,7 @@ int kprobe_tcp_set_state(struct pt_regs *ctx)
 	struct change change = {
 		.sk = (void *)PT_REGS_PARM1(ctx),
 		.newstate = PT_REGS_PARM2(ctx),
+		.slot = SLOT_HOOK,
 		.early = true,
 	};
 
@@ -813,7 +907,7 @@ int kprobe_tcp_set_state(struct pt_regs *ctx)
  */
 int tracepoint_inet_sock_set_state(struct bpf_raw_tracepoint_args *ctx)
 {
-	struct change change = change_of(ctx);
+	struct change change = change_of(ctx, SLOT_HOOK);
 
 	return is_of_interest(&change) ? handle(ctx, &change) : 0;
 }
@@ -920,10 +1014,25 @@ static __always_inline void do_for_hook(void *ctx, const struct change *change, 
 	}
 }
 
+/*
+ * sched:sched_process_exec: when a process became another program, so that nobody takes that one's
+ * command line for the one that connected. A PID shares its place with others: what happened to
+ * any of them may have happened to it.
+ */
+int exec_sched_process_exec(struct bpf_raw_tracepoint_args *ctx)
+{
+	u32 place = (bpf_get_current_pid_tgid() >> 32) & (EXECS - 1);
+	u64 *last = execs.lookup(&place);
+
+	if (last)
+		*last = bpf_ktime_get_ns();
+	return 0;
+}
+
 /* The net behind either hook, on the same tracepoint, which comes after the kprobe. */
 int net_inet_sock_set_state(struct bpf_raw_tracepoint_args *ctx)
 {
-	struct change change = change_of(ctx);
+	struct change change = change_of(ctx, SLOT_NET);
 	u64 key = (u64)change.sk;
 	struct attempt *a;
 
@@ -937,7 +1046,7 @@ int net_inet_sock_set_state(struct bpf_raw_tracepoint_args *ctx)
 	} else if (a && !a->witnessed) {
 		a->witnessed = true;
 	} else { /* none, or one that was not removed in its time */
-		begin(ctx, &change, true);
+		begin(ctx, &change);
 	}
 	return 0;
 }

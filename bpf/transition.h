@@ -36,14 +36,19 @@ struct destination {
 	u16 pad;
 };
 
-/* Who made an attempt. pid is what user space calls one: the thread group; tid is the thread. */
+/*
+ * Who made an attempt, all zero but netns where no process did. pid is what user space calls one:
+ * the thread group, and comm its first thread's name; thread is the name of another one of its
+ * threads, if that connects.
+ */
 struct maker {
 	u64 cgroup_id;
 	u32 pid;
-	u32 tid;
+	u32 is_foreign;
 	u32 uid;
 	u32 netns;
 	char comm[16];
+	char thread[16];
 };
 
 /*
@@ -147,7 +152,9 @@ struct counters {
 
 /*
  * The names of a cgroup and of those above it, up to the root, which has none. A cgroup that lies
- * deeper has no names of its topmost ones here. A name has at most 255 bytes.
+ * deeper has no names of its topmost ones here. A name has at most 255 bytes. root is the place of
+ * the cgroup that is the root to the process that was seen there, CGROUP_LEVELS where it is none of
+ * these: that one and those above it were named outside.
  *
  * owner is the id of the one of these at OWNER_LEVEL, or of the cgroup itself where it is not that
  * deep: a service, a pod, a user's manager. What lies deeper its owner makes as he likes. It is 0
@@ -160,6 +167,8 @@ struct counters {
 struct cgroup_path {
 	u64 owner;
 	char names[CGROUP_LEVELS][CGROUP_NAME];
+	u32 root;
+	u32 pad;
 };
 
 /*
@@ -197,6 +206,7 @@ struct held {
 	u64 last_ns; /* CLOCK_MONOTONIC */
 	struct transition first;
 };
+#define EXECS 32768 /* a power of two, and as many PIDs as a host has if nobody asked for more */
 
 /* Key of the filter, longest prefix first: a port (0 for any), then an address. */
 struct watch_key {

@@ -167,7 +167,7 @@ class Service:
         self._returns = Returns()
         ignore = settings.lost_races is LostRaces.IGNORE
         self._races = Races(self._maps.rivals, self._host_of, ignore=ignore)
-        self._identities = Identities(self._maps.cgroup_path, self._maps.cgroup_owner)
+        self._identities = Identities(self._maps.cgroup, self._maps.last_exec)
         self._repeats = Repeats()
         self._held_back = HeldBack(self._maps)
         self._audit = SelfAudit(self._maps.tallies)

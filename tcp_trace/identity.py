@@ -4,6 +4,8 @@
     -----------------------  --------------------------------  --------------------------------
     unit, container, pod     the path of the cgroup that the   known: the kernel program kept
                              kernel program saw at SYN_SENT     the path
+    the host's or not        its PID and cgroup namespaces,    known
+                             as seen at SYN_SENT
     the same, where the      /proc/PID/cgroup                  unknown
     host has cgroups of
     version 1
@@ -13,7 +15,11 @@
 
 /proc/PID is believed only where it is certainly the process that made the attempt: it was started
 before the attempt began, and it was there when it was read, after the attempt began. The clock of
-start times ticks in 10 ms, and within one tick no PID is given twice.
+start times ticks in 10 ms, and within one tick no PID is given twice. It is the same program only
+where there was no exec since the attempt began.
+
+A process that is not the host's (in a container of any kind) has users and units of its own. Those
+of the host say nothing of it: of its units, only those are told that were named outside.
 """
 
 from __future__ import annotations
@@ -39,14 +45,15 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tcp_trace.core.events import Process
+    from tcp_trace.core.maker import Cgroup
 
 _CGROUPS_KEPT = 1024
 _PROCESSES_KEPT = 1024
 
 _READ_LIMIT = 4096
 _TICK = 1 / os.sysconf("SC_CLK_TCK")
-# Fields of /proc/PID/stat behind the name, counted from 0.
-_THREADS, _START = 17, 19
+# Field of /proc/PID/stat behind the name, counted from 0.
+_START = 19
 # PROC_PID_INIT_INO of include/linux/proc_ns.h: the namespace whose PIDs the kernel program sees.
 _INITIAL_PID_NAMESPACE = 0xEFFFFFFC
 
@@ -63,26 +70,25 @@ _Value = TypeVar("_Value")
 class Identities:
     """Tells the makers of attempts. Not thread-safe: it belongs to the poll loop.
 
-    `cgroup_path` returns a cgroup's path by its id, None where it is not known, and `cgroup_owner`
-    the id of the one that owns it, 0 for none. One failure costs
+    `cgroup` returns a cgroup by its id, None where it is not known; `last_exec` when a process may
+    have become another program, in seconds of CLOCK_MONOTONIC, 0 for never. One failure costs
     some 25 us where nothing is remembered. A process is read once for all of its attempts that
     began before the reading: a storm costs one reading per process and turn of the loop.
     """
 
     def __init__(
         self,
-        cgroup_path: Callable[[int], str | None],
-        cgroup_owner: Callable[[int], int] = lambda _: 0,
+        cgroup: Callable[[int], Cgroup | None],
+        last_exec: Callable[[int], float],
         *,
         proc: Path = Path("/proc"),
         users: Users | None = None,
     ) -> None:
-        self._cgroup_path = cgroup_path
-        self._cgroup_owner = cgroup_owner
-        self._owners: _Recent[int, int] = _Recent(_CGROUPS_KEPT)
+        self._cgroup = cgroup
+        self._last_exec = last_exec
         self._proc = proc
         self._users = users or Users()
-        self._wheres: _Recent[int, Where] = _Recent(_CGROUPS_KEPT)
+        self._places: _Recent[int, _Place] = _Recent(_CGROUPS_KEPT)
         self._seen: _Recent[int, _Seen] = _Recent(_PROCESSES_KEPT)
         self._pids_are_the_kernels = pids_are_the_kernels(proc)
         self._has_version_1 = _has_version_1(proc)
@@ -90,36 +96,45 @@ class Identities:
     def of(self, process: Process, began: float) -> Maker:
         """Return who made the attempt that began at `began`, in seconds of CLOCK_MONOTONIC."""
         seen = self._look(process.pid, began)
-        where = self._where(process.cgroup_id, seen)
+        place = self._place(process.cgroup_id)
+        where = self._where(process, place, seen)
         # Inside a container, a user id has the name that the container's own list gives it.
-        is_foreign = where.container_id is not None and process.uid != 0
+        is_foreign = process.foreign or where.container_id is not None
         return Maker(
-            user=None if is_foreign else self._users.name(process.uid),
+            user=None if is_foreign and process.uid != 0 else self._users.name(process.uid),
             unit=where.unit,
             container=where.container,
             pod=where.pod_uid,
-            command=seen.command_of(process.comm) if seen else None,
-            owner=self._owner(process.cgroup_id) or None,
+            command=self._command(process, seen, began) if seen else None,
+            owner=place.owner or None,
         )
 
-    def _owner(self, cgroup_id: int) -> int:
-        owner = self._owners.get(cgroup_id)
-        if owner is None:
-            owner = self._cgroup_owner(cgroup_id)
-            self._owners.put(cgroup_id, owner)
-        return owner
-
-    def _where(self, cgroup_id: int, seen: _Seen | None) -> Where:
-        where = self._wheres.get(cgroup_id)
-        if where is None:
-            path = self._cgroup_path(cgroup_id)
-            if path is not None:
-                where = parse_cgroup(path)
-                self._wheres.put(cgroup_id, where)
+    def _where(self, process: Process, place: _Place, seen: _Seen | None) -> Where:
+        where = place.where
         if seen and (where is None or (self._has_version_1 and where.container_id is None)):
             told = _parse_proc_cgroup(seen.cgroup)
-            return told if told.container_id or not where or where == NOWHERE else where
-        return where or NOWHERE
+            where = told if told.container_id or not where or where == NOWHERE else where
+        where = where or NOWHERE
+        return place.outside if process.foreign and where.container_id is None else where
+
+    def _place(self, cgroup_id: int) -> _Place:
+        known = self._places.get(cgroup_id)
+        if known is None:
+            cgroup = self._cgroup(cgroup_id)
+            if cgroup is None:
+                return _Place()
+            known = _Place(parse_cgroup(cgroup.path), parse_cgroup(cgroup.outside), cgroup.owner)
+            self._places.put(cgroup_id, known)
+        return known
+
+    def _command(self, process: Process, seen: _Seen, began: float) -> str | None:
+        """Return the command line, None where it may be that of a later exec.
+
+        An exec gives the process a name, too, and is noted a moment after that: a process of
+        another name than at SYN_SENT may be another program.
+        """
+        is_same = seen.comm == clean(process.comm) and self._last_exec(process.pid) < began
+        return seen.command if is_same else None
 
     def _look(self, pid: int, began: float) -> _Seen | None:
         """Return what /proc says of the process, None where it is not certainly the same one."""
@@ -188,6 +203,14 @@ def pids_are_the_kernels(proc: Path) -> bool:
         return False
 
 
+class _Place(NamedTuple):
+    """What a cgroup tells, None where it is not known; what was named outside; who owns it."""
+
+    where: Where | None = None
+    outside: Where = NOWHERE
+    owner: int = 0
+
+
 class _Seen(NamedTuple):
     """What /proc said of a PID at `read_at`, when it was of a process `started` then.
 
@@ -197,17 +220,8 @@ class _Seen(NamedTuple):
     read_at: float
     started: float | None = None
     comm: str = ""
-    threads: int = 0
     cgroup: str = ""
     command: str | None = None
-
-    def command_of(self, comm: str) -> str | None:
-        """Return the command line, None where it may be that of a later exec.
-
-        A process of one thread and another name than at SYN_SENT has become another program. With
-        several threads the name is that of the thread which connected, and tells nothing.
-        """
-        return self.command if self.threads > 1 or self.comm == clean(comm) else None
 
 
 class _Recent(Generic[_Key, _Value]):
@@ -248,7 +262,6 @@ def _read(directory: Path) -> _Seen:
             read_at,
             since_boot - asleep,
             clean(comm),
-            int(numbers[_THREADS]),
             _text("cgroup", fd),
             _command(_text("cmdline", fd)),
         )

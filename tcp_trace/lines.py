@@ -21,11 +21,12 @@ if TYPE_CHECKING:
 log = logging.getLogger("tcp_trace.connect")
 
 _STATE_NAMES = {state.value: state.name for state in State}
-_NOBODY = (None,) * 5
+_NOBODY = (None,) * 7
 
 
 def write_failures(failures: Sequence[Failure]) -> None:
     """Log failed attempts, in this order."""
+    # Not as fields of a record, which has one called `thread` already.
     if failures:
         log.warning("connect failed", extra={EACH: list(map(_failure, failures))})
 
@@ -107,7 +108,7 @@ def _change(transition: Transition) -> dict[str, object]:
 def _transition(transition: Transition) -> dict[str, object]:
     # One display: with EVENTS=all, merging parts is what such a line would cost most.
     address, port, _, _, interface = transition.destination
-    pid, comm, uid, _, netns = transition.process or _NOBODY
+    pid, comm, uid, _, netns, thread, _ = transition.process or _NOBODY
     return {
         "daddr": address,
         "dport": port,
@@ -117,6 +118,7 @@ def _transition(transition: Transition) -> dict[str, object]:
         "attempt": f"{transition.start_ns:x}.{transition.start_cpu}",
         "pid": pid,
         "comm": comm,
+        "thread": thread,
         "uid": uid,
         "netns": netns,
         "at": round(transition.wall, 6),
@@ -129,8 +131,8 @@ def _destination(destination: Destination) -> dict[str, object]:
 
 
 def _process(process: Process | None) -> dict[str, object]:
-    pid, comm, uid, _, netns = process or _NOBODY
-    return {"pid": pid, "comm": comm, "uid": uid, "netns": netns}
+    pid, comm, uid, _, netns, thread, _ = process or _NOBODY
+    return {"pid": pid, "comm": comm, "thread": thread, "uid": uid, "netns": netns}
 
 
 def _milliseconds(seconds: float | None) -> float | None:

@@ -86,7 +86,10 @@ class Process(NamedTuple):
     """Who made an attempt, taken at SYN_SENT, in that process's own context.
 
     `comm` is chosen by the process (`prctl(PR_SET_NAME)`): untrusted text of up to 15 bytes,
-    decoded with undecodable bytes and control characters escaped. `netns` is an inode number.
+    decoded with undecodable bytes and control characters escaped. It is the name of the process,
+    which is that of its first thread; `thread` is the same of the thread that connected, None
+    where that is the first one. `netns` is an inode number. `foreign` says that it is not one of
+    the host's own: it has PIDs or cgroups of its own, as in a container.
     """
 
     pid: int
@@ -94,6 +97,8 @@ class Process(NamedTuple):
     uid: int
     cgroup_id: int
     netns: int
+    thread: str | None = None
+    foreign: bool = False
 
 
 class Transition(NamedTuple):

@@ -78,6 +78,19 @@ class Where(NamedTuple):
         return f"{self.container_runtime}://{self.container_id}"
 
 
+class Cgroup(NamedTuple):
+    """A cgroup's path, and that part of it that was named outside of the container it is in.
+
+    The latter is the path of what is the root to a process there (its cgroup namespace): what lies
+    below was named by whoever rules in the container. On the host that is `/`. `owner` is the id
+    of the one that owns it (its service, pod or user's manager), 0 for none.
+    """
+
+    path: str
+    outside: str
+    owner: int = 0
+
+
 class Maker(NamedTuple):
     """Who made an attempt, beyond what `Process` says; each None where it is not known.
 

@@ -50,6 +50,15 @@ FIELDS: tuple[tuple[str, str], ...] = (
     ("net", "ns"),
     ("net", "hash_mix"),
     ("ns_common", "inum"),
+    ("task_struct", "flags"),
+    ("task_struct", "comm"),
+    ("task_struct", "group_leader"),
+    ("task_struct", "thread_pid"),
+    ("pid", "level"),
+    ("task_struct", "nsproxy"),
+    ("nsproxy", "cgroup_ns"),
+    ("cgroup_namespace", "ns"),
+    ("cgroup_namespace", "root_cset"),
     ("task_struct", "cgroups"),
     ("css_set", "dfl_cgrp"),
     ("cgroup", "kn"),
@@ -130,12 +139,6 @@ class _Btf:
     def close(self) -> None:
         self._lib.btf__free(self._btf)
 
-    def size(self, struct: str) -> int:
-        number = self._lib.btf__find_by_name_kind(self._btf, struct.encode(), _STRUCT)
-        if number <= 0:
-            raise BtfError(f"this kernel has no struct {struct} that can be read")
-        return int(self._lib.btf__type_by_id(self._btf, number).contents.size)
-
     def function(self, name: str) -> int | None:
         number = self._lib.btf__find_by_name_kind(self._btf, name.encode(), _FUNC)
         return int(number) if number > 0 else None
@@ -171,9 +174,8 @@ class _Btf:
 class Types(NamedTuple):
     """What is read of the type information.
 
-    `offsets` are in bytes, of every field of `FIELDS`, by its `OFFSETOF_` constant; with them comes
-    `SIZEOF_sock_common`: that struct is read as a whole. `functions` are the numbers of those that
-    were asked for, None for what the kernel does not have.
+    `offsets` are in bytes, of every field of `FIELDS`, by its `OFFSETOF_` constant. `functions` are
+    the numbers of those that were asked for, None for what the kernel does not have.
     """
 
     offsets: dict[str, int]
@@ -190,7 +192,6 @@ def read(functions: Iterable[str] = (), path: Path = VMLINUX) -> Types:
     btf = _Btf(path)
     try:
         found = {f"OFFSETOF_{s}_{f}": btf.offset(s, f) for s, f in FIELDS}
-        found["SIZEOF_sock_common"] = btf.size("sock_common")
         return Types(found, {name: btf.function(name) for name in functions})
     finally:
         btf.close()

@@ -23,7 +23,7 @@ _NUMBERS = {"x86_64": (321, 298), "ppc64le": (361, 319), "s390x": (351, 331)}
 _SYS_BPF, _SYS_PERF_EVENT_OPEN = _NUMBERS.get(platform.machine(), (280, 241))
 # include/uapi/linux/bpf.h: enum bpf_cmd, bpf_prog_type and bpf_attach_type
 _PROG_LOAD, _RAW_TRACEPOINT_OPEN = 5, 17
-_TRACING, _FEXIT = 26, 25
+_RAW_TRACEPOINT, _TRACING, _FEXIT = 17, 26, 25
 # The beginning of union bpf_attr for _PROG_LOAD, up to attach_btf_id: prog_type insn_cnt insns
 # license | ... | expected_attach_type ... attach_btf_id
 _LOAD = struct.Struct("=IIQQ 44x I 36x I")
@@ -39,6 +39,8 @@ CONNECT = "tcp_v4_connect"
 
 # Two instructions: return 0.
 _RETURN_0 = struct.pack("=BBhi", 0xB7, 0, 0, 0) + struct.pack("=BBhi", 0x95, 0, 0, 0)
+# The call of bpf_get_current_task_btf() before them.
+_CURRENT_TASK = struct.pack("=BBhi", 0x85, 0, 0, 158)
 
 
 def may_load_programs() -> bool:
@@ -71,6 +73,21 @@ def can_watch_returning(function: int | None, *, by_attaching: bool = True) -> b
     for fd in {program, link} - {-1}:
         os.close(fd)
     return link >= 0
+
+
+def has_typed_task() -> bool:
+    """Tell whether programs may read the current task in place, which is cheaper than by calls.
+
+    Since commit 3ca1032ab7ab ("bpf: Add bpf_get_current_task_btf() helper", in v5.11).
+    """
+    code = ct.create_string_buffer(_CURRENT_TASK + _RETURN_0)
+    terms = ct.create_string_buffer(b"GPL")
+    at = (ct.addressof(code), ct.addressof(terms))
+    program = _bpf(_PROG_LOAD, _LOAD.pack(_RAW_TRACEPOINT, 3, *at, 0, 0))
+    if program < 0:
+        return False
+    os.close(program)
+    return True
 
 
 def is_ftrace_off() -> bool:

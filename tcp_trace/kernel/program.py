@@ -80,7 +80,10 @@ _TEMPORARY = "/tmp"  # noqa: S108 - sticky, and the name is random
 _EVENTS = {Events.FAILURES: "EVENTS_FAILURES", Events.ATTEMPTS: "EVENTS_ATTEMPTS"}
 # `transitions` is never read by its descriptor, but the kernel takes the rings out of it when the
 # descriptor through which they were put in is closed.
-_MAPS = ("destinations", "cgroups", "watched", "tallies", "races", "held", "transitions")
+_MAPS = (
+    *("destinations", "cgroups", "watched", "tallies", "races", "held", "execs"),
+    "transitions",
+)
 
 
 class StartError(Exception):
@@ -134,6 +137,7 @@ def start(settings: Settings, account: Account) -> NoReturn:
     constants = _constants(settings, account)
     bpf, parts, hook, hook_fd, fallback, unproven = _watch(layout, constants, settings)
     hook_fds = [hook_fd, _attach_tracepoint(bpf, b"net_inet_sock_set_state")]
+    hook_fds.append(_attach_tracepoint(bpf, b"exec_sched_process_exec", b"sched_process_exec"))
     hook_fds += _attach_error_report(bpf)
     facts: dict[str, str | bool | int] = {
         "kernel": platform.release(),
@@ -188,7 +192,8 @@ def _layout() -> _Layout:
     except headers.HeadersMissing as error:
         raise StartError(str(error)) from None
     cflags = [f"-D{name}={value}" for name, value in types.offsets.items()]
-    return _Layout(cflags, found, "btf", types.functions[features.CONNECT])
+    typed = ["-DTYPED_TASK"] * features.has_typed_task()
+    return _Layout([*cflags, *typed], found, "btf", types.functions[features.CONNECT])
 
 
 def _layout_from_headers(error: btf.BtfError) -> _Layout:
@@ -360,7 +365,7 @@ def _attach_tracepoint(bpf: Any, name: bytes, event: bytes = _SET_STATE) -> int:
     except Exception as error:  # BCC raises nothing narrower
         raise StartError(f"{name.decode()} cannot be loaded: {error}") from error
     if fd < 0:
-        raise StartError(f"this kernel has no tracepoint sock:{event.decode()}")
+        raise StartError(f"this kernel has no tracepoint {event.decode()}")
     return int(fd)
 
 

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from tcp_trace.core.events import Counters, Destination, Process, Transition
+from tcp_trace.core.maker import Cgroup
 from tcp_trace.core.races import Rival
 from tcp_trace.core.safetext import printable
 from tcp_trace.kernel import netns
@@ -27,8 +28,8 @@ if TYPE_CHECKING:
 
     from tcp_trace.core.watch import Rule
 
-# maker: cgroup_id pid tid uid netns comm
-MAKER = struct.Struct("=Q4I16s")
+# maker: cgroup_id pid is_foreign uid netns comm thread
+MAKER = struct.Struct("=Q4I16s16s")
 # destination: daddr netns.inum netns.hash_mix ifindex dport pad
 DESTINATION = struct.Struct("=16s3IHH")
 # struct transition: start_ns timestamp_ns | maker | destination | saddr sk_err sk_err_soft
@@ -49,8 +50,8 @@ RIVALS = 8
 CGROUP_ID = struct.Struct("=Q")
 _CGROUP_NAME = 256
 _CGROUP_LEVELS = 8
-# struct cgroup_path: owner names
-CGROUP_PATH = struct.Struct("=Q" + f"{_CGROUP_NAME}s" * _CGROUP_LEVELS)
+# struct cgroup_path: owner names root pad
+CGROUP_PATH = struct.Struct("=Q" + f"{_CGROUP_NAME}s" * _CGROUP_LEVELS + "II")
 # struct held_key: destination cgroup_id uid slot error flags newstate sent
 HELD_KEY = struct.Struct(f"={DESTINATION.size}sQIIiHBB")
 # struct held: failures last_ns first
@@ -58,6 +59,7 @@ HELD = struct.Struct(f"=QQ{TRANSITION.size}s")
 _HELD_SLOT_BITS = 30
 # How long a program may take, at the very most, that began before a slot was over.
 _GRACE_NS = 100_000_000
+_EXECS = 32_768
 
 _V4_MAPPED = b"\0" * 10 + b"\xff\xff"
 _PORT_BITS = 32
@@ -225,8 +227,11 @@ def destination_of(packed: bytes) -> Destination:
 
 @lru_cache(maxsize=1024)
 def _process(packed: bytes) -> Process | None:
-    cgroup_id, pid, _, uid, inum, comm = MAKER.unpack(packed)
-    return Process(pid, _text(comm), uid, cgroup_id, inum) if pid else None
+    cgroup_id, pid, is_foreign, uid, inum, comm, thread = MAKER.unpack(packed)
+    if not pid:
+        return None
+    name = _text(thread) or None
+    return Process(pid, _text(comm), uid, cgroup_id, inum, name, bool(is_foreign))
 
 
 @lru_cache(maxsize=1024)
@@ -293,25 +298,25 @@ class Maps:
             if times[1]
         ]
 
-    def cgroup_path(self, cgroup_id: int) -> str | None:
-        """Return the path of a cgroup that somebody has connected from, `/` for the root.
+    def cgroup(self, cgroup_id: int) -> Cgroup | None:
+        """Return a cgroup that somebody has connected from; None where nothing is known of it.
 
-        None where nothing is known of it. Of one that lies deeper than 8 levels these are the
-        innermost; bytes that are no UTF-8 are escaped, and every name is chosen by somebody.
+        Of one that lies deeper than 8 levels the paths are the innermost ones; bytes that are no
+        UTF-8 are escaped, and every name is chosen by somebody.
         """
         value = self._lookup("cgroups", CGROUP_ID.pack(cgroup_id), CGROUP_PATH.size)
         if value is None:
             return None
-        names = [name.partition(b"\0")[0] for name in CGROUP_PATH.unpack(value)[1:]]
-        return "/" + b"/".join(reversed([n for n in names if n])).decode(errors="backslashreplace")
+        owner, *names, root, _ = CGROUP_PATH.unpack(value)
+        return Cgroup(_path(names), _path(names[root:]), owner)
 
-    def cgroup_owner(self, cgroup_id: int) -> int:
-        """Return the id of the cgroup that owns this one: its service, pod or user's manager.
+    def last_exec(self, pid: int) -> float:
+        """Return when this process became another program, or one that shares its place did.
 
-        0 for the root, and where nothing is known of it.
+        In seconds of CLOCK_MONOTONIC; 0 for never since the program was attached.
         """
-        value = self._lookup("cgroups", CGROUP_ID.pack(cgroup_id), CGROUP_PATH.size)
-        return 0 if value is None else int(CGROUP_PATH.unpack(value)[0])
+        value = self._lookup("execs", struct.pack("=I", pid % _EXECS), TALLY.size)
+        return float(TALLY.unpack(value)[0]) * 1e-9 if value else 0.0
 
     def held(self, *, everything: bool = False) -> list[Held]:
         """Take what was held back, of slots of time that are over: about a second each.
@@ -357,6 +362,12 @@ class Maps:
 
     def _lookup(self, name: str, key: bytes, size: int) -> bytes | None:
         return lookup(self._fds[name], key, size)
+
+
+def _path(names: list[bytes]) -> str:
+    """Return the path of a cgroup, `/` for the root; the innermost of its names comes first."""
+    present = [name.partition(b"\0")[0] for name in names]
+    return "/" + b"/".join(reversed([n for n in present if n])).decode(errors="backslashreplace")
 
 
 def missed_runs(programs: Iterable[int]) -> int:

@@ -45,7 +45,7 @@ class Matrix:
         ports = {row.port for row in self.rows}
         lines = [line for line in _told(service) if line["dport"] in ports]
         self.told = Counter((line["dport"], _name_of(line)) for line in lines)
-        self.makers = {(line["dport"], line["pid"]) for line in lines}
+        self.makers = {(line["dport"], line["pid"], line["comm"]) for line in lines}
         failures = [line for line in lines if line["message"] == "connect failed"]
         self.syns = {(line["dport"], line["syns"]) for line in failures}
         self.others = [line for line in _told(service) if line["dport"] not in ports]
@@ -110,10 +110,15 @@ def test_row(matrix: Matrix, number: int) -> None:
 
 
 def test_makers(matrix: Matrix) -> None:
-    """The process that is told is the one that connected, in every row; it is never unknown."""
+    """The process that is told is the one that connected, in every row; it is never unknown.
+
+    Its name is that of the process, whichever thread of it connected, or worker of io_uring.
+    """
     ours = {row.port for row in matrix.rows if row.by_this_process}
-    assert {pid for port, pid in matrix.makers if port in ours} == {os.getpid()}
-    others = {pid for port, pid in matrix.makers if port not in ours}
+    comm = Path("/proc/self/comm").read_text().rstrip()
+    made = {(pid, name) for port, pid, name in matrix.makers if port in ours}
+    assert made == {(os.getpid(), comm)}
+    others = {pid for port, pid, _ in matrix.makers if port not in ours}
     assert others
     assert not others & {None, os.getpid()}
 

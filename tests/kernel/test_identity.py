@@ -6,6 +6,7 @@ import contextlib
 import os
 import pwd
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -16,11 +17,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tcp_trace import sandbox
+from tcp_trace.sandbox import SERVER, call_in
+from tests.kernel.ways import IPPROTO_MPTCP
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tcp_trace.sandbox import Service
+    from tcp_trace.sandbox import Network, Service
 
 CONTAINER = "3f2a" * 16
 POD = "12345678-1234-1234-1234-123456789abc"
@@ -39,6 +42,57 @@ sys.stdout.write("done\\n")
 sys.stdout.flush()
 sys.stdin.read()
 """
+
+# Connects as a process with PIDs, or cgroups, of its own.
+_CONNECT_FOREIGN = """
+import ctypes, os, socket, sys
+outside, inside, uid, port, flags = sys.argv[1:]
+def enter(cgroup):
+    with open(cgroup + "/cgroup.procs", "w") as file:
+        file.write("0")
+enter(outside)
+if ctypes.CDLL(None).unshare(int(flags)):
+    raise OSError("unshare")
+if os.fork() == 0:
+    enter(inside)
+    os.setuid(int(uid))
+    with socket.socket() as sock:
+        sock.connect_ex(("127.0.0.1", int(port)))
+    os._exit(0)
+os.wait()
+"""
+
+# Connects, and becomes another program of the same name, which connects when it is told to.
+_LATER = """
+import os, socket, sys
+os.write(1, b"done\\n")
+sys.stdin.readline()
+socket.socket().connect_ex(("127.0.0.1", int(sys.argv[1])))
+os.write(1, b"done\\n")
+sys.stdin.readline()
+"""
+_CONNECT_AND_EXEC = """
+import os, socket, sys
+later, first, second = sys.argv[1:]
+socket.socket().connect_ex(("127.0.0.1", int(first)))
+os.execv(sys.executable, [sys.executable, "-c", later, second])
+"""
+
+# Connects from its first thread and from another one, each with a name of its own.
+_CONNECT_IN_THREADS = """
+import ctypes, socket, sys, threading
+def connect(name, port):
+    ctypes.CDLL(None).prctl(15, name)
+    with socket.socket() as sock:
+        sock.connect_ex(("127.0.0.1", int(port)))
+connect(b"java", sys.argv[1])
+thread = threading.Thread(target=connect, args=(b"pool-1-thread-3", sys.argv[2]))
+thread.start()
+thread.join()
+"""
+
+MPTCP = Path("/proc/sys/net/mptcp")
+_NEW_PIDS, _NEW_CGROUPS = 0x20000000, 0x02000000
 
 _ports = iter(range(10_000, 11_000))  # nobody listens there
 
@@ -162,6 +216,102 @@ def test_a_process_and_its_cgroup_that_are_gone(
     line = told(service, port)
     assert (line["pid"], line["user"], line["command"]) == (pid, "root", None)
     assert (line["unit"], line["container"], line["pod"]) == where
+
+
+@pytest.mark.parametrize("flags", [_NEW_PIDS, _NEW_CGROUPS, _NEW_PIDS | _NEW_CGROUPS])
+@pytest.mark.parametrize(
+    ("outside", "unit"),
+    [
+        ("lxc.payload.web", None),
+        ("machine.slice/systemd-nspawn@web.service/payload", "systemd-nspawn@web.service"),
+    ],
+)
+def test_a_container_of_whatever_kind(
+    service: Service, version_2: Path, outside: str, unit: str | None, flags: int
+) -> None:
+    """Users and units of a process that is not the host's are its own: they are not told."""
+    port = next(_ports)
+    with (
+        cgroup(version_2, outside) as outer,
+        cgroup(version_2, outside + "/nginx.service") as inner,
+    ):
+        arguments = [str(outer), str(inner), str(NOBODY.pw_uid), str(port), str(flags)]
+        subprocess.run([sys.executable, "-c", _CONNECT_FOREIGN, *arguments], check=True)
+        line = told(service, port)
+    known = unit if flags & _NEW_CGROUPS else None
+    assert (line["uid"], line["user"], line["unit"]) == (NOBODY.pw_uid, None, known)
+
+
+def test_a_process_that_became_another_program(service: Service) -> None:
+    """After an exec the command line is the next program's, and is not told of the one before."""
+    first, second = next(_ports), next(_ports)
+    with subprocess.Popen(
+        [sys.executable, "-c", _CONNECT_AND_EXEC, _LATER, str(first), str(second)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        with held(service):
+            assert process.stdout.readline() == b"done\n"
+        assert (told(service, first)["pid"], told(service, first)["command"]) == (process.pid, None)
+        process.stdin.write(b"\n")
+        process.stdin.flush()
+        assert process.stdout.readline() == b"done\n"
+        assert told(service, second)["command"].endswith(f" {second}")
+        process.communicate()
+
+
+def test_a_thread_is_not_the_process(service: Service) -> None:
+    """The process's name is told, whichever of its threads connects, and that one's beside it."""
+    first, other = next(_ports), next(_ports)
+    command = [sys.executable, "-c", _CONNECT_IN_THREADS, str(first), str(other)]
+    with subprocess.Popen(command) as process:
+        process.wait()
+    lines = told(service, first), told(service, other)
+    assert [line["pid"] for line in lines] == [process.pid] * 2
+    assert [line["comm"] for line in lines] == ["java"] * 2
+    assert [line["thread"] for line in lines] == [None, "pool-1-thread-3"]
+
+
+def refuse_by_mptcp(network: Network, port: int) -> None:
+    """Let the server of an MPTCP connection announce an address that refuses.
+
+    The client's kernel connects to it, in a thread of its own.
+    """
+    for namespace in network:
+        limits = ("limits", "set", "subflow", "2", "add_addr_accepted", "2")
+        sandbox.run("ip", "-n", namespace, "mptcp", *limits)
+    sandbox.run("ip", "-n", network.server, "address", "add", "192.0.2.3/24", "dev", "v0")
+    sandbox.run("ip", "-n", network.server, "mptcp", "endpoint", "add", "192.0.2.3", "signal")
+
+    def mptcp() -> socket.socket:
+        return socket.socket(socket.AF_INET, socket.SOCK_STREAM, IPPROTO_MPTCP)
+
+    with call_in(network.server, mptcp) as listener, call_in(network.client, mptcp) as client:
+        listener.bind((SERVER, port))
+        listener.listen()
+        client.connect((SERVER, port))
+        with listener.accept()[0] as accepted:
+            client.send(b"x")
+            accepted.recv(1)
+            time.sleep(1.0)
+
+
+if MPTCP.exists():
+
+    def test_the_kernel_is_no_maker(hook: str) -> None:
+        """A connect that a thread of the kernel makes is told without a process."""
+        firewall = "ip daddr 192.0.2.3 tcp flags syn reject with tcp reset"
+        with (
+            sandbox.network(firewall) as network,
+            sandbox.service(HOOK=hook, DEST_IP="192.0.2.3") as service,
+        ):
+            refuse_by_mptcp(network, 15_000)
+            line = told(service, 15_000)
+        unknown = ("pid", "comm", "thread", "uid", "user", "unit", "command")
+        assert {line[name] for name in unknown} == {None}
+        assert line["elapsed_ms"] is not None
 
 
 def test_cgroups_of_one_name_after_the_other(service: Service, version_2: Path) -> None:

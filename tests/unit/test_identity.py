@@ -11,11 +11,20 @@ import pytest
 
 from tcp_trace import identity
 from tcp_trace.core.events import Process
-from tcp_trace.core.maker import UNKNOWN, Maker
+from tcp_trace.core.maker import UNKNOWN, Cgroup, Maker
 from tcp_trace.identity import Identities, Users, pids_are_the_kernels
 
 CONTAINER = "0123456789abcdef" * 4
-PATHS = {1: "/", 7: "/system.slice/shop.service", 8: f"/docker/{CONTAINER}"}
+NSPAWN = "/machine.slice/systemd-nspawn@web.service"
+PATHS = {
+    1: "/",
+    7: "/system.slice/shop.service",
+    8: f"/docker/{CONTAINER}",
+    9: "/lxc.payload.web/system.slice/nginx.service",
+    10: f"{NSPAWN}/payload/system.slice/nginx.service",
+}
+# What is the root to a process there, where it is not that of the host.
+OUTSIDE = {8: f"/docker/{CONTAINER}", 9: "/lxc.payload.web", 10: f"{NSPAWN}/payload"}
 TICK = 1 / os.sysconf("SC_CLK_TCK")
 
 
@@ -30,6 +39,7 @@ class Proc:
         (own / "cgroup").write_text(own_cgroup)
         (directory / "self").symlink_to(own.name)
         self.asked: list[int] = []
+        self.execs: dict[int, float] = {}
 
     def start(
         self,
@@ -54,11 +64,15 @@ class Proc:
     def identities(self) -> Identities:
         """Return what is tested, on this /proc and without users."""
         users = Users(self.directory / "passwd", self.directory / "dynamic")
-        return Identities(self._path, proc=self.directory, users=users)
+        return Identities(self._cgroup, self._last_exec, proc=self.directory, users=users)
 
-    def _path(self, cgroup_id: int) -> str | None:
+    def _last_exec(self, pid: int) -> float:
+        return self.execs.get(pid, 0.0)
+
+    def _cgroup(self, cgroup_id: int) -> Cgroup | None:
         self.asked.append(cgroup_id)
-        return PATHS.get(cgroup_id)
+        path = PATHS.get(cgroup_id)
+        return None if path is None else Cgroup(path, OUTSIDE.get(cgroup_id, "/"))
 
 
 @pytest.fixture
@@ -76,9 +90,16 @@ def old_proc(tmp_path: Path, proc: Proc) -> Proc:
     return Proc(tmp_path / "old", "2:pids:/\n1:name=systemd:/\n0::/\n")
 
 
-def process(pid: int = 42, *, uid: int = 0, cgroup_id: int = 7, comm: str = "shop") -> Process:
+def process(
+    pid: int = 42,
+    *,
+    uid: int = 0,
+    cgroup_id: int = 7,
+    comm: str = "shop",
+    foreign: bool = False,
+) -> Process:
     """Return who connected."""
-    return Process(pid, comm, uid, cgroup_id, 4_026_531_840)
+    return Process(pid, comm, uid, cgroup_id, 4_026_531_840, "worker", foreign)
 
 
 def test_a_process_that_is_there(proc: Proc) -> None:
@@ -99,7 +120,7 @@ def test_another_process_with_the_pid(proc: Proc) -> None:
 
 def test_a_real_process() -> None:
     """What holds for files made for a test holds for the kernel's, with their clock."""
-    identities = Identities(lambda _: None)
+    identities = Identities(lambda _: None, lambda _: 0.0)
     before = time.monotonic()
     with subprocess.Popen(["cat", "-"], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
         assert child.stdin is not None
@@ -141,13 +162,25 @@ def test_what_was_read_is_good_for_attempts_before_and_not_after(proc: Proc) -> 
 
 
 def test_a_process_that_became_another_program(proc: Proc) -> None:
-    """The command line after an exec is not the one that connected."""
+    """The command line after an exec is not the one that connected, whatever the name is."""
     now = time.monotonic()
-    proc.start(42, now - 60, b"vim\0", comm="vim")
-    proc.start(43, now - 60, b"java\0-jar\0", comm="java", threads=23)
+    for pid, name in ((42, b"vim"), (43, b"java"), (44, b"java"), (45, b"java")):
+        proc.start(pid, now - 60, name + b"\0-x\0", comm=name.decode(), threads=pid % 2)
     identities = proc.identities()
     assert identities.of(process(42, comm="bash"), now).command is None
-    assert identities.of(process(43, comm="http-nio-8080-e"), now).command == "java -jar"
+    proc.execs = {44: now, 45: now - 0.001}
+    commands = [identities.of(process(pid, comm="java"), now).command for pid in (43, 44, 45)]
+    assert commands == ["java -x", None, "java -x"]
+
+
+def test_an_exec_after_the_reading(proc: Proc) -> None:
+    """What was read of a process is not believed any more once it may be another program."""
+    now = time.monotonic()
+    proc.start(42, now - 60, b"shop\0")
+    identities = proc.identities()
+    assert identities.of(process(), now).command == "shop"
+    proc.execs[42] = time.monotonic()
+    assert identities.of(process(), now).command is None
 
 
 def test_a_host_that_slept(proc: Proc, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -243,8 +276,26 @@ def test_a_cgroup_is_asked_for_once_and_forgotten_in_time(proc: Proc) -> None:
         assert identities.of(process(number, cgroup_id=number), now).unit == f"{number}.service"
         identities.of(process(), now)
     assert proc.asked.count(7) == 1
-    assert len(identities._wheres._values) == 1024
+    assert len(identities._places._values) == 1024
     assert len(identities._seen._values) == 1024
+
+
+@pytest.mark.parametrize(
+    ("cgroup_id", "foreign", "unit"),
+    [
+        (7, False, "shop.service"),
+        (7, True, None),
+        (9, True, None),
+        (10, True, "systemd-nspawn@web.service"),
+        (10, False, "systemd-nspawn@web.service"),
+        (99, True, None),
+    ],
+)
+def test_units_in_containers(proc: Proc, cgroup_id: int, foreign: bool, unit: str | None) -> None:  # noqa: FBT001
+    """Of a process that is not the host's, only a unit is told that was named outside."""
+    now = time.monotonic()
+    proc.start(42, now - 60, b"", cgroup="0::/system.slice/mail.service\n")
+    assert proc.identities().of(process(cgroup_id=cgroup_id, foreign=foreign), now).unit == unit
 
 
 def test_users_in_containers(proc: Proc) -> None:
@@ -255,6 +306,8 @@ def test_users_in_containers(proc: Proc) -> None:
     assert identities.of(process(uid=999), now).user == "policy"
     assert identities.of(process(uid=999, cgroup_id=8), now).user is None
     assert identities.of(process(uid=0, cgroup_id=8), now).user == "root"
+    assert identities.of(process(uid=999, foreign=True), now).user is None
+    assert identities.of(process(uid=0, foreign=True), now).user == "root"
 
 
 def test_users(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,6 +19,7 @@
     one address in some network namespaces
     the storm goes on, with news or new destinations    updated, after `interval`, then twice that,
                                                         and so on up to `repeat`
+    somebody fails in it who did not before             updated, after `interval`
     fewer than make a storm still fail, and none        resolved or quiet, naming those; one that
     joined for `resolve_after`                          fails on opens an incident of its own
     it fails while a silence or a window holds          nothing; the end is told all the same, if

@@ -83,6 +83,7 @@ def load_storm(saved: dict[str, Any], policy: Policy, shift: float) -> Storm:
     # A state saved before names were known has none.
     for member, host in zip(storm.members, saved.get("hosts", ()), strict=False):
         member.host = host
+    storm.know_of(storm.tally)
     return storm
 
 

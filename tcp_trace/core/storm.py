@@ -21,13 +21,15 @@ if TYPE_CHECKING:
 
 TOLD_DESTINATIONS = 10
 _MAKERS_KEPT = 3
+_MAKERS_KNOWN = 4096
 
 
 class Member:
     """One destination of a storm.
 
-    `joined` is how many digests were told before it, `last_mono` its last failure in seconds of
-    CLOCK_MONOTONIC, `host` the name by which it was last asked for. Of its `makers` some are kept.
+    `joined` is how many digests were told before it was news, `last_mono` its last failure in
+    seconds of CLOCK_MONOTONIC, `host` the name by which it was last asked for. Of its `makers` some
+    are kept.
     """
 
     __slots__ = ("destination", "failures", "host", "joined", "last_mono", "makers", "storm")
@@ -46,7 +48,12 @@ class Member:
     def add(self, failure: Failure) -> bool:
         """Count a failure; return whether the storm's `wake` may have to be earlier."""
         self._count(failure)
-        return self.storm.add(failure)
+        maker = maker_of(failure.process, failure.maker)
+        is_met = self.storm.meet(maker, joins=False)
+        if is_met:  # so that it is named, whoever failed there before
+            self.joined = self.storm.sequence
+            self.makers = (maker, *self.makers)[:_MAKERS_KEPT]
+        return self.storm.add(failure) or is_met
 
     def add_silenced(self, failure: Failure, silence: str) -> None:
         """Count a failure that is no cause for a message, because of this silence."""
@@ -75,16 +82,18 @@ class Storm(Account):
     It rages while destinations join (the last one at `joined_mono`) or as many as make a storm
     are failing; `raged_mono` is when it was last seen to. `untracked` failures went to
     destinations that found no place. Its `sites` are the members by address and port: those in
-    several network namespaces are told as one.
+    several network namespaces are told as one. `known` are the makers that it was heard of, and
+    the users among them by themselves.
     """
 
-    __slots__ = ("absorbed", "joined_mono", "members", "raged_mono", "sites", "untracked")
+    __slots__ = ("absorbed", "joined_mono", "known", "members", "raged_mono", "sites", "untracked")
 
     def __init__(self, policy: Policy, tally: Tally, incident: str, patience: int) -> None:
         super().__init__(policy, tally, incident, patience)
         self.members: list[Member] = []
         self.sites: dict[tuple[str, int, str], list[Member]] = {}
         self.absorbed: list[str] = []
+        self.known: set[Whose | int | None] = set()
         self.untracked = 0
         self.joined_mono = self.raged_mono = tally.first_mono
 
@@ -124,6 +133,7 @@ class Storm(Account):
         member.failures = tally.total
         member.host = tally.hosts[-1] if tally.hosts else None
         member.add_makers(tally)
+        self.know_of(tally)
         self.add_member(member)
         return member
 
@@ -139,14 +149,41 @@ class Storm(Account):
             member = Member(self, failures[0].destination, self.sequence, failures[0].mono)
             self.add_member(member)
         for failure in failures:
+            self.meet(maker_of(failure.process, failure.maker), joins=True)
             member.add(failure)
         return member
+
+    def meet(self, maker: Whose, *, joins: bool) -> bool:
+        """Note whose a failure is; return whether the next digest is due the sooner for it.
+
+        A storm is told ever more rarely, and so whoever keeps one up would keep others' failures
+        from people for hours. So what a user fails at who is new to it is told after `interval`
+        again, and what another owner's cgroups do where their destination `joins`: those come and
+        go too often to be news at a known one.
+        """
+        is_new = maker[1] not in self.known or (joins and maker not in self.known)
+        self._know(maker)
+        if not is_new or self.sequence == 0:
+            return False
+        self.gap = self.policy.interval
+        self.worth = True
+        return True
+
+    def know_of(self, tally: Tally) -> None:
+        """Take those whose failures were counted for known."""
+        for program in tally.programs.values():
+            self._know(maker_of(program, program.maker))
+
+    def _know(self, maker: Whose) -> None:
+        if len(self.known) < _MAKERS_KNOWN:  # where they are more, some stay new
+            self.known |= {maker, maker[1]}
 
     def add_untracked(self, failures: Sequence[Failure], now: Moment) -> None:
         """Count failures of a destination that finds no place."""
         self.joined_mono = now.mono
         self.untracked += sum(failure.times for failure in failures)
         for failure in failures:
+            self.meet(maker_of(failure.process, failure.maker), joins=True)
             self.add(failure)
 
     def tell_at(self) -> float:

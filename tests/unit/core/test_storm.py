@@ -10,9 +10,10 @@ import pytest
 
 from tcp_trace.core.events import Failure, Moment, Process
 from tcp_trace.core.incidents import Incidents, Kind, Notification, Policy, Severity
+from tcp_trace.core.maker import Maker
 from tcp_trace.core.notification import Condition
 from tcp_trace.core.reasons import Reason
-from tests.unit.core.incident_world import World, destination
+from tests.unit.core.incident_world import DATABASE, PSQL, World, destination
 
 
 def storm(destinations: int = 23) -> World:
@@ -81,6 +82,37 @@ def test_a_storm_that_goes_on_is_told_ever_more_rarely() -> None:
     gaps = [round((b.at - a.at) / 60) for a, b in pairwise(digests)]
     assert gaps[:6] == [5, 10, 20, 40, 80, 160]
     assert all(gap >= 239 for gap in gaps[6:])
+
+
+@pytest.mark.parametrize("is_known", [False, True])
+def test_nobody_keeps_a_storm_up_to_hide_what_another_fails_at(is_known: bool) -> None:  # noqa: FBT001
+    """What a new user fails at is told within `interval`, however long the storm goes on.
+
+    Also where who keeps it up gave up connects to the same destination before.
+    """
+    world = storm()
+    for minute in range(10 * 60):
+        world.fail(destination(100 + minute))
+        if is_known:
+            world.fail(DATABASE, reason=Reason.CANCELLED)
+        world.wait(60)
+    before = len(world.told)
+    world.fail(DATABASE, process=PSQL._replace(uid=998, comm="app"))
+    told = world.wait(world.policy.interval)
+    assert len(told) == 1
+    assert len(world.told) == before + 1
+    assert DATABASE in {count.destination for count in told[0].top}
+
+
+def test_another_owner_that_joins_a_storm_is_told_soon() -> None:
+    """The root of a container is the user that root is: there the owner of the cgroup counts."""
+    world = storm()
+    for minute in range(10 * 60):
+        world.fail(destination(100 + minute))
+        world.wait(60)
+    world.fail(DATABASE, maker=Maker(owner=7))
+    (digest,) = world.wait(world.policy.interval)
+    assert DATABASE in {count.destination for count in digest.top}
 
 
 def test_a_storm_resolves_when_destinations_connect_again() -> None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import http.client
 import os
 import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from tcp_trace import sandbox, scratch
 from tests.unit.test_scratch import as_daemon, changeable
@@ -52,3 +55,30 @@ def test_the_demo_takes_no_module_from_where_it_is_started(tmp_path: Path) -> No
     assert "taken over" not in done.stdout + done.stderr
     assert done.returncode == 0, done.stdout + done.stderr
     assert "RECOVERED" in done.stdout
+
+
+def test_the_webhook_hears_only_the_service() -> None:
+    """Everybody on the host can connect to it: others are refused, and nothing of theirs is read.
+
+    It is in root's process: what they send would fill that, or pass for the service's messages.
+    """
+    with sandbox.webhook() as (url, messages):
+        address = urlsplit(url)
+        for path, size in (
+            ("/", "2"),
+            ("/services/sandbox", "2"),
+            (f"{address.path}x", "2"),
+            (address.path, str(1 << 30)),
+            (address.path, "0" * 20 + "2"),
+            (address.path, "-1"),
+            (address.path, "many"),
+        ):
+            connection = http.client.HTTPConnection(address.netloc, timeout=5)
+            with contextlib.closing(connection):
+                connection.request("POST", path, b"{}", {"Content-Length": size})
+                assert connection.getresponse().status == 404
+        assert messages == []
+        connection.request("POST", address.path, b"{}")
+        assert connection.getresponse().status == 200
+        connection.close()
+    assert messages == [{}]

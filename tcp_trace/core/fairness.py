@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from itertools import chain, zip_longest
 from typing import TYPE_CHECKING, TypeVar
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 ItemT = TypeVar("ItemT")
 _NOBODY: Whose = (None, None)
+_FEW = 10
 
 
 def maker_of(process: Process | Program | None, maker: Maker) -> Whose:
@@ -26,6 +27,32 @@ def maker_of(process: Process | Program | None, maker: Maker) -> Whose:
     container many users.
     """
     return maker.owner or maker.container or maker.unit, process.uid if process else None
+
+
+class Shares:
+    """How many places each owner has, and each user: who takes all of them leaves none to others.
+
+    Root counts for its owners alone, since every container has one.
+    """
+
+    def __init__(self) -> None:
+        self._places: Counter[object] = Counter()
+
+    def add(self, makers: Collection[Whose]) -> None:
+        """Count a place for each of these, once for an owner and once for a user."""
+        self._places.update({key for maker in makers for key in _keys(maker)})
+
+    def is_small(self, maker: Whose) -> bool:
+        """Whether somebody has few places, by himself and with all of his owner's."""
+        return all(self._places[key] < _FEW for key in _keys(maker))
+
+
+def _keys(maker: Whose) -> list[object]:
+    owner, user = maker
+    keys: list[object] = [] if owner is None else [("owner", owner)]
+    if user:
+        keys.append(("user", user))
+    return keys or [maker]
 
 
 def fairly(

@@ -30,7 +30,8 @@
 Every failure is counted by exactly one message (`Notification.failures`), except those that never
 reached `after` in `window`, which are counted in `below_threshold`, and those of incidents that
 began and ended in silence, counted in `silenced`. What is remembered is bounded by
-`Policy.max_incidents`; failures of further destinations are counted in the digest.
+`Policy.max_incidents`, and a tenth more of those who have few; failures of further destinations are
+counted in the digest.
 
 Everything is pure: the present is passed in.
 """
@@ -43,12 +44,14 @@ from typing import TYPE_CHECKING, Any
 
 from tcp_trace.core import snapshot
 from tcp_trace.core.agenda import Agenda
+from tcp_trace.core.fairness import maker_of
 from tcp_trace.core.incident import Incident
+from tcp_trace.core.member import Member
 from tcp_trace.core.notification import Kind, Notification, Severity, merge
 from tcp_trace.core.overview import RECENT, Entry, ended, entries
 from tcp_trace.core.policy import Policy
 from tcp_trace.core.silences import Silences
-from tcp_trace.core.storm import Member, Storm
+from tcp_trace.core.storm import Storm
 from tcp_trace.core.threshold import Openings, Patience, Threshold
 
 if TYPE_CHECKING:
@@ -288,11 +291,19 @@ class Incidents:
         held = self._release(destination)
         if held is not None:
             held.wake = -inf
-        if held is None and len(self._open) >= self.policy.max_incidents:
+        if held is None and self._is_full(storm, failures[0]):
             storm.add_untracked(failures, now)
         else:
             self._open[destination] = storm.join(failures, now, held)
         self._plan(storm, now)
+
+    def _is_full(self, storm: Storm, failure: Failure) -> bool:
+        """Whether there is no place; a tenth more are for those who have few, to be named."""
+        taken, most = len(self._open), self.policy.max_incidents
+        if taken < most:
+            return False
+        is_small = storm.shares.is_small(maker_of(failure.process, failure.maker))
+        return not is_small or taken >= most + most // 10
 
     def _review(
         self, account: Incident | Storm, now: Moment, counters: Lookup

@@ -17,8 +17,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from tcp_trace.core.account import Account
+    from tcp_trace.core.member import Member
     from tcp_trace.core.notification import Notification, ProcessCount
-    from tcp_trace.core.storm import Member, Storm
+    from tcp_trace.core.storm import Storm
 
 RECENT = 100
 """How many incidents are remembered that ended."""

@@ -53,7 +53,10 @@ class Policy:
     storm_gather: float = 5.0
     """The first digest waits this long, so that it can say how large the storm is."""
     max_incidents: int = 10_000
-    """Destinations remembered at once; failures of more are counted, not told apart."""
+    """Destinations remembered at once; failures of more are counted, not told apart.
+
+    A tenth more are for those who have few of them.
+    """
 
     critical_from: int = 3
     """Fewer failures are never critical, whatever their share."""

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 from tcp_trace.core.events import Destination, Moment, Process
 from tcp_trace.core.incident import Incident
 from tcp_trace.core.maker import Maker
+from tcp_trace.core.member import Member
 from tcp_trace.core.notification import Severity
 from tcp_trace.core.reasons import Reason
-from tcp_trace.core.storm import Member, Storm
+from tcp_trace.core.storm import Storm
 from tcp_trace.core.tally import Cause, Program, Tally, group
 
 if TYPE_CHECKING:

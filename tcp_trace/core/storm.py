@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tcp_trace.core.account import Account, incident_id
-from tcp_trace.core.fairness import fairly, maker_of
+from tcp_trace.core.fairness import Shares, fairly, maker_of
 from tcp_trace.core.incident import Incident, connected_since
+from tcp_trace.core.member import Member
 from tcp_trace.core.notification import Condition, DestinationCount, Kind, Notification, Severity
 from tcp_trace.core.tally import Tally
 
@@ -20,60 +21,7 @@ if TYPE_CHECKING:
     Lookup = Callable[[Destination], Counters | None]
 
 TOLD_DESTINATIONS = 10
-_MAKERS_KEPT = 3
 _MAKERS_KNOWN = 4096
-
-
-class Member:
-    """One destination of a storm.
-
-    `joined` is how many digests were told before it was news, `last_mono` its last failure in
-    seconds of CLOCK_MONOTONIC, `host` the name by which it was last asked for. Of its `makers` some
-    are kept.
-    """
-
-    __slots__ = ("destination", "failures", "host", "joined", "last_mono", "makers", "storm")
-
-    def __init__(
-        self, storm: Storm, destination: Destination, joined: int, last_mono: float
-    ) -> None:
-        self.storm = storm
-        self.destination = destination
-        self.failures = 0
-        self.joined = joined
-        self.last_mono = last_mono
-        self.host: str | None = None
-        self.makers: tuple[Whose, ...] = ()
-
-    def add(self, failure: Failure) -> bool:
-        """Count a failure; return whether the storm's `wake` may have to be earlier."""
-        self._count(failure)
-        maker = maker_of(failure.process, failure.maker)
-        is_met = self.storm.meet(maker, joins=False)
-        if is_met:  # so that it is named, whoever failed there before
-            self.joined = self.storm.sequence
-            self.makers = (maker, *self.makers)[:_MAKERS_KEPT]
-        return self.storm.add(failure) or is_met
-
-    def add_silenced(self, failure: Failure, silence: str) -> None:
-        """Count a failure that is no cause for a message, because of this silence."""
-        self._count(failure)
-        self.storm.add_silenced(failure, silence)
-
-    def _count(self, failure: Failure) -> None:
-        self.failures += failure.times
-        self._note(maker_of(failure.process, failure.maker))
-        self.last_mono = max(self.last_mono, failure.mono)
-        self.host = failure.host or self.host
-
-    def _note(self, maker: Whose) -> None:
-        if maker not in self.makers and len(self.makers) < _MAKERS_KEPT:
-            self.makers += (maker,)
-
-    def add_makers(self, tally: Tally) -> None:
-        """Take in whose failures were counted."""
-        for program in tally.programs.values():
-            self._note(maker_of(program, program.maker))
 
 
 class Storm(Account):
@@ -86,7 +34,10 @@ class Storm(Account):
     the users among them by themselves.
     """
 
-    __slots__ = ("absorbed", "joined_mono", "known", "members", "raged_mono", "sites", "untracked")
+    __slots__ = (
+        "absorbed", "joined_mono", "known", "members", "raged_mono", "shares", "sites",
+        "untracked",
+    )  # fmt: skip
 
     def __init__(self, policy: Policy, tally: Tally, incident: str, patience: int) -> None:
         super().__init__(policy, tally, incident, patience)
@@ -94,6 +45,7 @@ class Storm(Account):
         self.sites: dict[tuple[str, int, str], list[Member]] = {}
         self.absorbed: list[str] = []
         self.known: set[Whose | int | None] = set()
+        self.shares = Shares()
         self.untracked = 0
         self.joined_mono = self.raged_mono = tally.first_mono
 
@@ -134,6 +86,7 @@ class Storm(Account):
         member.host = tally.hosts[-1] if tally.hosts else None
         member.add_makers(tally)
         self.know_of(tally)
+        self.shares.add(member.makers)
         self.add_member(member)
         return member
 
@@ -151,6 +104,8 @@ class Storm(Account):
         for failure in failures:
             self.meet(maker_of(failure.process, failure.maker), joins=True)
             member.add(failure)
+        if held is None:
+            self.shares.add(member.makers)
         return member
 
     def meet(self, maker: Whose, *, joins: bool) -> bool:

@@ -202,6 +202,30 @@ def test_a_full_table_counts_what_it_cannot_hold() -> None:
     assert world.told_failures == 200
 
 
+@pytest.mark.parametrize(
+    ("process", "maker"),
+    [
+        (PSQL._replace(uid=998, comm="app"), Maker(owner=8)),
+        (PSQL._replace(uid=0, comm="app"), Maker(owner=8)),
+        (PSQL._replace(uid=0, comm="app"), Maker()),
+    ],
+)
+def test_who_fills_the_table_leaves_places_to_others(process: Process, maker: Maker) -> None:
+    """What others fail at is named, who may be many users but has one owner; he gets no more."""
+    world = World(max_incidents=100)
+    for number in range(300):
+        flooder = PSQL._replace(uid=100_000 + number)
+        world.fail(destination(number), process=flooder, maker=Maker(owner=7))
+    world.wait(5)
+    assert world.incidents.failing_destinations == 100
+    world.fail(DATABASE, process=process, maker=maker)
+    (digest,) = world.wait(world.policy.interval)
+    assert DATABASE in {count.destination for count in digest.top}
+    for number in range(300):
+        world.fail(destination(1000 + number), process=process, maker=maker)
+    assert world.incidents.failing_destinations <= 110
+
+
 def test_a_full_table_counts_all_that_would_have_opened() -> None:
     """With `after` 2, both failures of a destination that finds no place are counted."""
     world = World(after=2, max_incidents=10)

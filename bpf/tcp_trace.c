@@ -54,6 +54,12 @@ BPF_ARRAY(execs, u64, EXECS);
 BPF_TABLE("lru_hash", u64, struct ended, ends, ENDS_MAX);
 #endif
 
+#ifdef NAMES
+#define DNS_PORT 53
+static __always_inline u64 read_born(void *task);  /* names.c */
+static __always_inline void note_stream(void *sk); /* hearing.c */
+#endif
+
 static __always_inline void tally(u32 which)
 {
 	u64 *count = tallies.lookup(&which);
@@ -427,6 +433,9 @@ static __always_inline void read_maker(struct maker *maker, u32 slot)
 	maker->pid = pid_tgid >> 32;
 	maker->uid = bpf_get_current_uid_gid();
 	maker->cgroup_id = bpf_get_current_cgroup_id();
+#ifdef NAMES
+	maker->born_ns = read_born(task);
+#endif
 	maker->is_foreign = is_foreign(task);
 	if (maker->pid == (u32)pid_tgid) {
 		bpf_get_current_comm(&maker->comm, sizeof(maker->comm));
@@ -537,8 +546,14 @@ static __always_inline void begin(void *ctx, const struct change *change)
 	u64 key = (u64)change->sk;
 	struct transition *t;
 	struct counters *c;
+	bool watched;
 
-	if (!read_watched(change->sk, &a.destination, &a.maker.netns))
+	watched = read_watched(change->sk, &a.destination, &a.maker.netns);
+#ifdef NAMES
+	if (a.destination.dport == DNS_PORT)
+		note_stream(change->sk);
+#endif
+	if (!watched)
 		return;
 	a.start_ns = bpf_ktime_get_ns();
 	a.start_cpu = bpf_get_smp_processor_id();

@@ -39,10 +39,12 @@ struct destination {
 /*
  * Who made an attempt, all zero but netns where no process did. pid is what user space calls one:
  * the thread group, and comm its first thread's name; thread is the name of another one of its
- * threads, if that connects.
+ * threads, if that connects. born_ns is when the process was started (CLOCK_MONOTONIC), 0 where no
+ * names are learned.
  */
 struct maker {
 	u64 cgroup_id;
+	u64 born_ns;
 	u32 pid;
 	u32 is_foreign;
 	u32 uid;
@@ -230,6 +232,7 @@ enum tally {
 	TALLY_PASSIVE,	     /* AttemptFails of handshakes that somebody else began */
 	TALLY_HELD,	     /* failures that were counted in `held` and not submitted */
 	TALLY_HELD_FULL,     /* those that it had no place for */
+	TALLY_NAMES_UNKEPT,  /* DNS answers that could not be taken in full, long names with them */
 	TALLIES,
 };
 

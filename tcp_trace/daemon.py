@@ -336,6 +336,7 @@ class Service:
             )
         self._tallies = tallies
         self._held_back.expect(now.mono)
+        self._names.refresh()
         self._audit.check(now.mono)
         self._messages.keep_house(now)
         self._resolver.retry()
@@ -374,6 +375,7 @@ class Service:
         """Put a changed configuration to use, as far as a running service can."""
         logs.apply(settings)
         self._resolver.replace(settings.dest_host)
+        self._names.refresh()
         self._watch(settings)
         for warning in settings.warnings:
             log.warning("%s", warning)

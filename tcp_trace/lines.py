@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("tcp_trace.connect")
 
 _STATE_NAMES = {state.value: state.name for state in State}
-_NOBODY = (None,) * 7
+_NOBODY = (None,) * 8
 
 
 def write_failures(failures: Sequence[Failure]) -> None:
@@ -108,7 +108,7 @@ def _change(transition: Transition) -> dict[str, object]:
 def _transition(transition: Transition) -> dict[str, object]:
     # One display: with EVENTS=all, merging parts is what such a line would cost most.
     address, port, _, _, interface = transition.destination
-    pid, comm, uid, _, netns, thread, _ = transition.process or _NOBODY
+    pid, comm, uid, _, netns, thread, _, _ = transition.process or _NOBODY
     return {
         "daddr": address,
         "dport": port,
@@ -131,7 +131,7 @@ def _destination(destination: Destination) -> dict[str, object]:
 
 
 def _process(process: Process | None) -> dict[str, object]:
-    pid, comm, uid, _, netns, thread, _ = process or _NOBODY
+    pid, comm, uid, _, netns, thread, _, _ = process or _NOBODY
     return {"pid": pid, "comm": comm, "thread": thread, "uid": uid, "netns": netns}
 
 

@@ -90,6 +90,8 @@ class Process(NamedTuple):
     which is that of its first thread; `thread` is the same of the thread that connected, None
     where that is the first one. `netns` is an inode number. `foreign` says that it is not one of
     the host's own: it has PIDs or cgroups of its own, as in a container.
+    `born` is when the process was started, in nanoseconds of CLOCK_MONOTONIC: what tells it from
+    another one with its pid. It is 0 where the kernel program learns no names.
     """
 
     pid: int
@@ -99,6 +101,7 @@ class Process(NamedTuple):
     netns: int
     thread: str | None = None
     foreign: bool = False
+    born: int = 0
 
 
 class Transition(NamedTuple):

@@ -65,12 +65,18 @@ FIELDS: tuple[tuple[str, str], ...] = (
     ("kernfs_node", "id"),
     ("kernfs_node", "name"),
     ("kernfs_node", "parent"),
+    ("task_struct", "start_time"),
     ("socket", "sk"),
+    ("sock", "sk_socket"),
+    ("socket_alloc", "vfs_inode"),
+    ("inode", "i_ino"),
     ("msghdr", "msg_name"),
     ("msghdr", "msg_iter"),
     ("iov_iter", "iov"),
     ("iov_iter", "iov_offset"),
 )
+# Fields of some bits, as BITOFFSET_<struct>_<field>.
+BIT_FIELDS: tuple[tuple[str, str], ...] = (("sock", "sk_userlocks"),)
 _RENAMED = {
     # Commit 633488947ef6 ("kernfs: Use RCU to access kernfs_node::parent.", in v6.15).
     ("kernfs_node", "parent"): "__parent",
@@ -144,13 +150,19 @@ class _Btf:
         return int(number) if number > 0 else None
 
     def offset(self, struct: str, field: str) -> int:
+        bits = self.bit_offset(struct, field)
+        if bits % 8:
+            raise BtfError(f"this kernel's struct {struct} has a field {field} of bits")
+        return bits // 8
+
+    def bit_offset(self, struct: str, field: str) -> int:
         number = self._lib.btf__find_by_name_kind(self._btf, struct.encode(), _STRUCT)
         bits = self._find(number, field.encode()) if number > 0 else None
         if bits is None and number > 0 and (struct, field) in _RENAMED:
             bits = self._find(number, _RENAMED[struct, field].encode())
-        if bits is None or bits % 8:
+        if bits is None:
             raise BtfError(f"this kernel's struct {struct} has no field {field} that can be read")
-        return bits // 8
+        return bits
 
     def _find(self, number: int, field: bytes) -> int | None:
         """Return the offset of `field` in bits, looking into anonymous structs and unions."""
@@ -174,8 +186,10 @@ class _Btf:
 class Types(NamedTuple):
     """What is read of the type information.
 
-    `offsets` are in bytes, of every field of `FIELDS`, by its `OFFSETOF_` constant. `functions` are
-    the numbers of those that were asked for, None for what the kernel does not have.
+    `offsets` are in bytes, of every field of `FIELDS`, by its `OFFSETOF_` constant. Those of
+    `BIT_FIELDS` are in bits, by their `BITOFFSET_`: from the lowest bit of a byte, where the
+    machine is little-endian. `functions` are the numbers of those that were asked for, None for
+    what the kernel does not have.
     """
 
     offsets: dict[str, int]
@@ -192,6 +206,7 @@ def read(functions: Iterable[str] = (), path: Path = VMLINUX) -> Types:
     btf = _Btf(path)
     try:
         found = {f"OFFSETOF_{s}_{f}": btf.offset(s, f) for s, f in FIELDS}
+        found |= {f"BITOFFSET_{s}_{f}": btf.bit_offset(s, f) for s, f in BIT_FIELDS}
         return Types(found, {name: btf.function(name) for name in functions})
     finally:
         btf.close()

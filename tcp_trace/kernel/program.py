@@ -84,6 +84,8 @@ _MAPS = (
     *("destinations", "cgroups", "watched", "tallies", "races", "held", "execs"),
     "transitions",
 )
+_NAME_FILES = ("names.c", "answers.c", "hearing.c")
+_NAME_MAPS = ("names", "name_marks", "name_servers")
 
 
 class StartError(Exception):
@@ -152,7 +154,7 @@ def start(settings: Settings, account: Account) -> NoReturn:
     facts.update(_unwatched_returns(parts, names=settings.dns_names))
     rings = _open_rings(bpf, settings.perf_pages)
     facts["seccomp"] = _confine()
-    maps = [*_MAPS, *["names"] * ("NAMES" in parts)]
+    maps = [*_MAPS, *_NAME_MAPS * ("NAMES" in parts)]
     handover.execute(
         handover.Handover(
             hook=hook.value,
@@ -299,7 +301,7 @@ def _load(layout: _Layout, constants: list[str], *, names: bool) -> tuple[Any, f
 def _compile(layout: _Layout, constants: list[str], parts: frozenset[str]) -> Any:  # noqa: ANN401
     bcc = _import_bcc()
     source = resources.directory("bpf")
-    files = ["tcp_trace.c", *["names.c"] * ("NAMES" in parts)]
+    files = ["tcp_trace.c", *_NAME_FILES * ("NAMES" in parts)]
     # BCC rewrites what is in one file only, and a second program would cost a second compile.
     text = "".join(f'#line 1 "{file}"\n{(source / file).read_text()}' for file in files)
     with tempfile.TemporaryDirectory(prefix="tcp-trace-", dir=_TEMPORARY) as directory:

@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 
     from tcp_trace.core.watch import Rule
 
-# maker: cgroup_id pid is_foreign uid netns comm thread
-MAKER = struct.Struct("=Q4I16s16s")
+# maker: cgroup_id born_ns pid is_foreign uid netns comm thread
+MAKER = struct.Struct("=QQ4I16s16s")
 # destination: daddr netns.inum netns.hash_mix ifindex dport pad
 DESTINATION = struct.Struct("=16s3IHH")
 # struct transition: start_ns timestamp_ns | maker | destination | saddr sk_err sk_err_soft
@@ -82,8 +82,8 @@ class Tallies(NamedTuple):
     `unsent` ended before a SYN was sent, `aborted` by an error of the socket. `passive` are the
     failures among handshakes that somebody else began, as often as `AttemptFails` counts them.
 
-    `names_learned` addresses were taken from DNS answers; `names_long` answers were to a name that
-    is too long to be kept.
+    `names_learned` addresses were taken from DNS answers; `names_unkept` answers could not be taken
+    in full, of which `names_long` were to a name that is too long.
 
     `held` failures were beyond the budget of whose they were, and counted only; `held_full` were
     not even told apart, because there were too many kinds of them at once.
@@ -103,6 +103,7 @@ class Tallies(NamedTuple):
     passive: int = 0
     held: int = 0
     held_full: int = 0
+    names_unkept: int = 0
 
 
 def _libbcc() -> ct.CDLL:
@@ -227,11 +228,11 @@ def destination_of(packed: bytes) -> Destination:
 
 @lru_cache(maxsize=1024)
 def _process(packed: bytes) -> Process | None:
-    cgroup_id, pid, is_foreign, uid, inum, comm, thread = MAKER.unpack(packed)
+    cgroup_id, born, pid, is_foreign, uid, inum, comm, thread = MAKER.unpack(packed)
     if not pid:
         return None
     name = _text(thread) or None
-    return Process(pid, _text(comm), uid, cgroup_id, inum, name, bool(is_foreign))
+    return Process(pid, _text(comm), uid, cgroup_id, inum, name, bool(is_foreign), born)
 
 
 @lru_cache(maxsize=1024)
@@ -257,6 +258,18 @@ def lookup(fd: int, key: bytes, size: int) -> bytes | None:
     """Return what a map holds for a key, `size` bytes, None for nothing."""
     value = ct.create_string_buffer(size)
     return None if _LIB.bpf_lookup_elem(fd, key, value) else value.raw
+
+
+def replace(fd: int, old: frozenset[bytes], new: frozenset[bytes]) -> None:
+    """Let a map that is a set have the keys `new` in place of `old`; what is in both stays.
+
+    Raises OSError, of which nothing is undone.
+    """
+    for key in new - old:
+        if _LIB.bpf_update_elem(fd, key, b"\1", 0):
+            raise OSError(ct.get_errno(), _last_error())
+    for key in old - new:
+        _LIB.bpf_delete_elem(fd, key)
 
 
 def keys(fd: int, size: int) -> list[bytes]:

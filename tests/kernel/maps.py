@@ -28,15 +28,19 @@ def sizes_of(pid: int) -> dict[int, tuple[int, int]]:
     return {fd: (int(sizes[1]), int(sizes[2])) for fd, sizes in found.items() if sizes}
 
 
-def destinations_of(pid: int) -> int:
-    """Return a descriptor of the map, which is told from others by the size of what is in it."""
-    wanted = (DESTINATION.size, COUNTERS.size)
-    (found,) = (fd for fd, sizes in sizes_of(pid).items() if sizes == wanted)
+def map_of(pid: int, key: int, value: int) -> int:
+    """Return a descriptor of a process's map, which is told from others by the size of both."""
+    (found,) = (fd for fd, sizes in sizes_of(pid).items() if sizes == (key, value))
     pidfd = os.pidfd_open(pid)
     fd = LIBC.syscall(_PIDFD_GETFD, pidfd, found, 0)
     os.close(pidfd)
     assert fd >= 0
     return int(fd)
+
+
+def destinations_of(pid: int) -> int:
+    """Return a descriptor of the map of destinations."""
+    return map_of(pid, DESTINATION.size, COUNTERS.size)
 
 
 def places(fd: int) -> list[Destination]:

@@ -43,7 +43,7 @@ def record(number: int, address: str, port: int = 443, comm: bytes = b"curl") ->
     """Return what the kernel submits of a connect that was refused."""
     now = time.monotonic_ns()
     packed = socket.inet_pton(socket.AF_INET6, f"::ffff:{address}")
-    maker = MAKER.pack(1, 4_000_000, 0, 1000, 4_026_531_840, comm, b"")
+    maker = MAKER.pack(1, 0, 4_000_000, 0, 1000, 4_026_531_840, comm, b"")
     destination = DESTINATION.pack(packed, 0, 0, 0, port, 0)
     states = (State.SYN_SENT, State.CLOSE)
     return TRANSITION.pack(

@@ -19,6 +19,7 @@ LOGROTATE = next((ROOT / "logrotate").iterdir()).read_text()
 UNIT = (ROOT / "systemd/tcp-trace.service").read_text()
 NAMES_H = (ROOT / "bpf/names.h").read_text()
 RIVALS = re.findall(r"define RIVALS (\d+)", (ROOT / "bpf/transition.h").read_text())[0]
+ANSWERS_C = (ROOT / "bpf/answers.c").read_text()
 TCP_TRACE_C = (ROOT / "bpf/tcp_trace.c").read_text()
 CLI = (ROOT / "tcp_trace/cli.py").read_text()
 VARIABLES = (ROOT / "tcp_trace/variables.py").read_text()
@@ -61,8 +62,14 @@ def seconds(name: str) -> str:
     return f"{int(found) / 1e9:g} s" if found.isdecimal() else found
 
 
-NAME_BYTES = int(first(r"define NAME_BYTES ([0-9]+)", NAMES_H)) - 1
-WIDER = int(first(r"define WIDER\s+([0-9]+)", TCP_TRACE_C))
+def define(name: str, text: str) -> int:
+    """Return the number that a constant of the kernel program is."""
+    return int(first(rf"define {name}\s+([0-9]+)", text))
+
+
+NAME_BYTES = define("NAME_BYTES", NAMES_H) - 1
+SHARED_SECONDS = define("SHARED_SECONDS", NAMES_H)
+WIDER = define("WIDER", TCP_TRACE_C)
 STUCK = minutes(PACING.dead_pause)
 # By page: each has to be there as it stands here, where its numbers come from the code. Of white
 # space, code spans and emphasis nothing is compared.
@@ -129,13 +136,20 @@ PROMISES = {
         f"waits longer than {PACING.dead_pause / 60:g} minutes after the cause is gone",
     ],
     "docs/KERNEL.md": [
-        f"at most {span(names.OWN_SECONDS)} before",
-        f"within the TTL or the last {span(names.SHARED_SECONDS).split()[1]}",
+        f"at most {span(names.LONGEST_SECONDS)} before",
+        f"within the TTL or the last {span(SHARED_SECONDS).split()[1]}",
+        f"(at most {span(names.LONGEST_SECONDS)})",
+        f"not told for {span(names.LONGEST_SECONDS)} where another one may be gone",
+        f"looked at every {daemon._HOUSEKEEPING:g} s",
+        f"with more than {define('RECORDS_MAX', ANSWERS_C)} records",
+        f"of more than {define('OWNER_LABELS_MAX', ANSWERS_C)} labels",
+        f"{program._NAMES:,} names are kept",
+        f"share {define('NAME_MARKS', NAMES_H):,} slots",
+        f"to a name over {NAME_BYTES} bytes (counted in )",
         f"each of up to {RIVALS} addresses a port",
         f"less than {seconds('RACE_END')} before, its process got through",
         f"both must have begun within {seconds('RACE_BEGIN')}.",
         f"lives on for {seconds('RACE_OUTLIVED')} after a success",
-        f"names over {NAME_BYTES} bytes (counted in )",
     ],
 }
 # What is measured, an example, or true of the world and not of this program.

@@ -8,48 +8,106 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tcp_trace.core.names import Told, choose, text
+from tcp_trace.core.names import Heard, Told, choose, text
 
 BEGAN = 100_000.0
+DAY, HOUR = 86_400, 3_600
 A, B = b"\1a\3com", b"\1b\3com"
+BORN = 10**9
+NEVER = Heard(None, 0, 0)
 
 
-def told(name: bytes, since: float, seen: float, *, ttl: int = 60, other: float = 0) -> Told:
-    """Return what was told so many seconds before the attempt began."""
-    return Told(
-        int((BEGAN - since) * 1e9),
-        int((BEGAN - seen) * 1e9),
-        int((BEGAN - other) * 1e9) if other else 0,
-        ttl,
-        name.ljust(128, b"\0"),
+def ns(before: float) -> int:
+    """Return the time so many seconds before the attempt began."""
+    return int((BEGAN - before) * 1e9)
+
+
+def told(
+    name: bytes, since: float, seen: float, *, lasts: float = HOUR, other: float | None = None
+) -> Told:
+    """Return what was told so many seconds before the attempt began; `other` counted until then."""
+    until = 0 if other is None else ns(other)
+    padded = name.ljust(128, b"\0")
+    return Told(ns(since), ns(seen), ns(seen - lasts), until, BORN, 60, True, padded)  # noqa: FBT003
+
+
+def heard(one: Told, *, marked: float | None = None, doubted: float | None = None) -> Heard:
+    """Return what was heard, with what happened so many seconds before the attempt began."""
+    return Heard(
+        one,
+        one.seen if marked is None else ns(marked),
+        0 if doubted is None else ns(doubted),
     )
 
 
+def chosen(own: Heard, *shared: Heard, born: int = BORN) -> str | None:
+    """Return the name that is said."""
+    return choose(own, born, lambda: shared, BEGAN)
+
+
 @pytest.mark.parametrize(
-    ("own", "shared", "name"),
+    ("own", "name"),
     [
-        (None, None, None),
-        (told(A, 1, 1), None, "a.com"),
-        (told(A, 1, 1), told(B, 2, 1), "a.com"),
-        (told(A, 1, 1, other=2), None, "a.com"),
-        (told(A, 90_000, 86_399), None, "a.com"),
-        (told(A, 90_000, 86_401, ttl=2**32 - 1), None, None),
-        (told(A, -1, -1), None, None),
-        (told(A, 1, -1), None, "a.com"),
-        (None, told(B, 4000, 3599), "b.com"),
-        (None, told(B, 4000, 3601), None),
-        (None, told(B, 9000, 7199, ttl=7200), "b.com"),
-        (None, told(B, 9000, 7201, ttl=7200), None),
-        (None, told(B, 90_000, 86_401, ttl=2**32 - 1), None),
-        (None, told(B, -1, -1), None),
-        (None, told(B, 1, 1, other=3599), None),
-        (None, told(B, 1, 1, other=3601), "b.com"),
-        (told(A, -1, -1), told(B, 5, 5), "b.com"),
+        (heard(told(A, 1, 1)), "a.com"),
+        (heard(told(A, 1, 1, other=-5)), "a.com"),
+        (heard(told(A, DAY + 9, DAY - 1, lasts=DAY)), "a.com"),
+        (heard(told(A, DAY + 9, DAY + 1, lasts=DAY)), None),
+        (heard(told(A, -1, -1)), None),
+        (heard(told(A, 1, -1)), "a.com"),
+        (heard(told(A, 5, 3), doubted=4), "a.com"),
+        (heard(told(A, 5, 3), doubted=3), "a.com"),
+        (heard(told(A, 5, 3), doubted=2), None),
+        (heard(told(A, 5, 3), doubted=-2), None),
+        (Heard(None, ns(3), 0), None),
+        (Heard(None, 0, ns(3)), None),
+        (Heard(None, BORN, 0), None),
+        (Heard(None, BORN - 1, BORN - 1), "b.com"),
+        (NEVER, "b.com"),
     ],
 )
-def test_choice(own: Told | None, shared: Told | None, name: str | None) -> None:
-    """Asked for before the attempt, not too long ago, and without another of somebody else."""
-    assert choose(own, shared, BEGAN) == name
+def test_own_names(own: Heard, name: str | None) -> None:
+    """One asked for before the attempt, as the last one; without any, and only then, a shared one.
+
+    A process that may have been told anything for the address gets nobody else's name.
+    """
+    assert chosen(own, heard(told(B, 2, 1))) == name
+
+
+def test_a_process_with_the_pid_of_an_earlier_one() -> None:
+    """It does not get the earlier one's name, but a shared one."""
+    own = heard(told(A, BEGAN - 2, BEGAN - 3, lasts=DAY))
+    later = BORN + 10**10
+    assert chosen(own, born=later) is None
+    assert chosen(own, heard(told(B, 2, 1)), born=later) == "b.com"
+
+
+@pytest.mark.parametrize(
+    ("shared", "name"),
+    [
+        ([], None),
+        ([NEVER], None),
+        ([heard(told(A, 5, 5))], "a.com"),
+        ([heard(told(A, 4000, 3599))], "a.com"),
+        ([heard(told(A, 4000, 3601))], None),
+        ([heard(told(A, -1, -1))], None),
+        ([heard(told(A, 5, 5, other=0))], None),
+        ([heard(told(A, 5, 5, other=-9))], None),
+        ([heard(told(A, 5, 5, other=1))], "a.com"),
+        ([heard(told(A, 5, 5), doubted=4)], None),
+        ([heard(told(A, 5, 5)._replace(sure=False))], None),
+        ([heard(told(A, 5, 5)), NEVER], "a.com"),
+        ([heard(told(A, 5, 5)), heard(told(A, 9, 8))], "a.com"),
+        ([heard(told(A, 5, 5)), heard(told(B, 9, 8))], None),
+        ([heard(told(A, 5, 5)), heard(told(B, 9000, 8000))], "a.com"),
+        ([heard(told(A, 5, 5)), heard(told(A, 9, 8), doubted=1)], None),
+        ([heard(told(A, 5, 5)), Heard(None, ns(DAY - 1), 0)], None),
+        ([heard(told(A, 5, 5)), Heard(None, ns(DAY + 1), 0)], "a.com"),
+        ([heard(told(A, 5, 5)), Heard(None, 0, ns(1))], "a.com"),
+    ],
+)
+def test_shared_names(shared: list[Heard], name: str | None) -> None:
+    """The only one that any of those users was told, and none that may be missing."""
+    assert chosen(NEVER, *shared) == name
 
 
 @pytest.mark.parametrize(

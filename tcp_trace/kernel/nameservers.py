@@ -1,0 +1,108 @@
+"""The name servers that this host is configured with, for the kernel program.
+
+Those of /etc/resolv.conf, which programs ask, and those that systemd-resolved asks for them. Only
+their answers can name an address for more than the process that received them. They are those of
+the service's own network namespace: in another one the file is another one, which nobody here can
+know.
+"""
+
+from __future__ import annotations
+
+import logging
+import socket
+import struct
+from pathlib import Path
+
+from tcp_trace.kernel.stream import pack, replace
+
+log = logging.getLogger(__name__)
+
+RESOLV_CONF = Path("/etc/resolv.conf")
+UPSTREAMS = Path("/run/systemd/resolve/resolv.conf")
+
+# struct name_server: address scope_id
+SERVER = struct.Struct("=16sI")
+SERVERS_MAX = 64
+
+_READ_LIMIT = 65_536
+# Where nothing else is configured (resolv.conf(5)), and where systemd-resolved listens.
+_LOCAL = (("127.0.0.1", 0),)
+_STUBS = (("127.0.0.53", 0), ("127.0.0.54", 0))
+
+
+class NameServers:
+    """Keeps the map of name servers up to date. Not thread-safe: it belongs to the poll loop.
+
+    `fd` is the map's descriptor, None where no names are learned: then nothing is done.
+    """
+
+    def __init__(
+        self, fd: int | None, resolv_conf: Path = RESOLV_CONF, upstreams: Path = UPSTREAMS
+    ) -> None:
+        self._fd = fd
+        self._files = (resolv_conf, upstreams)
+        self._version: tuple[object, ...] = ()
+        self._known: frozenset[bytes] = frozenset()
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Read the files again if they are others than before. Costs two calls if not."""
+        if self._fd is None:
+            return
+        version = tuple(map(_version, self._files))
+        if version == self._version:
+            return
+        self._version = version
+        servers = frozenset(SERVER.pack(pack(a), scope) for a, scope in configured(*self._files))
+        try:
+            replace(self._fd, self._known, servers)
+        except OSError as error:
+            log.error("no names of other processes: %s", error.strerror)  # noqa: TRY400 - says it
+            return
+        self._known = servers
+
+
+def configured(resolv_conf: Path, upstreams: Path) -> set[tuple[str, int]]:
+    """Return the addresses of the name servers that these files name, with their scope ids."""
+    asked = _named(resolv_conf)
+    if upstreams.exists():
+        asked |= {*_STUBS, *_named(upstreams)}
+    return set(sorted(asked or _LOCAL)[:SERVERS_MAX])
+
+
+def _named(file: Path) -> set[tuple[str, int]]:
+    try:
+        with file.open("rb") as opened:
+            lines = opened.read(_READ_LIMIT).decode(errors="replace").splitlines()
+    except FileNotFoundError:
+        return set()
+    except OSError as error:
+        log.warning("%s: %s; its name servers are not known", file, error.strerror)
+        return set()
+    words = (line.split() for line in lines)
+    named = (_server(found[1]) for found in words if found[:1] == ["nameserver"] and found[1:])
+    return {server for server in named if server is not None}
+
+
+def _server(address: str) -> tuple[str, int] | None:
+    """Return an address and its scope id, None for what the C library does not take either."""
+    plain, _, scope = address.partition("%")
+    try:
+        if ":" in plain:
+            parsed = socket.inet_ntop(socket.AF_INET6, socket.inet_pton(socket.AF_INET6, plain))
+            return parsed, _scope_id(scope) if scope else 0
+        return socket.inet_ntoa(socket.inet_aton(plain)), 0
+    except (OSError, ValueError):  # of a NUL
+        return None
+
+
+def _scope_id(scope: str) -> int:
+    return int(scope) if scope.isascii() and scope.isdecimal() else socket.if_nametoindex(scope)
+
+
+def _version(file: Path) -> tuple[int, int, int] | None:
+    try:
+        stat = file.stat()
+    except OSError:
+        return None
+    return stat.st_ino, stat.st_mtime_ns, stat.st_size

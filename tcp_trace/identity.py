@@ -31,6 +31,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 
+from tcp_trace.cmdline import CommandLines
 from tcp_trace.core.maker import (
     NOWHERE,
     Maker,
@@ -90,6 +91,7 @@ class Identities:
         self._users = users or Users()
         self._places: _Recent[int, _Place] = _Recent(_CGROUPS_KEPT)
         self._seen: _Recent[int, _Seen] = _Recent(_PROCESSES_KEPT)
+        self._command_lines = CommandLines()
         self._pids_are_the_kernels = pids_are_the_kernels(proc)
         self._has_version_1 = _has_version_1(proc)
 
@@ -142,7 +144,7 @@ class Identities:
             return None
         seen = self._seen.get(pid)
         if seen is None or seen.read_at < began:
-            seen = _read(self._proc / str(pid))
+            seen = _read(self._proc / str(pid), self._command_lines)
             self._seen.put(pid, seen)
         return seen if seen.started is not None and seen.started <= began <= seen.read_at else None
 
@@ -244,7 +246,7 @@ class _Recent(Generic[_Key, _Value]):
             self._values.popitem(last=False)
 
 
-def _read(directory: Path) -> _Seen:
+def _read(directory: Path, command_lines: CommandLines) -> _Seen:
     """Read /proc/PID. The open directory is that of one process, whoever gets the PID next."""
     # Before the reading: what is found then was there then, and later.
     read_at = time.monotonic()
@@ -263,7 +265,7 @@ def _read(directory: Path) -> _Seen:
             since_boot - asleep,
             clean(comm),
             _text("cgroup", fd),
-            _command(_text("cmdline", fd)),
+            _command(command_lines.read(fd).decode(errors="backslashreplace")),
         )
     except OSError:  # it ended meanwhile
         return _Seen(read_at)

@@ -210,6 +210,27 @@ def test_a_process_without_a_command_line(proc: Proc) -> None:
     assert proc.identities().of(process(43), now).command is None
 
 
+def test_a_command_line_that_cannot_be_read_for_now(proc: Proc) -> None:
+    """Whoever keeps his own from being read holds up nobody, and is known without it."""
+    began = time.monotonic()
+    proc.start(42, began - 60, b"shop\0")
+    cmdline = proc.directory / "42/cmdline"
+    cmdline.unlink()
+    os.mkfifo(cmdline)
+    proc.start(43, began - 60, b"shop\0--other\0")
+    identities = proc.identities()
+    now = time.monotonic()
+    assert identities.of(process(42), now) == Maker(unit="shop.service")
+    assert identities.of(process(43), now) == Maker(unit="shop.service")
+    assert time.monotonic() - now < 1
+    cmdline.write_bytes(b"shop\0")  # for which the reading waited
+    until = time.monotonic() + 10
+    while identities.of(process(43), time.monotonic()).command is None:
+        assert time.monotonic() < until
+        time.sleep(0.1)
+    assert identities.of(process(43), time.monotonic()).command == "shop --other"
+
+
 def test_pids_of_another_namespace(proc: Proc, monkeypatch: pytest.MonkeyPatch) -> None:
     """In a container the kernel's PIDs are others' here: nothing is read of them."""
     now = time.monotonic()

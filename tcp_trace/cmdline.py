@@ -1,0 +1,77 @@
+"""Reads command lines, which whoever runs a process can keep from being read for ever.
+
+They are in the process's own memory, and the kernel takes that memory's lock to read them
+(access_remote_vm()). Who has a file system of his own (FUSE, which needs no privilege) has a page
+fault wait for it with that lock held. So a thread reads, and whoever asks waits `PATIENCE`; until
+the thread is back, and a moment longer, no command line is known.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from concurrent.futures import Future
+from queue import SimpleQueue
+
+PATIENCE = 0.05
+"""Seconds that a command line may take; it is there within microseconds."""
+
+PAUSE = 2.0
+"""Seconds without a reading after one that took longer: nobody takes more of the loop's time."""
+
+_READ_LIMIT = 4096
+
+
+class CommandLines:
+    """One thread that reads for another one. It is started when it is needed."""
+
+    def __init__(self) -> None:
+        self._asked: SimpleQueue[tuple[int, Future[bytes]]] = SimpleQueue()
+        self._started = False
+        self._late: Future[bytes] | None = None
+        self._again_at = 0.0
+
+    def read(self, directory: int) -> bytes:
+        """Return the beginning of `cmdline` in a directory of /proc, empty where it is not known.
+
+        Raises OSError where it cannot be read, as where the process ended.
+        """
+        is_back = self._late is None or self._late.done()
+        if not is_back or time.monotonic() < self._again_at or not self._start():
+            return b""
+        future: Future[bytes] = Future()
+        self._asked.put((os.dup(directory), future))
+        try:
+            return future.result(PATIENCE)
+        except TimeoutError:
+            self._late, self._again_at = future, time.monotonic() + PAUSE
+            return b""
+
+    def _start(self) -> bool:
+        if not self._started:
+            thread = threading.Thread(target=self._run, name="tcp-trace-cmdline", daemon=True)
+            try:
+                thread.start()
+            except RuntimeError:  # no thread can be had now: the next one tries again
+                return False
+            self._started = True
+        return True
+
+    def _run(self) -> None:
+        while True:
+            directory, future = self._asked.get()
+            try:
+                future.set_result(_read(directory))
+            except OSError as error:
+                future.set_exception(error)
+            finally:
+                os.close(directory)
+
+
+def _read(directory: int) -> bytes:
+    fd = os.open("cmdline", os.O_RDONLY | os.O_CLOEXEC, dir_fd=directory)
+    try:
+        return os.read(fd, _READ_LIMIT)
+    finally:
+        os.close(fd)

@@ -65,8 +65,8 @@ def json_payload(
     """Return the body for webhooks of other makes.
 
     `version` is that of this shape, which only ever grows within a version. `text` is for people,
-    unescaped; `notification` is `Notification.to_dict` with times in seconds since the epoch and
-    names as the processes chose them: escape them where they are shown.
+    unescaped; `notification` is `Notification.to_dict`, less `netns_mix`, with times in seconds
+    since the epoch and names as the processes chose them: escape them where they are shown.
     """
     return {
         "version": JSON_VERSION,
@@ -75,8 +75,17 @@ def json_payload(
         "delayed_by": delayed_by,
         "text": "\n".join(_text(notification, host, delayed_by, _PLAIN)),
         "ratio": notification.ratio,
-        "notification": notification.to_dict(),
+        "notification": _published(notification),
     }
+
+
+def _published(notification: Notification) -> dict[str, Any]:
+    """Return a notification without what seeds the hash tables of a namespace's sockets."""
+    told = notification.to_dict()
+    for holder in (told, *told["top"]):
+        if holder["destination"] is not None:
+            del holder["destination"]["netns_mix"]
+    return told
 
 
 def _slack_time(wall: float) -> str:

@@ -38,9 +38,14 @@ def watches_returns() -> bool:
     return bool(features.can_watch_returning(numbers[features.CONNECT]))
 
 
-# A kernel that lets no program watch functions returning can learn no names.
+_RETURNS = (
+    *("test_names.py", "test_name_sources.py", "test_named_races.py"),
+    "test_returned_budgets.py",
+)
+
+# A kernel that lets no program watch functions returning can learn no names and no errors.
 collect_ignore = [
-    *["test_names.py", "test_name_sources.py", "test_named_races.py"] * (not watches_returns()),
+    *_RETURNS * (not watches_returns()),
     *["test_disarmed.py"] * ("kprobe" not in hooks()),
 ]
 

@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 BEFORE, FULL, AFTER = 10, 200, 10
 
 
-def records(count: int) -> list[bytes]:
+def records(count: int, address: str = "192.0.2.1") -> list[bytes]:
     """Return so many failures of one destination."""
-    return [record(number, "192.0.2.1") for number in range(count)]
+    return [record(number, address) for number in range(count)]
 
 
 def fill(folder: Path) -> None:
@@ -68,7 +68,8 @@ def main(folder: Path, url: str) -> None:
     logs.flush()
     lost_while_full = handler.lost
     (log_folder / "filler").unlink()
-    feed(fed, records(AFTER))
+    # Not the destination from before, whose further lines are summed up.
+    feed(fed, records(AFTER, "192.0.2.3"))
     logs.flush()
     text, count = (log_folder / "log").read_text(), sum(emitted)
     fed._stop()

@@ -119,10 +119,10 @@ def test_without_threads_the_service_goes_on_and_sends_later(tmp_path: Path) -> 
 
 def test_sixty_idle_readers_of_the_metrics_cost_nothing(tmp_path: Path) -> None:
     """Half-open requests take no task: messages are sent and metrics read beside them."""
-    # Main thread, log, metrics, resolver, sender and its send.
+    # Main thread, log, the outbox's disk, metrics, resolver, sender and its send.
     with (
         Webhook([Reply(503)]) as webhook,
-        child(tmp_path, webhook.url, tasks=6) as running,
+        child(tmp_path, webhook.url, tasks=7) as running,
         ExitStack() as stack,
     ):
         running.wait_for("notification not sent yet")
@@ -140,8 +140,8 @@ def test_sixty_idle_readers_of_the_metrics_cost_nothing(tmp_path: Path) -> None:
 
 def test_a_send_without_a_thread_is_tried_again(tmp_path: Path) -> None:
     """The sender lives where only the thread of a send cannot be had: counted, and tried again."""
-    # Main thread, log, metrics, resolver and sender.
-    with Webhook() as webhook, child(tmp_path, webhook.url, tasks=5) as running:
+    # Main thread, log, the outbox's disk, metrics, resolver and sender.
+    with Webhook() as webhook, child(tmp_path, webhook.url, tasks=6) as running:
         running.wait_for("no thread can be started", 2)
         assert 'fate="retried",webhook="default"} ' in running.scrape()
         assert webhook.received == []

@@ -14,6 +14,7 @@ import pytest
 from tcp_trace import config
 from tcp_trace.core.events import Moment
 from tcp_trace.core.incidents import Incidents, Policy
+from tcp_trace.core.render import json_payload
 from tcp_trace.core.silences import Silence, Silences, parse_match
 from tcp_trace.delivery.pacing import Pacing
 from tcp_trace.messages import STAND_INTERVAL, Messages
@@ -96,7 +97,7 @@ def test_each_type_of_webhook_gets_its_own_message(
         assert len(slack.wait_for(2)) == 2
         assert "blocks" in slack.received[0].payload
         (told,) = generic.wait_for(1)
-        assert told.payload["notification"] == json.loads(json.dumps(OPENED.to_dict()))
+        assert told.payload == json.loads(json.dumps(json_payload(OPENED, "web-1")))
         ((alert,),) = alerts(fleet, 1)
         assert alert["labels"]["host"] == "web-1"
         messages.commit([RESOLVED], NOTHING)

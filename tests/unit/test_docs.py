@@ -256,3 +256,13 @@ def test_the_picture_shows_the_payloads() -> None:
 def test_changelog_knows_this_version() -> None:
     """The version has its section."""
     assert f"\n## [{__version__}] - " in CHANGELOG
+
+
+def test_every_defence_has_its_test() -> None:
+    """What the page on security promises is held by tests that there are, in every row."""
+    rows = re.findall(r"^\| (?!---|wants|part).* \|$", PAGES["docs/SECURITY.md"], re.MULTILINE)
+    held = [re.findall(r"`(test_\w+)`", row) for row in rows if row.count("|") == 4]
+    assert len(held) > 15
+    assert all(held)
+    tests = "".join(path.read_text() for path in (ROOT / "tests").rglob("test_*.py"))
+    assert {name for names in held for name in names if f"def {name}(" not in tests} == set()

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from tcp_trace import daemon, heldback, messages, selfaudit, sinks, values
+from tcp_trace import daemon, exporter, heldback, messages, selfaudit, sinks, unprivileged, values
 from tcp_trace.core import coverage, names, overview, policy, repeats, storm, watch
-from tcp_trace.delivery import answers, channel, store
+from tcp_trace.delivery import answers, channel, store, wire
 from tcp_trace.delivery.pacing import Pacing
 from tcp_trace.delivery.queue import Limits
 from tcp_trace.kernel import program
@@ -134,6 +134,12 @@ PROMISES = {
     ],
     "docs/TROUBLESHOOTING.md": [
         f"waits longer than {PACING.dead_pause / 60:g} minutes after the cause is gone",
+    ],
+    "docs/SECURITY.md": [
+        f"{program._BURST:,} failures at once, then {program._PER_SECOND} a second",
+        f"{exporter.MAX_CONNECTIONS} connections for {exporter.PATIENCE:g} s each",
+        f"{wire.MAX_BYTES // 1024} KiB read, {channel.DEADLINE:g} s, one try",
+        f"a sentence within {unprivileged.LIMITS.seconds:g} s, in a child",
     ],
     "docs/KERNEL.md": [
         f"at most {span(names.LONGEST_SECONDS)} before",

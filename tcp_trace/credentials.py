@@ -7,9 +7,11 @@ copies. A command has none of those: so root reads the files themselves, as syst
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import re
 import shutil
+import stat
 import subprocess
 import tempfile
 from pathlib import Path
@@ -41,9 +43,21 @@ def of_the_unit(environ: Mapping[str, str]) -> Iterator[Mapping[str, str]]:
     with tempfile.TemporaryDirectory(dir="/run", prefix="tcp-trace-credentials-") as directory:
         for name, path in named.items():
             # What is missing is missed where it is used, by its name.
-            with contextlib.suppress(OSError), path.open("rb") as file:
-                Path(directory, name).write_bytes(file.read(_MOST_BYTES))
+            with contextlib.suppress(OSError):
+                Path(directory, name).write_bytes(_content(path))
         yield {**environ, _VARIABLE: directory}
+
+
+def _content(path: Path) -> bytes:
+    """Return what a regular file holds; raises OSError for anything else, such as a FIFO.
+
+    The directory may be the service user's, and root waits for nobody.
+    """
+    fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
+    with open(fd, "rb") as file:  # noqa: PTH123 - a descriptor, opened without waiting
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            raise OSError(errno.EINVAL, "is no regular file")
+        return file.read(_MOST_BYTES)
 
 
 def parse(unit: str) -> dict[str, Path]:

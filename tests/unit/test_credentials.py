@@ -80,6 +80,19 @@ def test_every_command_has_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert [one.detail for one in found if one.name == "configuration"] == ["the environment"]
 
 
+@as_root
+@pytest.mark.parametrize("kind", ["fifo", "device"])
+def test_root_waits_for_no_credential(unit: Path, kind: str) -> None:
+    """What is no regular file is missing: a FIFO would hold root up, and a device never end."""
+    unit.unlink()
+    if kind == "fifo":
+        os.mkfifo(unit)
+    else:
+        unit.symlink_to("/dev/zero")
+    with credentials.of_the_unit({}) as given:
+        assert os.listdir(given["CREDENTIALS_DIRECTORY"]) == []  # noqa: PTH208
+
+
 def test_without_systemd_there_are_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Neither a missing systemctl nor one that fails is an error."""
     monkeypatch.setattr(credentials, "_RUNS_SYSTEMD", tmp_path)

@@ -6,6 +6,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from tcp_trace.core.events import Destination
+from tcp_trace.core.fairness import maker_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -14,20 +15,24 @@ if TYPE_CHECKING:
     from tcp_trace.core.incident import Incident
     from tcp_trace.core.policy import Policy
 
+    _Owner = tuple[str, str | int | None]
+
 REMEMBERED_ENDS = 1000
+_FEW = 10
 
 
 class Threshold:
     """Failures of destinations that did not fail often enough to open an incident.
 
-    `below` counts those that never will: they are older than `Policy.window`.
+    `below` counts those that never will: they are older than `Policy.window`, or had to make room.
     """
 
     def __init__(self, policy: Policy) -> None:
         self.policy = policy
         self.below = 0
-        # The destination that failed last is last.
+        # The destination that failed last is last: of all, and of those of one owner.
         self._waiting: dict[Destination, deque[Failure]] = {}
+        self._of: dict[_Owner, dict[Destination, None]] = {}
 
     @property
     def waiting(self) -> int:
@@ -38,28 +43,53 @@ class Threshold:
         """Return the failures that open an incident together with this one, or none."""
         if self.policy.after == 1:
             return (failure,)
-        recent = self._waiting.pop(failure.destination, None) or deque()
+        recent = self._take(failure.destination)
         recent.append(failure)
         while recent[0].mono < failure.mono - self.policy.window:
             self.below += recent.popleft().times
         if _times(recent) >= self.policy.after:
             return recent
-        self._waiting[failure.destination] = recent
+        self._put(recent)
         if len(self._waiting) > self.policy.max_incidents:
-            self._drop_oldest()
+            self._make_room(recent)
         return ()
 
     def forget(self, now: Moment) -> None:
         """Free the memory of destinations whose last failure is too old to matter."""
         while self._waiting:
-            recent = next(iter(self._waiting.values()))
+            destination, recent = next(iter(self._waiting.items()))
             if recent[-1].mono >= now.mono - self.policy.window:
                 return
-            self._drop_oldest()
+            self._drop(destination)
 
-    def _drop_oldest(self) -> None:
-        oldest = next(iter(self._waiting))
-        self.below += _times(self._waiting.pop(oldest))
+    def _put(self, recent: deque[Failure]) -> None:
+        destination = recent[0].destination
+        self._waiting[destination] = recent
+        self._of.setdefault(_owner(recent), {})[destination] = None
+
+    def _take(self, destination: Destination) -> deque[Failure]:
+        recent = self._waiting.pop(destination, None)
+        if recent is None:
+            return deque()
+        owner = _owner(recent)
+        del self._of[owner][destination]
+        if not self._of[owner]:
+            del self._of[owner]
+        return recent
+
+    def _make_room(self, latest: deque[Failure]) -> None:
+        """Drop what is oldest: of whoever came last where he has many, so that nobody's goes."""
+        own = self._of[_owner(latest)]
+        self._drop(next(iter(own if len(own) > _FEW else self._waiting)))
+
+    def _drop(self, destination: Destination) -> None:
+        self.below += _times(self._take(destination))
+
+
+def _owner(recent: deque[Failure]) -> _Owner:
+    """Return whose they are: the owner of the cgroup that the first is from, else the user."""
+    owner, user = maker_of(recent[0].process, recent[0].maker)
+    return ("user", user) if owner is None else ("owner", owner)
 
 
 def _times(failures: Iterable[Failure]) -> int:

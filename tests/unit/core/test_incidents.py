@@ -276,6 +276,22 @@ def test_waiting_failures_are_forgotten_in_time() -> None:
     assert world.incidents.below_threshold == 100
 
 
+@pytest.mark.parametrize("owned", [False, True])
+def test_nobody_crowds_out_failures_of_others_that_wait(owned: bool) -> None:  # noqa: FBT001
+    """Who fails at more destinations than there is room for loses his own, many users or not."""
+    world = World(after=3, max_incidents=100)
+    victim = PSQL._replace(uid=998, comm="app")
+    for turn in range(3):
+        told = world.fail(process=victim, maker=Maker(owner=8))
+        for number in range(300):
+            flooder = PSQL._replace(uid=100_000 + number) if owned else PSQL
+            maker = Maker(owner=7) if owned else Maker()
+            world.fail(destination(1000 * turn + number), process=flooder, maker=maker)
+        world.mono += 5
+    (opened,) = told
+    assert (opened.destination, opened.failures) == (DATABASE, 3)
+
+
 def test_flapping_is_believed_later_each_time() -> None:
     """A destination failing every three minutes, for ever, becomes one incident that stays open."""
     world = World()

@@ -315,14 +315,35 @@ static __always_inline void read_end(void *sk, struct transition *t)
 	t->syns = read_syns(sk);
 }
 
-/* The owner of the current process's cgroup, however deep that lies: see struct cgroup_path. */
+/* The owner of a cgroup, by its node: see struct cgroup_path. */
+static __always_inline u64 owner_of(void *kn)
+{
+	/* Of the node, and of those that lead to it from below. */
+	u64 ids[OWNER_LEVEL + 1] = {}, leaf = 0;
+	void *parent;
+	int i;
+
+	READ_FIELD(leaf, kn, kernfs_node_id);
+#pragma clang loop unroll(disable)
+	for (i = 0; i < CGROUP_LEVELS_MAX; i++) {
+		ids[3] = ids[2];
+		ids[2] = ids[1];
+		ids[1] = ids[0];
+		READ_FIELD(ids[0], kn, kernfs_node_id);
+		parent = NULL;
+		READ_FIELD(parent, kn, kernfs_node_parent);
+		if (!parent) /* the root */
+			return i < OWNER_LEVEL ? (i ? leaf : 0) : ids[OWNER_LEVEL];
+		kn = parent;
+	}
+	return OWNER_DEEP;
+}
+
 static __always_inline u64 read_owner(u64 cgroup_id)
 {
-	u64 owner = bpf_get_current_ancestor_cgroup_id(OWNER_LEVEL);
+	struct cgroup_path *path = cgroups.lookup(&cgroup_id);
 
-	if (owner)
-		return owner;
-	return cgroup_id == bpf_get_current_ancestor_cgroup_id(0) ? 0 : cgroup_id;
+	return path ? path->owner : 0;
 }
 
 static __always_inline void *read_cgroup_ns(void *task)
@@ -393,7 +414,7 @@ static __always_inline void keep_cgroup(u64 id, u32 slot)
 	READ_FIELD(kn_id, kn, kernfs_node_id);
 	if (kn_id != id) /* it was moved just now */
 		return;
-	path->owner = read_owner(id);
+	path->owner = owner_of(kn);
 	root = read_cgroup_root();
 	path->root = CGROUP_LEVELS;
 #pragma clang loop unroll(disable)

@@ -160,11 +160,14 @@ struct counters {
  *
  * owner is the id of the one of these at OWNER_LEVEL, or of the cgroup itself where it is not that
  * deep: a service, a pod, a user's manager. What lies deeper its owner makes as he likes. It is 0
- * for the root.
+ * for the root. Those that lie deeper than is looked have one owner together, OWNER_DEEP: nobody
+ * escapes a budget by depth.
  */
-#define CGROUP_LEVELS 8
-#define CGROUP_NAME   256
-#define OWNER_LEVEL   3
+#define CGROUP_LEVELS	  8
+#define CGROUP_NAME	  256
+#define CGROUP_LEVELS_MAX 32
+#define OWNER_LEVEL	  3
+#define OWNER_DEEP	  (~0ULL)
 
 struct cgroup_path {
 	u64 owner;

@@ -40,7 +40,7 @@ _WATCH_MAX = 2 * RULES_MAX
 _RACES = 4_096
 
 # What a user's failures may take before they are counted and no longer told one by one.
-_BURST, _PER_SECOND = 10_000, 20
+_BURST, _PER_SECOND = 4_000, 20
 # Users and owners of cgroups that have failures, and what is counted of them beyond that: kinds of
 # failure within two seconds, 250 bytes each.
 _BUDGETS = 4_096

@@ -127,7 +127,9 @@ def test_missing_headers_name_their_package(
 
 def test_wrong_bcc(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """The package called bcc on PyPI is told apart, and so is having none."""
-    monkeypatch.delitem(sys.modules, "bcc", raising=False)
+    # Set first, so that afterwards it is gone again where nobody had imported it.
+    monkeypatch.setitem(sys.modules, "bcc", sys)
+    monkeypatch.delitem(sys.modules, "bcc")
     monkeypatch.syspath_prepend(tmp_path)
     (tmp_path / "bcc.py").write_text("")
     finding = check._bcc()

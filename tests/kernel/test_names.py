@@ -331,8 +331,9 @@ def test_an_answer_inside_an_answer(service: Service, network: Network, server: 
     name, forged, address = a_name(), a_name(), an_address()
     inner = message(query_for(forged), [dns.address(address)])
     before = 12 + len(question(wire(name))) + 12
-    server.answers(name, lambda query, _: message(query, [record(QUESTION, 16, inner)]))
-    receive = f"lambda sock: (sock.recv(2), sock.recv({before}), sock.recv({len(inner)}))"
+    framed = len(inner).to_bytes(2, "big") + inner
+    server.answers(name, lambda query, _: message(query, [record(QUESTION, 16, framed)]))
+    receive = f"lambda sock: [sock.recv(size) for size in (2, {before}, 2, {len(inner)})]"
     port = connect(network, address, f"ask_tcp({query_for(name)!r}, {receive})")
     assert told(service, port) is None
 

@@ -19,6 +19,10 @@ import socket
 address = socket.getaddrinfo("{_NAME}", {CLOSED}, socket.AF_INET, socket.SOCK_STREAM)[0][4]
 raise SystemExit(socket.socket().connect_ex(address) != 111)
 """
+_ADDRESSED = f"""
+import socket
+raise SystemExit(socket.socket().connect_ex(("{{address}}", {CLOSED})) != 111)
+"""
 
 
 @contextlib.contextmanager
@@ -59,3 +63,17 @@ def test_the_name_asked_of_the_stub(
         (message,) = receiver.wait_for(address)
     assert (line["host"], line["dport"]) == (_NAME, CLOSED)
     assert f"`{_NAME} ({address}:{CLOSED})`" in message["payload"]["text"]
+
+
+def test_the_name_that_resolved_asked_for_others(
+    vm: Machine, service: Service, peer: Peer, receiver: Receiver
+) -> None:
+    """What systemd-resolved was told for a program is told of whoever connects there."""
+    address = peer.address()
+    with _stub(vm, address):
+        service.use()
+        vm.run(["resolvectl", "query", "-4", _NAME])
+        vm.run(["python3", "-c", _ADDRESSED.format(address=address)])
+        (line,) = service.wait_for_failures(address, 1)
+        assert receiver.wait_for(address)
+    assert (line["host"], line["dport"]) == (_NAME, CLOSED)

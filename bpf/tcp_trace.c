@@ -324,19 +324,25 @@ static __always_inline u64 owner_of(void *kn)
 	int i;
 
 	READ_FIELD(leaf, kn, kernfs_node_id);
+	/*
+	 * Left at its end alone: the verifier of 6.1 wants the way back to be a jump, and for
+	 * another way out the compiler may lay out the loop so that there is none.
+	 */
 #pragma clang loop unroll(disable)
-	for (i = 0; i < CGROUP_LEVELS_MAX; i++) {
+	for (i = 0; kn && i < CGROUP_LEVELS_MAX; i++) {
 		ids[3] = ids[2];
 		ids[2] = ids[1];
 		ids[1] = ids[0];
 		READ_FIELD(ids[0], kn, kernfs_node_id);
 		parent = NULL;
 		READ_FIELD(parent, kn, kernfs_node_parent);
-		if (!parent) /* the root */
-			return i < OWNER_LEVEL ? (i ? leaf : 0) : ids[OWNER_LEVEL];
 		kn = parent;
 	}
-	return OWNER_DEEP;
+	if (kn)
+		return OWNER_DEEP;
+	if (i > OWNER_LEVEL)
+		return ids[OWNER_LEVEL];
+	return i > 1 ? leaf : 0;
 }
 
 static __always_inline u64 read_owner(u64 cgroup_id)

@@ -1,4 +1,4 @@
-"""The kernel tests on this machine's kernel, none of them left out.
+"""The kernel tests on this machine's kernel, but for those that no kernel and no hook changes.
 
 They run under the kprobe, which the build machine's own kernel may not have; with
 `TCP_TRACE_VM_HOOKS=kprobe,tracepoint` under both hooks.
@@ -19,20 +19,23 @@ if TYPE_CHECKING:
     from tests.vm.machine import Machine
 
 RESULTS = "/tmp/accuracy"  # noqa: S108 - inside the machine, which is ours alone
-TIMEOUT_S = 2400.0
+TIMEOUT_S = 3600.0
 
+# Compilers, locales and locks are the same under every kernel: the host runs these.
+ON_THE_HOST = ("parts", "environment", "second")
 
 HOOKS = os.environ.get("TCP_TRACE_VM_HOOKS", "kprobe").split(",")
 
 
 @pytest.mark.parametrize("hook", HOOKS)
 def test_kernel_tests(vm: Machine, hook: str) -> None:
-    """All of tests/kernel pass under a hook: not one fails, and not one is skipped.
+    """What a kernel decides passes under a hook: not one fails, and not one is skipped.
 
     With `TCP_TRACE_ACCURACY` only the matrix runs, and its results are put there.
     """
     wanted = os.environ.get("TCP_TRACE_ACCURACY")
-    tests = "tests/kernel/test_accuracy.py" if wanted else "tests/kernel"
+    left_out = "".join(f" --ignore=tests/kernel/test_{name}.py" for name in ON_THE_HOST)
+    tests = "tests/kernel/test_accuracy.py" if wanted else f"tests/kernel{left_out}"
     # The soak is for the host: here it would take minutes. So would an installed service that
     # watches all this beside the one under test, and its log would hold what no test of it made.
     variables = f"CI=1 TCP_TRACE_HOOKS={hook} TCP_TRACE_ACCURACY={RESULTS} TCP_TRACE_SOAK=2000"

@@ -73,7 +73,7 @@ def test_only_what_is_needed_is_open(used: Service, vm: Machine, vm_kernel: str)
     open_fds = dict(line.split(" ", 1) for line in listing.splitlines())
     kinds = Counter(re.sub(r":\[\d+\]$", "", target) for target in open_fds.values())
     cpus = int(vm.run("nproc").stdout)
-    for kind, most in {"bpf_link": 8, "bpf-prog": 4, "bpf-map": 8}.items():
+    for kind, most in {"bpf_link": 8, "bpf-prog": 4, "bpf-map": 12}.items():
         assert 0 <= kinds.pop(f"anon_inode:{kind}", 0) <= most, kind
     state = "/var/lib/tcp-trace/outbox.db"
     assert kinds == {

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tcp_trace import sandbox
-from tcp_trace.kernel import names
+from tcp_trace.kernel import names, nameservers
 from tcp_trace.kernel.stream import (
     CGROUP_PATH,
     COUNTERS,
@@ -172,6 +172,7 @@ def test_what_is_handed_to_user_space_knows_no_socket_by_its_address(hook: str) 
         "held": (HELD_KEY.size, HELD.size),
         "transitions": (4, 4),
         "names": (names.KEY.size, names.NAME.size),
+        "name_servers": (nameservers.SERVER.size, 1),
         "races": (RACER.size, RIVALS * RIVAL.size),
     }
     assert sizes <= set(known.values())

@@ -55,7 +55,7 @@ test-fast: ## Run the tests that need no virtual machine
 
 reliability: ## Inject every fault for longer (200 kills), and write docs/RELIABILITY.md
 	@tools/packages test
-	TCP_TRACE_KILLS=200 TCP_TRACE_OUTAGE=60 $(PYTEST) tests/reliability tests/unit/delivery \
+	TCP_TRACE_KILLS=200 TCP_TRACE_OUTAGE=60 $(PYTEST) tests/reliability tests/unit/notify \
 		--reliability docs/RELIABILITY.md
 
 test-kernels: ## Run the virtual machine's tests on each kernel of KERNELS
@@ -94,7 +94,7 @@ soak: ## Make 1,000,000 connects on this host, one in a hundred of which fails; 
 	$(PYTHON) -m tests.kernel.accuracy docs/accuracy > docs/ACCURACY.md
 
 docs: ## Write the files that come from the table of variables
-	$(PYTHON) -c 'from tcp_trace.variables import example_file as e; print(e(), end="")' \
+	$(PYTHON) -c 'from tcp_trace.settings.variables import example_file as e; print(e(), end="")' \
 		> systemd/tcp-trace.env.example
 	$(PYTHON) -m docs.tables
 
@@ -115,7 +115,7 @@ install: ## Install below PREFIX (/usr/local), with unit, user and logrotate; ke
 	sed -i 's|/usr/local/share/|$(PREFIX)/share/|' "$(PACKAGE)/systemd/routes.toml.example"
 	install -m 0644 "$(PACKAGE)"/systemd/*.example "$(DOC)/systemd/"
 	printf '%s\n' '#!$(PYTHON) -I' 'import sys' 'sys.path.insert(0, "$(PREFIX)/lib/tcp-trace")' \
-		'from tcp_trace.cli import main' 'raise SystemExit(main())' > "$(LAUNCHER)"
+		'from tcp_trace.commands.cli import main' 'raise SystemExit(main())' > "$(LAUNCHER)"
 	chmod 0755 "$(LAUNCHER)"
 	sed 's|/usr/local/bin/|$(PREFIX)/bin/|' systemd/tcp-trace.service > "$(UNITS)/tcp-trace.service"
 	chmod 0644 "$(UNITS)/tcp-trace.service"

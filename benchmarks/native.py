@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from benchmarks.figures import Rounds
-from tcp_trace import sandbox
+from tcp_trace.commands import sandbox
 from tcp_trace.kernel import headers
 from tcp_trace.kernel.btf import libbpf
 

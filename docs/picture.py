@@ -20,11 +20,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from tcp_trace.core.events import Counters, Destination, Failure, Moment, Process
-from tcp_trace.core.incidents import Incidents, Policy
-from tcp_trace.core.maker import Maker
-from tcp_trace.core.reasons import Reason
-from tcp_trace.core.render import slack_payload
+from tcp_trace.connects.events import Counters, Destination, Failure, Moment, Process
+from tcp_trace.connects.maker import Maker
+from tcp_trace.connects.reasons import Reason
+from tcp_trace.incidents.incidents import Incidents, Policy
+from tcp_trace.notify.render import slack_payload
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tcp_trace.core.reasons import Reason
-from tcp_trace.variables import markdown_table
+from tcp_trace.connects.reasons import Reason
+from tcp_trace.settings.variables import markdown_table
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"

@@ -10,7 +10,7 @@ from pathlib import Path
 if not __package__:
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from tcp_trace.cli import main
+from tcp_trace.commands.cli import main
 
 if __name__ == "__main__":
     raise SystemExit(main())

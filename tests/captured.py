@@ -7,7 +7,7 @@ import fcntl
 import io
 import os
 
-from tcp_trace import logs
+from tcp_trace.log import logs
 
 _MOST = 1 << 20
 

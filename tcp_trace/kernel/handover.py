@@ -19,8 +19,9 @@ import sys
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from tcp_trace import environment, resources
+from tcp_trace import resources
 from tcp_trace.kernel.privileges import CAP_BPF, Account, become
+from tcp_trace.settings import environment
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

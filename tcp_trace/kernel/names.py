@@ -10,14 +10,14 @@ import pwd
 import struct
 from typing import TYPE_CHECKING
 
-from tcp_trace.core.names import Heard, Told, choose
+from tcp_trace.connects.names import Heard, Told, choose
 from tcp_trace.kernel.nameservers import NameServers
 from tcp_trace.kernel.stream import lookup, pack
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from tcp_trace.core.events import Failure
+    from tcp_trace.connects.events import Failure
 
 # struct name_key: who is_shared netns.inum netns.hash_mix address
 KEY = struct.Struct("=IIII16s")

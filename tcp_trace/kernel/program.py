@@ -14,17 +14,19 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
-from tcp_trace import environment, requirements, resources
-from tcp_trace.config import Events, Hook, LostRaces
-from tcp_trace.core.watch import RULES_MAX
-from tcp_trace.kernel import btf, confinement, features, handover, headers, netns, proof
-from tcp_trace.serviceuser import name_of
+from tcp_trace import resources
+from tcp_trace.connects.watch import RULES_MAX
+from tcp_trace.host import netns
+from tcp_trace.host.serviceuser import name_of
+from tcp_trace.kernel import btf, confinement, features, handover, headers, proof
+from tcp_trace.settings import environment, requirements
+from tcp_trace.settings.config import Events, Hook, LostRaces
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tcp_trace.config import Settings
     from tcp_trace.kernel.privileges import Account
+    from tcp_trace.settings.config import Settings
 
 # Bounds of the kernel's maps. An attempt has an entry until it is established or fails; with
 # EVENTS=all until its connection is closed. All are allocated at once: 90 bytes an attempt, 230 a

@@ -12,7 +12,7 @@ import socket
 from ipaddress import IPv6Network
 from typing import TYPE_CHECKING
 
-from tcp_trace.core.watch import Rule
+from tcp_trace.connects.watch import Rule
 from tcp_trace.kernel.stream import Maps
 
 if TYPE_CHECKING:

@@ -17,16 +17,16 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from tcp_trace.core.events import Counters, Destination, Process, Transition
-from tcp_trace.core.maker import Cgroup
-from tcp_trace.core.races import Rival
-from tcp_trace.core.safetext import printable
-from tcp_trace.kernel import netns
+from tcp_trace.connects.events import Counters, Destination, Process, Transition
+from tcp_trace.connects.maker import Cgroup
+from tcp_trace.connects.races import Rival
+from tcp_trace.host import netns
+from tcp_trace.safetext import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from tcp_trace.core.watch import Rule
+    from tcp_trace.connects.watch import Rule
 
 # maker: cgroup_id born_ns pid is_foreign uid netns comm thread
 MAKER = struct.Struct("=QQ4I16s16s")

@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tcp_trace.core.reasons import Reason
+from tcp_trace.connects.reasons import Reason
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -7,15 +7,15 @@ import sys
 from itertools import count
 from typing import TYPE_CHECKING
 
-from tcp_trace import sandbox, scratch
-from tcp_trace.sandbox import LIBC, SERVER
+from tcp_trace.commands import sandbox, scratch
+from tcp_trace.commands.sandbox import LIBC, SERVER
 from tests.kernel.dns import NameServer, wire
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from tcp_trace.sandbox import Network, Service
+    from tcp_trace.commands.sandbox import Network, Service
 
 # A line of these is a step of a program: what it asks for, and what it connects to.
 _STEPS = """

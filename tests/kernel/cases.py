@@ -30,8 +30,8 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tcp_trace import sandbox
-from tcp_trace.core.reasons import Reason
+from tcp_trace.commands import sandbox
+from tcp_trace.connects.reasons import Reason
 from tests.kernel import peer, uring, ways
 from tests.kernel.connects import GIVE_UP_SECONDS
 from tests.kernel.rows import (
@@ -51,7 +51,7 @@ from tests.kernel.ways import TIMES
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tcp_trace.sandbox import Network
+    from tcp_trace.commands.sandbox import Network
     from tests.kernel.rows import Row
 
 ROOT = Path(__file__).parents[2]

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tcp_trace import sandbox
+from tcp_trace.commands import sandbox
 from tcp_trace.kernel import btf, features
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tcp_trace.sandbox import Network
+    from tcp_trace.commands.sandbox import Network
 
 KPROBES = Path("/sys/bus/event_source/devices/kprobe/type")
 

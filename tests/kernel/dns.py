@@ -9,7 +9,7 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tcp_trace.sandbox import SERVER, call_in
+from tcp_trace.commands.sandbox import SERVER, call_in
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

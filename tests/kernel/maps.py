@@ -8,11 +8,11 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tcp_trace.commands.sandbox import LIBC
 from tcp_trace.kernel.stream import COUNTERS, DESTINATION, destination_of, keys
-from tcp_trace.sandbox import LIBC
 
 if TYPE_CHECKING:
-    from tcp_trace.core.events import Destination
+    from tcp_trace.connects.events import Destination
 
 _PIDFD_GETFD = 438
 _SIZES = re.compile(r"^key_size:\t(\d+)\nvalue_size:\t(\d+)$", re.MULTILINE)

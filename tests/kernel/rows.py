@@ -9,8 +9,8 @@ from functools import partial
 from itertools import chain
 from typing import TYPE_CHECKING
 
-from tcp_trace.core.reasons import Reason
-from tcp_trace.sandbox import SERVER, SERVER6
+from tcp_trace.commands.sandbox import SERVER, SERVER6
+from tcp_trace.connects.reasons import Reason
 from tests.kernel.connects import attempt, many
 from tests.kernel.ways import TIMES
 

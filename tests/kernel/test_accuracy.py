@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tcp_trace import sandbox
-from tcp_trace.core.reasons import Reason
-from tcp_trace.kernel import netns
+from tcp_trace.commands import sandbox
+from tcp_trace.connects.reasons import Reason
+from tcp_trace.host import netns
 from tests.kernel import accuracy, cases, witness
 from tests.kernel.rows import LOST_RACE
 from tests.kernel.ways import TIMES

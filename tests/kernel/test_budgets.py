@@ -8,7 +8,7 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any
 
-from tcp_trace import sandbox
+from tcp_trace.commands import sandbox
 from tcp_trace.kernel import program
 from tests.kernel.test_identity import cgroup, remove, version_2
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from tcp_trace.sandbox import Service
+    from tcp_trace.commands.sandbox import Service
 
 __all__ = ["version_2"]
 

@@ -13,16 +13,16 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tcp_trace import sandbox
-from tcp_trace.core.watch import RULES_MAX
-from tcp_trace.sandbox import SERVER, SERVER6, call_in
+from tcp_trace.commands import sandbox
+from tcp_trace.commands.sandbox import SERVER, SERVER6, call_in
+from tcp_trace.connects.watch import RULES_MAX
 from tests.kernel.conftest import KPROBES
 from tests.kernel.connects import GIVE_UP_SECONDS, attempt, many
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tcp_trace.sandbox import Network, Service
+    from tcp_trace.commands.sandbox import Network, Service
 
 TIMES = 23
 MAPPED = f"::ffff:{SERVER}"

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tcp_trace import sandbox
-from tcp_trace.sandbox import CLIENT, SERVER, SERVER6, call_in
+from tcp_trace.commands import sandbox
+from tcp_trace.commands.sandbox import CLIENT, SERVER, SERVER6, call_in
 from tests.kernel import ways
 from tests.kernel.connects import attempt, many
 from tests.kernel.ways import TIMES
@@ -21,7 +21,7 @@ from tests.kernel.ways import TIMES
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tcp_trace.sandbox import Network, Service
+    from tcp_trace.commands.sandbox import Network, Service
 
 RACE = 13_000
 NOBODY, NOBODY6 = "192.0.2.77", "2001:db8::77"

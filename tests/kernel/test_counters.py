@@ -7,14 +7,14 @@ import socket
 import time
 from typing import TYPE_CHECKING
 
-from tcp_trace import sandbox
+from tcp_trace.commands import sandbox
+from tcp_trace.commands.sandbox import SERVER, call_in
 from tcp_trace.kernel.stream import Maps
-from tcp_trace.sandbox import SERVER, call_in
 from tests.kernel import maps
 from tests.kernel.connects import attempt, many
 
 if TYPE_CHECKING:
-    from tcp_trace.sandbox import Network
+    from tcp_trace.commands.sandbox import Network
 
 OPEN, CLOSED = 12_950, 10_950
 TIMES, FAILED = 23, 7

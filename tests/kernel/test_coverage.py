@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 
-from tcp_trace import sandbox
-from tcp_trace.sandbox import CLIENT, SERVER, SERVER6, call_in
+from tcp_trace.commands import sandbox
+from tcp_trace.commands.sandbox import CLIENT, SERVER, SERVER6, call_in
 from tests.kernel.connects import GIVE_UP_SECONDS, attempt, many
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from tcp_trace.sandbox import Network, Service
+    from tcp_trace.commands.sandbox import Network, Service
 
 TIMES = 23
 CLOSED, DROPPED = 10_901, 11_901

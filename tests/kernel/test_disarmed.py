@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tcp_trace import sandbox
-from tcp_trace.sandbox import SERVER, call_in
+from tcp_trace.commands import sandbox
+from tcp_trace.commands.sandbox import SERVER, call_in
 from tests.kernel.connects import attempt, many
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tcp_trace.sandbox import Network
+    from tcp_trace.commands.sandbox import Network
 
 TIMES = 23
 CLOSED, DROPPED = 10_951, 11_951

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tcp_trace import environment, sandbox, scratch
+from tcp_trace.commands import sandbox, scratch
+from tcp_trace.settings import environment
 from tests import locales
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import time
 
-from tcp_trace import sandbox
+from tcp_trace.commands import sandbox
 from tests.kernel.conftest import watches_returns
 from tests.kernel.connects import attempt
 

@@ -16,14 +16,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tcp_trace import sandbox
-from tcp_trace.sandbox import SERVER, call_in
+from tcp_trace.commands import sandbox
+from tcp_trace.commands.sandbox import SERVER, call_in
 from tests.kernel.ways import IPPROTO_MPTCP
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tcp_trace.sandbox import Network, Service
+    from tcp_trace.commands.sandbox import Network, Service
 
 CONTAINER = "3f2a" * 16
 POD = "12345678-1234-1234-1234-123456789abc"

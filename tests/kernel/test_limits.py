@@ -14,14 +14,14 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tcp_trace import sandbox
-from tcp_trace.lag import BEHIND_SECONDS
-from tcp_trace.sandbox import SERVER, call_in
+from tcp_trace.commands import sandbox
+from tcp_trace.commands.sandbox import SERVER, call_in
+from tcp_trace.service.lag import BEHIND_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tcp_trace.sandbox import Network, Service
+    from tcp_trace.commands.sandbox import Network, Service
 
 BURST = 20_000
 CLOSED, DROPPED = 10_999, 11_999

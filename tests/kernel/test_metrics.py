@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 
 from prometheus_client.parser import text_string_to_metric_families as parse
 
-from tcp_trace import sandbox
-from tcp_trace.sandbox import SERVER, call_in
+from tcp_trace.commands import sandbox
+from tcp_trace.commands.sandbox import SERVER, call_in
 from tests.kernel.connects import attempt, many
 from tests.ports import free_port
 from tests.webhook import SECRET, Reply, Webhook
 
 if TYPE_CHECKING:
-    from tcp_trace.sandbox import Network
+    from tcp_trace.commands.sandbox import Network
 
 TIMES = 23
 _DEAD = "the webhook takes no messages"

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tcp_trace.commands.sandbox import SERVER, SERVER6
 from tcp_trace.kernel.names import KEY, NAME
 from tcp_trace.kernel.stream import lookup, pack
-from tcp_trace.sandbox import SERVER, SERVER6
 from tests.kernel import asking, dns
 from tests.kernel.asking import (
     PORTS,
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from tcp_trace.sandbox import Network, Service
+    from tcp_trace.commands.sandbox import Network, Service
     from tests.kernel.dns import NameServer
 
 USER, OTHER_USER = 4242, 4243

@@ -13,15 +13,15 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tcp_trace import sandbox
-from tcp_trace.sandbox import SERVER, SERVER6, call_in
+from tcp_trace.commands import sandbox
+from tcp_trace.commands.sandbox import SERVER, SERVER6, call_in
 from tests.kernel import dns
 from tests.kernel.dns import NameServer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tcp_trace.sandbox import Network, Service
+    from tcp_trace.commands.sandbox import Network, Service
 
 RACE = 14_000
 NOWHERE6 = "2001:db9::1"

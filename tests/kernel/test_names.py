@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tcp_trace import sandbox
-from tcp_trace.sandbox import SERVER, SERVER6
+from tcp_trace.commands import sandbox
+from tcp_trace.commands.sandbox import SERVER, SERVER6
 from tests.kernel import asking, dns
 from tests.kernel.asking import (
     PORTS,
@@ -34,7 +34,7 @@ from tests.kernel.dns import CNAME, QUESTION, NameServer, message, record, wire
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from tcp_trace.sandbox import Network, Service
+    from tcp_trace.commands.sandbox import Network, Service
 
 
 @pytest.fixture(scope="module")

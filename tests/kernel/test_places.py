@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tcp_trace import sandbox
+from tcp_trace.commands import sandbox
+from tcp_trace.commands.sandbox import call_in, run
 from tcp_trace.kernel import names, nameservers
 from tcp_trace.kernel.stream import (
     CGROUP_PATH,
@@ -24,15 +25,14 @@ from tcp_trace.kernel.stream import (
     RIVALS,
     Maps,
 )
-from tcp_trace.sandbox import call_in, run
 from tests.kernel import maps
 from tests.kernel.connects import attempt, many
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tcp_trace.core.events import Destination
-    from tcp_trace.sandbox import Service
+    from tcp_trace.commands.sandbox import Service
+    from tcp_trace.connects.events import Destination
 
 ADDRESS, PORT = "198.51.100.7", 10_961
 FAILED, SUCCEEDED = 23, 40

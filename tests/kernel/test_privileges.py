@@ -16,13 +16,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tcp_trace import environment, sandbox, scratch
+from tcp_trace.commands import sandbox, scratch
+from tcp_trace.settings import environment
 from tests.terminal import terminal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from tcp_trace.sandbox import Service
+    from tcp_trace.commands.sandbox import Service
 
 _LOOK_INTO = """
 import ctypes, errno, json, os, sys

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tcp_trace import config
 from tcp_trace.kernel import program, proof
 from tcp_trace.kernel.privileges import Account
+from tcp_trace.settings import config
 from tests.kernel.connects import attempt
 
 if TYPE_CHECKING:

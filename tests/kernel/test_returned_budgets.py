@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from tcp_trace import sandbox
+from tcp_trace.commands import sandbox
 from tests.kernel.test_budgets import BURST, ELSEWHERE
 
 

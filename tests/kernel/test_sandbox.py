@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from tcp_trace import sandbox, scratch
-from tests.unit.test_scratch import as_daemon, changeable
+from tcp_trace.commands import sandbox, scratch
+from tests.unit.commands.test_scratch import as_daemon, changeable
 
 if TYPE_CHECKING:
     import pytest
@@ -42,7 +42,7 @@ def test_the_demo_takes_no_module_from_where_it_is_started(tmp_path: Path) -> No
     """Root may stand in a directory that is somebody else's."""
     for name in ("socket", "json", "subprocess"):
         (tmp_path / f"{name}.py").write_text("raise SystemExit('taken over')")
-    main = Path(scratch.__file__).with_name("__main__.py")
+    main = Path(scratch.__file__).parents[1] / "__main__.py"
     done = subprocess.run(
         ["/usr/bin/python3", "-I", main, "demo"],
         cwd=tmp_path,

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tcp_trace import sandbox
-from tcp_trace.sandbox import SERVER, call_in
+from tcp_trace.commands import sandbox
+from tcp_trace.commands.sandbox import SERVER, call_in
 from tests.kernel.connects import attempt, many
 
 if TYPE_CHECKING:
-    from tcp_trace.sandbox import Network, Service
+    from tcp_trace.commands.sandbox import Network, Service
 
 TIMES = 23
 _FAILED = "connect failed"

@@ -10,12 +10,12 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tcp_trace import sandbox
-from tcp_trace.sandbox import CLIENT, call_in
+from tcp_trace.commands import sandbox
+from tcp_trace.commands.sandbox import CLIENT, call_in
 from tests.kernel.connects import attempt, many
 
 if TYPE_CHECKING:
-    from tcp_trace.sandbox import Network, Service
+    from tcp_trace.commands.sandbox import Network, Service
 
 SILENCED, HEARD, TOLD = 10_901, 10_902, 10_903
 

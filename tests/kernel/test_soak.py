@@ -15,13 +15,13 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tcp_trace import sandbox
+from tcp_trace.commands import sandbox
 from tests.kernel import accuracy, witness
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tcp_trace.sandbox import Network, Service
+    from tcp_trace.commands.sandbox import Network, Service
 
 CONNECTS = int(os.environ.get("TCP_TRACE_SOAK", "20000"))
 OPEN, CLOSED, DROPPED, BESIDE = 16_000, 16_001, 16_002, 16_003

@@ -13,8 +13,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tcp_trace import sandbox
-from tcp_trace.sandbox import CLIENT, CLIENT6, LIBC
+from tcp_trace.commands import sandbox
+from tcp_trace.commands.sandbox import CLIENT, CLIENT6, LIBC
 from tests.kernel import uring
 from tests.kernel.connects import GIVE_UP_SECONDS, attempt, family_of, many
 

@@ -20,8 +20,8 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tcp_trace import sandbox
-from tcp_trace.sandbox import LIBC
+from tcp_trace.commands import sandbox
+from tcp_trace.commands.sandbox import LIBC
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

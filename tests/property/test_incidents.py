@@ -10,13 +10,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from tcp_trace.core.incidents import Incidents, Kind, Notification, merge
-from tcp_trace.core.reasons import Reason
-from tcp_trace.core.silences import Silence, Silences, parse_match
-from tests.unit.core.incident_world import PSQL, World, destination
+from tcp_trace.connects.reasons import Reason
+from tcp_trace.incidents.incidents import Incidents, Kind, Notification, merge
+from tcp_trace.silences.match import parse_match
+from tcp_trace.silences.silences import Silence, Silences
+from tests.unit.incidents.incident_world import PSQL, World, destination
 
 if TYPE_CHECKING:
-    from tcp_trace.core.events import Destination, Process
+    from tcp_trace.connects.events import Destination, Process
 
 PLACES = st.integers(0, 30)
 PROGRAMS = st.sampled_from([None, PSQL, PSQL._replace(pid=2), PSQL._replace(comm="gunicorn")])

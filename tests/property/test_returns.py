@@ -7,10 +7,10 @@ import errno
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tcp_trace.core.events import RETURNED, Destination, Failure, Process, State, Transition
-from tcp_trace.core.reasons import Reason
-from tcp_trace.core.returns import HOLD, Returns
-from tcp_trace.core.tracker import Tracker
+from tcp_trace.connects.events import RETURNED, Destination, Failure, Process, State, Transition
+from tcp_trace.connects.reasons import Reason
+from tcp_trace.connects.returns import HOLD, Returns
+from tcp_trace.connects.tracker import Tracker
 
 
 def record(cpu: int, start_ns: int, newstate: int, error: int = 0) -> Transition:

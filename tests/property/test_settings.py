@@ -8,11 +8,11 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from tcp_trace import config
-from tcp_trace.core.alerts import Alerts
-from tcp_trace.core.render import json_payload, slack_payload
-from tcp_trace.variables import VARIABLES
-from tests.unit.core.golden import SAMPLES
+from tcp_trace.notify.alerts import Alerts
+from tcp_trace.notify.render import json_payload, slack_payload
+from tcp_trace.settings import config
+from tcp_trace.settings.variables import VARIABLES
+from tests.unit.notify.golden import SAMPLES
 
 # As the environment can hold it: bytes that are no UTF-8 are lone surrogates, and no NUL.
 _ANYTHING = st.binary(max_size=300).map(

@@ -10,10 +10,12 @@ from pathlib import Path
 from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
-from tcp_trace import silencefile, silencing
-from tcp_trace.core.reasons import Reason
-from tcp_trace.core.silences import Match, Silence
-from tcp_trace.core.watch import EVERYTHING
+from tcp_trace.commands import silencing
+from tcp_trace.connects.reasons import Reason
+from tcp_trace.connects.watch import EVERYTHING
+from tcp_trace.silences import silencefile
+from tcp_trace.silences.match import Match
+from tcp_trace.silences.silences import Silence
 
 _ADDRESSES = st.one_of(
     st.ip_addresses().map(str),

@@ -15,13 +15,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tcp_trace.core.events import Destination, Failure, Process, State, Transition
-from tcp_trace.core.tracker import Tracker, _failed
+from tcp_trace.connects.events import Destination, Failure, Process, State, Transition
+from tcp_trace.connects.tracker import Tracker, _failed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tcp_trace.core.events import Outcome
+    from tcp_trace.connects.events import Outcome
 
 S = State
 

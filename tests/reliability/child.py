@@ -17,9 +17,10 @@ import threading
 from pathlib import Path
 from typing import Any
 
-from tcp_trace import daemon, logs
-from tcp_trace.delivery.slack import Slack
 from tcp_trace.kernel.stream import Maps
+from tcp_trace.log import logs
+from tcp_trace.notify.slack import Slack
+from tcp_trace.service import daemon
 from tests.reliability.pipeline import feed, record, service, settings
 
 
@@ -46,7 +47,7 @@ def _limit(tasks: int, state: str) -> None:
     hard = resource.getrlimit(resource.RLIMIT_NPROC)[1]
     if os.geteuid() == 0:
         Slack(_Nowhere())
-        __import__("tcp_trace.metrics")
+        __import__("tcp_trace.service.metrics")
         nobody_else = 50_000_000 + os.getpid()  # a process that just ended may still count
         os.chown(state, nobody_else, nobody_else)
         os.setgroups([])

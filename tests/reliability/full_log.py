@@ -12,8 +12,8 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tcp_trace import logs
-from tcp_trace.delivery.outbox import present
+from tcp_trace.log import logs
+from tcp_trace.notify.outbox import present
 from tests.reliability.pipeline import feed, record, service, settings
 
 if TYPE_CHECKING:

@@ -11,8 +11,8 @@ import sys
 import time
 from pathlib import Path
 
-from tcp_trace import logs
-from tcp_trace.delivery.outbox import present
+from tcp_trace.log import logs
+from tcp_trace.notify.outbox import present
 from tests.reliability.pipeline import feed, record, service, settings
 
 COUNT = 100_000

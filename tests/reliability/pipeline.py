@@ -9,16 +9,16 @@ import socket
 import time
 from typing import TYPE_CHECKING
 
-from tcp_trace import config
-from tcp_trace.core.events import State
-from tcp_trace.daemon import Service
+from tcp_trace.connects.events import State
 from tcp_trace.kernel.handover import Handover
 from tcp_trace.kernel.stream import DESTINATION, MAKER, TRANSITION
+from tcp_trace.service.daemon import Service
+from tcp_trace.settings import config
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tcp_trace.config import Settings
+    from tcp_trace.settings.config import Settings
 
 _NO_MAPS = dict.fromkeys(
     ("destinations", "cgroups", "tallies", "watched", "races", "held", "execs"), -1

@@ -13,12 +13,12 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tcp_trace import logs
-from tcp_trace.core.routing import DEFAULT
+from tcp_trace.log import logs
+from tcp_trace.notify.routing import DEFAULT
 from tests.reliability.pipeline import feed, record, service, settings
 
 if TYPE_CHECKING:
-    from tcp_trace.messages import Messages
+    from tcp_trace.service.messages import Messages
 
 THAW_AFTER = 12.0
 

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tcp_trace.delivery.disk import PATIENCE
-from tcp_trace.logs import FLUSH_SECONDS
+from tcp_trace.log.logs import FLUSH_SECONDS
+from tcp_trace.notify.disk import PATIENCE
 from tests.webhook import Webhook
 
 if TYPE_CHECKING:

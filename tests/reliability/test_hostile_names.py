@@ -10,18 +10,19 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tcp_trace import config, lines, logs
-from tcp_trace.core.alerts import Alerts
-from tcp_trace.core.events import Failure
-from tcp_trace.core.incidents import Incidents, Notification, Policy
-from tcp_trace.core.render import json_payload, slack_payload
-from tcp_trace.core.tracker import Tracker
-from tcp_trace.delivery.outbox import Outbox, present
+from tcp_trace.commands.listing import Wanted, incidents
+from tcp_trace.connects.events import Failure
+from tcp_trace.connects.tracker import Tracker
+from tcp_trace.incidents.incidents import Incidents, Notification, Policy
 from tcp_trace.kernel.stream import decode
-from tcp_trace.listing import Wanted, incidents
+from tcp_trace.log import lines, logs
+from tcp_trace.notify.alerts import Alerts
+from tcp_trace.notify.outbox import Outbox, present
+from tcp_trace.notify.render import json_payload, slack_payload
+from tcp_trace.settings import config
 from tests.captured import Captured
 from tests.reliability.pipeline import record
-from tests.unit.core.test_webhook_schema import SCHEMA, misfits
+from tests.unit.notify.test_webhook_schema import SCHEMA, misfits
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

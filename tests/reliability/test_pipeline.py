@@ -9,8 +9,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tcp_trace.core.incidents import Policy
-from tests.unit.core.incident_world import BOOT_WALL, World
+from tcp_trace.incidents.incidents import Policy
+from tests.unit.incidents.incident_world import BOOT_WALL, World
 from tests.webhook import Webhook
 
 if TYPE_CHECKING:

@@ -12,21 +12,23 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tcp_trace import config, logs, reach, testalert
-from tcp_trace.delivery.pacing import Pacing
-from tcp_trace.delivery.slack import Slack
-from tcp_trace.messages import Messages
+from tcp_trace.commands import reach, testalert
+from tcp_trace.log import logs
+from tcp_trace.notify.pacing import Pacing
+from tcp_trace.notify.slack import Slack
+from tcp_trace.service.messages import Messages
+from tcp_trace.settings import config
 from tests.captured import Captured
-from tests.unit.core.golden import OPENED
-from tests.unit.test_messages import NOTHING
-from tests.unit.test_metrics import FIGURES, scrape
+from tests.unit.notify.golden import OPENED
+from tests.unit.service.test_messages import NOTHING
+from tests.unit.service.test_metrics import FIGURES, scrape
 from tests.webhook import SECRET, Behaviour, Reply, Webhook
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from tcp_trace.config import Settings
+    from tcp_trace.settings.config import Settings
     from tests.figures import Figures
 
 PASSWORD = "fleetSECRETpassword"

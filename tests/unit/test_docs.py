@@ -15,20 +15,14 @@ import pytest
 
 from benchmarks.table import page
 from docs import picture, tables
-from tcp_trace import __version__, lines
-from tcp_trace.core import wording
-from tcp_trace.core.events import (
-    Begun,
-    Destination,
-    Established,
-    Failure,
-    Process,
-    Transition,
-)
-from tcp_trace.core.notification import Kind
-from tcp_trace.core.reasons import Reason
-from tcp_trace.logs import EACH
-from tcp_trace.variables import VARIABLES
+from tcp_trace import __version__
+from tcp_trace.connects.events import Begun, Destination, Established, Failure, Process, Transition
+from tcp_trace.connects.reasons import Reason
+from tcp_trace.incidents.notification import Kind
+from tcp_trace.log import lines
+from tcp_trace.log.logs import EACH
+from tcp_trace.notify import wording
+from tcp_trace.settings.variables import VARIABLES
 from tests.unit.test_benchmarks import results
 
 ROOT = Path(__file__).parents[2]

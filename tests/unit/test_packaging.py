@@ -18,8 +18,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tcp_trace import __version__, config, logfile, logs
-from tcp_trace.logfile import LogFile
+from tcp_trace import __version__
+from tcp_trace.log import logfile, logs
+from tcp_trace.log.logfile import LogFile
+from tcp_trace.settings import config
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -162,7 +164,7 @@ def test_wheel_holds_everything(tmp_path: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         names = set(archive.namelist())
         (entry,) = (name for name in names if name.endswith("entry_points.txt"))
-        assert "tcp-trace = tcp_trace.cli:main" in archive.read(entry).decode()
+        assert "tcp-trace = tcp_trace.commands.cli:main" in archive.read(entry).decode()
     for name in RESOURCES:
         for path in (ROOT / name).iterdir():
             assert f"tcp_trace/{name}/{path.name}" in names

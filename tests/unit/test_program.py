@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
-from tcp_trace.config import Hook
 from tcp_trace.kernel import program, proof
+from tcp_trace.settings.config import Hook
 
 if TYPE_CHECKING:
-    from tcp_trace.config import Settings
+    from tcp_trace.settings.config import Settings
 
 _PARTS = frozenset({"RETURNS"})
 

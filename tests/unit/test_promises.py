@@ -7,12 +7,16 @@ from pathlib import Path
 
 import pytest
 
-from tcp_trace import daemon, exporter, heldback, messages, selfaudit, sinks, unprivileged, values
-from tcp_trace.core import coverage, names, overview, policy, repeats, storm, watch
-from tcp_trace.delivery import answers, channel, store, wire
-from tcp_trace.delivery.pacing import Pacing
-from tcp_trace.delivery.queue import Limits
+from tcp_trace.connects import coverage, names, watch
+from tcp_trace.host import unprivileged
+from tcp_trace.incidents import overview, policy, storm
 from tcp_trace.kernel import program
+from tcp_trace.log import repeats, sinks
+from tcp_trace.notify import answers, channel, store, wire
+from tcp_trace.notify.pacing import Pacing
+from tcp_trace.notify.queue import Limits
+from tcp_trace.service import daemon, exporter, heldback, messages, selfaudit
+from tcp_trace.settings import values
 
 ROOT = Path(__file__).parents[2]
 LOGROTATE = next((ROOT / "logrotate").iterdir()).read_text()
@@ -21,8 +25,8 @@ NAMES_H = (ROOT / "bpf/names.h").read_text()
 RIVALS = re.findall(r"define RIVALS (\d+)", (ROOT / "bpf/transition.h").read_text())[0]
 ANSWERS_C = (ROOT / "bpf/answers.c").read_text()
 TCP_TRACE_C = (ROOT / "bpf/tcp_trace.c").read_text()
-CLI = (ROOT / "tcp_trace/cli.py").read_text()
-VARIABLES = (ROOT / "tcp_trace/variables.py").read_text()
+CLI = (ROOT / "tcp_trace/commands/cli.py").read_text()
+VARIABLES = (ROOT / "tcp_trace/settings/variables.py").read_text()
 
 P, LIMITS, PACING = policy.Policy(), Limits(), Pacing()
 _WORDS = {1: "one", 2: "two", 3: "three", 4: "four", 5: "five", 10: "ten"}

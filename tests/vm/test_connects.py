@@ -6,7 +6,7 @@ import re
 import time
 from typing import TYPE_CHECKING
 
-from tcp_trace.core.policy import Policy
+from tcp_trace.incidents.policy import Policy
 from tests.vm.service import CLOSED, DROPPED, OPEN
 
 if TYPE_CHECKING:

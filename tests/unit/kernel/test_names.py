@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 
 from tcp_trace import resources
-from tcp_trace.core.events import Destination, Failure, Process
-from tcp_trace.core.names import LONGEST_SECONDS
-from tcp_trace.core.reasons import Reason
+from tcp_trace.connects.events import Destination, Failure, Process
+from tcp_trace.connects.names import LONGEST_SECONDS
+from tcp_trace.connects.reasons import Reason
 from tcp_trace.kernel.names import KEY, NAME, Names, slots
 from tcp_trace.kernel.nameservers import SERVER, SERVERS_MAX
 from tcp_trace.kernel.stream import pack

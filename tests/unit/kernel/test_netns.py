@@ -5,8 +5,8 @@ from __future__ import annotations
 import socket
 from typing import TYPE_CHECKING
 
-from tcp_trace.kernel import netns
-from tcp_trace.kernel.netns import ifindex, interface
+from tcp_trace.host import netns
+from tcp_trace.host.netns import ifindex, interface
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -1,0 +1,139 @@
+"""`tcp-trace incidents`: what is open and what ended lately, as the service saved it last."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, NamedTuple
+
+from tcp_trace.connects.events import Moment
+from tcp_trace.host import unprivileged
+from tcp_trace.incidents.incidents import Incidents, Policy
+from tcp_trace.incidents.overview import SILENCED, Entry
+from tcp_trace.log import output
+from tcp_trace.notify.reading import NAME, StateError, read_state
+from tcp_trace.notify.wording import span, utc
+from tcp_trace.safetext import plain
+from tcp_trace.views.tables import details, table
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+JSON_VERSION = 1
+_SHOWN_OPEN, _SHOWN_ENDED, _SHOWN_PLACES = 50, 10, 10
+_HEAD = ("status", "severity", "failures", "since", "for", "destination")
+
+
+class Wanted(NamedTuple):
+    """How to show it: as JSON or in lines of at most so many `columns`; all, or the worst."""
+
+    as_json: bool
+    everything: bool
+    columns: int
+
+
+def incidents(directory: Path, wanted: Wanted) -> str:
+    """Return the incidents saved in this state directory; raises Refused."""
+    now = Moment(time.monotonic(), time.time())
+    try:
+        owner = unprivileged.owner_of(directory, NAME)
+    except unprivileged.NoDirectory:
+        return _shown(directory, [], None, now.wall, wanted)
+    return str(
+        unprivileged.call(owner, f"reading {directory}", lambda: _read(directory, now, wanted))
+    )
+
+
+def _read(directory: Path, now: Moment, wanted: Wanted) -> str:
+    state = read_state(directory / NAME)
+    try:
+        found = Incidents.load(state, Policy(), now).overview() if state else []
+        saved = None if state is None else float(state["wall"])
+        return _shown(directory, found, saved, now.wall, wanted)
+    except (ValueError, TypeError, KeyError, AttributeError, OverflowError) as error:
+        raise StateError(f"{directory / NAME}: holds a state that is damaged ({error})") from error
+
+
+def _shown(
+    directory: Path, found: list[Entry], saved: float | None, now: float, wanted: Wanted
+) -> str:
+    if wanted.as_json:
+        entries = [entry._asdict() for entry in found]
+        return output.as_json({"version": JSON_VERSION, "saved_at": saved, "incidents": entries})
+    if saved is None:
+        return f"no incident: the service has saved nothing in {directory} yet"
+    return "\n".join(_lines(found, saved, now, wanted))
+
+
+def _lines(found: list[Entry], saved: float, now: float, wanted: Wanted) -> list[str]:
+    open_now = [entry for entry in found if entry.ended is None]
+    over = [entry for entry in found if entry.ended is not None]
+    shown = open_now if wanted.everything else open_now[:_SHOWN_OPEN]
+    recent = over if wanted.everything else over[:_SHOWN_ENDED]
+    lines = [f"{_summary(open_now, over)}; saved {span(max(0.0, now - saved))} ago"]
+    if shown or recent:
+        head, *rows = table(_HEAD, [_row(entry, now) for entry in [*shown, *recent]])
+        lines += ["", head]
+        for entry, row in zip([*shown, *recent], rows, strict=True):
+            lines += [row, *_details(entry, now, wanted)]
+    hidden = len(found) - len(shown) - len(recent)
+    return [*lines, *([f"and {hidden:,} more: --all"] if hidden else [])]
+
+
+def _summary(open_now: list[Entry], over: list[Entry]) -> str:
+    silenced = sum(entry.status == SILENCED for entry in open_now)
+    critical = sum(entry.severity == "critical" for entry in open_now if entry.status != SILENCED)
+    told = f"{len(open_now) - silenced:,} open ({critical:,} critical)"
+    return f"{told}, {silenced:,} silenced, {len(over):,} ended lately"
+
+
+def _row(entry: Entry, now: float) -> tuple[str, ...]:
+    return (
+        entry.status,
+        entry.severity,
+        f"{entry.failures:,}",
+        utc(entry.first).removesuffix(" UTC"),
+        span(max(0.0, (now if entry.ended is None else entry.last) - entry.first)),
+        _subject(entry),
+    )
+
+
+def _subject(entry: Entry) -> str:
+    if entry.destination is None:
+        return f"{entry.destinations:,} destinations"
+    return f"{entry.destination} (netns {entry.netns})" if entry.netns else entry.destination
+
+
+def _details(entry: Entry, now: float, wanted: Wanted) -> list[str]:
+    """Return the lines below a row: why, who, where, and what people were told."""
+    return details(
+        wanted.columns,
+        ("why", _counts(entry.reasons)),
+        ("by", _counts(entry.processes)),
+        ("unit", ", ".join(map(plain, entry.units))),
+        ("to", _places(entry, None if wanted.everything else _SHOWN_PLACES)),
+        ("told", _told(entry, now)),
+    )
+
+
+def _places(entry: Entry, most: int | None) -> str:
+    """Return the destinations of a digest, and how many are not named."""
+    named = entry.top[:most]
+    # One address in many network namespaces is one destination, and named for each.
+    rest = max(entry.destinations, len(entry.top)) - len(named)
+    return _counts(named) + (f", and {rest:,} more" if named and rest > 0 else "")
+
+
+def _told(entry: Entry, now: float) -> str:
+    told = [f"{entry.silenced:,} silenced"] if entry.silenced else []
+    if entry.told_at:
+        times = "1 message" if entry.messages == 1 else f"{entry.messages:,} messages"
+        told.insert(0, f"{times}, the last {span(max(0.0, now - entry.told_at))} ago")
+    return "; ".join([*told, f"id {plain(entry.incident)}"])
+
+
+def _counts(counts: list[list[str | int]]) -> str:
+    """Return `refused 12, timed_out 3`; of one alone the name says it all, `?` for a blank one."""
+    named = [(plain(str(name).strip()) or "?", number) for name, number in counts]
+    if len(named) == 1:
+        return named[0][0]
+    return ", ".join(f"{name} {number:,}" for name, number in named)

@@ -1,0 +1,202 @@
+"""`tcp-trace silence`: what its commands do, and what they tell."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+from tcp_trace.host import unprivileged
+from tcp_trace.log import output
+from tcp_trace.notify.reading import NAME, StateError, read_state
+from tcp_trace.notify.wording import failures, span, utc
+from tcp_trace.safetext import plain, printable
+from tcp_trace.settings.values import duration
+from tcp_trace.silences import silencefile
+from tcp_trace.silences.match import Match, parse_places, parse_process, parse_reason, parse_unit
+from tcp_trace.views.tables import details, table, wrapped
+
+if TYPE_CHECKING:
+    from argparse import Namespace
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from tcp_trace.settings.config import Settings
+    from tcp_trace.silences.maintenance import Window
+    from tcp_trace.silences.silencefile import Unread
+    from tcp_trace.silences.silences import Silence
+
+_COMMENT_LIMIT = 200
+
+Counts = dict[str, int] | None
+
+
+def add(settings: Settings, args: Namespace) -> str:
+    """Add the silence that the arguments tell of; return what to tell people.
+
+    Raises ValueError for arguments that cannot be meant, Refused for what the disk does.
+    """
+    match = _match(args)
+    try:
+        seconds = duration(args.seconds)
+    except ValueError as error:
+        raise ValueError(f"--for {printable(args.seconds)}: {error}") from None
+    if len(args.comment) > _COMMENT_LIMIT:
+        raise ValueError(f"the comment is longer than {_COMMENT_LIMIT} characters")
+    now = time.time()
+    ends = now + seconds
+    directory = settings.state_dir
+    name = _in_state(
+        directory, lambda: silencefile.add(directory, match, now, ends, args.comment).id
+    )
+    return f"{name}: silenced until {utc(ends)} ({span(seconds)}): {match}"
+
+
+def remove(settings: Settings, args: Namespace) -> str:
+    """Remove a silence; return what to tell people."""
+    directory, now = settings.state_dir, time.time()
+    removed = _in_state(directory, lambda: silencefile.remove(directory, args.id, now))
+    return f"{args.id}: no longer silenced: {removed}"
+
+
+def listing(settings: Settings, args: Namespace) -> str:
+    """Return all silences that hold (or, with `--all`, held lately) and all windows."""
+    now = time.time()
+    args.columns = output.columns()  # of the terminal, which the child does not have
+
+    def read() -> str:
+        contents = silencefile.read(settings.state_dir / silencefile.NAME)
+        return _listing(settings, args, contents, _counts(settings), now)
+
+    try:
+        return _in_state(settings.state_dir, read)
+    except unprivileged.NoDirectory:
+        return _listing(settings, args, silencefile.Contents(), {}, now)
+
+
+def _in_state(directory: Path, function: Callable[[], str]) -> str:
+    """Do it as the owner of the state directory."""
+    owner = unprivileged.owner_of(directory, NAME)
+    return str(unprivileged.call(owner, f"looking into {directory}", function))
+
+
+def _listing(
+    settings: Settings,
+    args: Namespace,
+    contents: silencefile.Contents,
+    counts: Counts,
+    now: float,
+) -> str:
+    silences, unread = contents
+    shown = [each for each in silences if args.all or each.ends > now]
+    windows = settings.maintenance or ()
+    if args.json:
+        return output.as_json(_as_json(shown, unread, windows, counts, now))
+    return "\n".join(
+        [
+            *_silence_lines(shown, counts, now, args.columns),
+            *_unread_lines(unread, args.columns),
+            *_window_lines(windows, counts, now, args.columns),
+        ]
+    )
+
+
+def _counts(settings: Settings) -> Counts:
+    """Return how many failures each has silenced, None for who may silence but not see that."""
+    try:
+        state = read_state(settings.state_dir / NAME) or {}
+    except StateError:
+        return None
+    counts = state.get("silenced_by", {})
+    if not isinstance(counts, dict):
+        return None
+    return {name: n for name, n in counts.items() if isinstance(n, int)}
+
+
+def _count(counts: Counts, name: str) -> int | None:
+    return None if counts is None else counts.get(name, 0)
+
+
+def _match(args: Namespace) -> Match:
+    places = [rule for text in args.destinations for rule in parse_places(text)]
+    match = Match(
+        tuple(dict.fromkeys(places)),
+        tuple(map(parse_process, args.process)),
+        tuple(map(parse_unit, args.unit)),
+        tuple(map(parse_reason, args.reason)),
+    )
+    if match == Match():
+        raise ValueError("say what to silence: a destination, --process, --unit, --reason, or all")
+    return match
+
+
+def _silence_lines(silences: list[Silence], counts: Counts, now: float, columns: int) -> list[str]:
+    if not silences:
+        return ["nothing is silenced by hand"]
+    ordered = sorted(silences, key=lambda each: each.ends)
+    rows = [
+        (
+            each.id,
+            utc(each.ends),
+            span(each.ends - now) if each.ends > now else "ended",
+            "" if counts is None else f"{counts.get(each.id, 0):,}",
+        )
+        for each in ordered
+    ]
+    lines = table(("id", "until", "left", "silenced"), rows)
+    for each, row in zip(ordered, lines[1:], strict=True):
+        lines += [
+            row,
+            *details(columns, ("what", plain(str(each.match))), ("note", plain(each.comment))),
+        ]
+    return [lines[0], *lines[len(rows) + 1 :]]
+
+
+def _unread_lines(unread: tuple[Unread, ...], columns: int) -> list[str]:
+    """Say which entries are not in force, and how to be rid of them."""
+    if not unread:
+        return []
+    how = "'tcp-trace silence remove ID' removes one"
+    lines = ["", f"{len(unread):,} cannot be read ({how}):"]
+    return [*lines, *(line for each in unread for line in wrapped(str(each), columns))]
+
+
+def _window_lines(
+    windows: tuple[Window, ...], counts: Counts, now: float, columns: int
+) -> list[str]:
+    if not windows:
+        return []
+    lines = ["", "maintenance windows (MAINTENANCE):"]
+    for each in windows:
+        holds = "holds now" if each.in_force(now) else "does not hold now"
+        count = "" if counts is None else f", {failures(counts.get(each.id, 0))} silenced"
+        lines += wrapped(f"{plain(each.id)}: {holds}{count}", columns)
+    return lines
+
+
+def _as_json(
+    silences: list[Silence],
+    unread: tuple[Unread, ...],
+    windows: tuple[Window, ...],
+    counts: Counts,
+    now: float,
+) -> dict[str, Any]:
+    return {
+        "silences": [
+            {
+                **each.to_dict(),
+                "in_force": each.in_force(now),
+                "silenced": _count(counts, each.id),
+            }
+            for each in silences
+        ],
+        "unreadable": [{"entry": each.entry, "why": each.why} for each in unread],
+        "maintenance": [
+            {
+                "window": each.id,
+                "match": str(each.match),
+                "in_force": each.in_force(now),
+                "silenced": _count(counts, each.id),
+            }
+            for each in windows
+        ],
+    }

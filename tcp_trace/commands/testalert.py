@@ -1,0 +1,133 @@
+"""`tcp-trace test-alert`: one message to each configured webhook, and what came of it."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from tcp_trace.host import unprivileged
+from tcp_trace.host.unprivileged import Refused
+from tcp_trace.notify.channel import DEADLINE, Rejected, Retry
+from tcp_trace.notify.render import JSON_VERSION
+from tcp_trace.notify.routing import DEFAULT
+from tcp_trace.notify.slack import Plain, Slack
+from tcp_trace.settings import requirements
+from tcp_trace.settings.routes import Kind, Webhook
+
+if TYPE_CHECKING:
+    from tcp_trace.notify.channel import Payload
+    from tcp_trace.settings.config import Settings
+
+
+_DELIVERED = {
+    Kind.SLACK: "delivered: the message stands in the webhook's channel",
+    Kind.JSON: "delivered: the server took the test message, and answered that it did",
+    Kind.ALERTMANAGER: (
+        "delivered: Alertmanager took the alert TcpTraceTest, which ends in 2 min; whom it tells"
+        " is up to its own routes"
+    ),
+}
+
+# Long enough for Alertmanager's group_wait, after which it tells people.
+_ALERT_SECONDS = 120.0
+
+
+class NotDelivered(Refused):
+    """The message did not arrive; the text says why and what to do."""
+
+
+def send_as_service(settings: Settings) -> str:
+    """Do what `send` does as SERVICE_USER: answers of strangers are nothing for root to read.
+
+    The addresses go there in memory. Raises NotDelivered, and Refused without such a user.
+    """
+    webhooks = _all(settings)
+    account = unprivileged.service_user(settings.service_user)
+    try:
+        # Loaded here: that user may not enter every directory that a program can be in.
+        from tcp_trace.notify.transport import GRACE  # noqa: PLC0415 - a third of a second
+    except ModuleNotFoundError as error:
+        raise NotDelivered(requirements.sentence(error)) from None
+    limits = unprivileged.LIMITS._replace(seconds=len(webhooks) * (DEADLINE + GRACE) + 5.0)
+    return str(unprivileged.call(account, "sending", lambda: send(settings), limits))
+
+
+def send(settings: Settings) -> str:
+    """Send one message to each webhook and return a sentence of success; raises NotDelivered.
+
+    All are tried, whatever comes of the first; with more than one, each has a line of its own.
+    """
+    webhooks = _all(settings)
+    told: list[str] = []
+    failed = False
+    for webhook in webhooks:
+        sentence = _DELIVERED[webhook.kind]
+        try:
+            _try(webhook, settings.host_name)
+        except NotDelivered as error:
+            sentence, failed = str(error), True
+        told.append(f"{webhook.name}: {sentence}" if len(webhooks) > 1 else sentence)
+    if failed:
+        raise NotDelivered("\n".join(told))
+    return "\n".join(told)
+
+
+def _all(settings: Settings) -> list[Webhook]:
+    url = settings.slack_url
+    webhooks = [*([Webhook(DEFAULT, Kind.SLACK, url)] if url else []), *settings.webhooks]
+    if not webhooks:
+        raise NotDelivered("no webhook is set; put SLACK_URL into the env file, or see --env-file")
+    return webhooks
+
+
+def _try(webhook: Webhook, host_name: str) -> None:
+    channel = Slack if webhook.kind is Kind.SLACK else Plain
+    outcome = channel(webhook.url).send(_payload(webhook.kind, host_name, time.time()))
+    if isinstance(outcome, Retry | Rejected):
+        setting = "SLACK_URL" if webhook.name == DEFAULT else "its address"
+        raise NotDelivered(_why(outcome, setting))
+
+
+def _why(outcome: Retry | Rejected, setting: str) -> str:
+    if isinstance(outcome, Retry):
+        return (
+            f"not delivered ({outcome.reason}); is there a way from here to the webhook's host:"
+            " name resolution, firewall, HTTPS_PROXY? 'tcp-trace check' looks"
+        )
+    if outcome.dead:
+        return (
+            f"not delivered ({outcome.reason}); this webhook takes no message until somebody acts:"
+            f" compare {setting} with what the other side shows, or make a new webhook"
+        )
+    return f"not delivered ({outcome.reason}); the other side refuses the message"
+
+
+def _payload(kind: Kind, host_name: str, now: float) -> Payload:
+    text = (
+        f"Test message of tcp_trace on {host_name}: failed TCP connects of this host will be told"
+        " here. Nothing has failed."
+    )
+    match kind:
+        case Kind.SLACK:
+            escaped = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+            return {"text": escaped}
+        case Kind.JSON:
+            return {
+                "version": JSON_VERSION,
+                "source": "tcp-trace",
+                "host": host_name,
+                "delayed_by": None,
+                "text": text,
+                "ratio": None,
+                "notification": None,
+            }
+        case Kind.ALERTMANAGER:
+            began, over = (
+                datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds")
+                for at in (now, now + _ALERT_SECONDS)
+            )
+            labels = {"alertname": "TcpTraceTest", "host": host_name, "source": "tcp-trace"}
+            annotations = {"summary": text}
+            alert = {"labels": labels, "annotations": annotations, "startsAt": began}
+            return [alert | {"endsAt": over}]

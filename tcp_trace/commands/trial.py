@@ -1,0 +1,118 @@
+"""What only the service's user can tell: `check` tries it as that user, in a child.
+
+Root may read and write what the service may not, and must neither open the service's files nor
+hear a stranger's server. All of it looks and changes nothing.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from tcp_trace import resources
+from tcp_trace.commands.findings import Finding, Level
+from tcp_trace.host import unprivileged
+from tcp_trace.host.serviceuser import name_of
+from tcp_trace.host.unprivileged import Refused
+from tcp_trace.notify.reading import NAME, StateError, read_state
+from tcp_trace.settings import config
+from tcp_trace.settings.routes import NO_CREDENTIAL
+from tcp_trace.silences import silencefile
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from pathlib import Path
+
+    from tcp_trace.kernel.privileges import Account
+    from tcp_trace.settings.config import Settings
+
+
+def tried(
+    account: Account,
+    name: str,
+    function: Callable[[], Iterable[Finding]],
+    limits: unprivileged.Limits = unprivileged.LIMITS,
+) -> Iterator[Finding]:
+    """Yield what a function finds as this account; that it could not be done is a finding, too."""
+    what = f"trying the {name} as {name_of(account.uid)}"
+    try:
+        found = unprivileged.call(account, what, lambda: [_plain(f) for f in function()], limits)
+        yield from (Finding(str(n), Level(level), str(d), str(f)) for n, level, d, f in found)
+    except (Refused, ValueError, TypeError) as error:
+        yield Finding(name, Level.FAIL, str(error))
+
+
+def _plain(finding: Finding) -> tuple[str, str, str, str]:
+    return finding.name, finding.level.value, finding.detail, finding.fix
+
+
+def configuration(
+    account: Account, environ: Mapping[str, str], env_file: Path | None
+) -> Iterator[Finding]:
+    """Read all files of the configuration as the service does at its start and at a reload.
+
+    Credentials are not read by it: systemd does that, as root.
+    """
+    given = {name: text for name, text in environ.items() if name != "CREDENTIALS_DIRECTORY"}
+    try:
+        config.load(given, env_file)
+    except config.ConfigError as error:
+        fix = (
+            f"let the user {name_of(account.uid)} read it: chgrp to a group of his, chmod g+r,"
+            " and g+x for every directory on the way"
+        )
+        for text in error.errors:
+            # What only this command's environment names may be root's: systemd's service has none
+            # of that environment.
+            level = Level.FAIL if text.startswith("/") else Level.WARN
+            if not text.endswith(NO_CREDENTIAL):
+                detail = f"for the user {name_of(account.uid)}: {text}"
+                yield Finding("configuration", level, detail, fix)
+
+
+def program(account: Account) -> Iterator[Finding]:
+    """Find the program itself, which is started anew as the service's user."""
+    path = resources.directory("tcp_trace") / "__main__.py"
+    if not os.access(path, os.R_OK):
+        fix = "install it with 'make install', or put the checkout elsewhere"
+        yield Finding("user", Level.FAIL, f"{name_of(account.uid)} may not read {path}", fix)
+
+
+def state(account: Account, settings: Settings) -> Iterator[Finding]:
+    """Look at the directory, and read every file in it that the service reads."""
+    path = settings.state_dir
+    if not os.path.lexists(path):
+        yield Finding("state", Level.WARN, f"{path} does not exist", "systemd makes it at start")
+    elif not path.is_dir():
+        yield Finding("state", Level.FAIL, f"STATE_DIR={path} is no directory", "use another one")
+    elif not os.access(path, os.R_OK | os.W_OK | os.X_OK):
+        detail = f"{name_of(account.uid)} cannot write to STATE_DIR={path}"
+        yield Finding("state", Level.FAIL, detail, f"chown -R {name_of(account.uid)} {path}")
+    else:
+        yield from _files(account, path) or [Finding("state", Level.OK, str(path))]
+
+
+def _files(account: Account, directory: Path) -> list[Finding]:
+    found = []
+    outbox = directory / NAME
+    if outbox.exists() and not os.access(outbox, os.R_OK | os.W_OK):
+        detail = f"{name_of(account.uid)} cannot write to {outbox}"
+        found.append(
+            Finding("state", Level.FAIL, detail, f"chown -R {name_of(account.uid)} {directory}")
+        )
+    else:
+        try:
+            read_state(outbox)
+        except StateError as error:
+            found.append(Finding("state", Level.WARN, str(error)))
+    try:
+        unread = silencefile.read(directory / silencefile.NAME).unread
+    except silencefile.SilenceFileError as error:
+        found.append(Finding("silences", Level.FAIL, str(error)))
+    else:
+        fix = "tcp-trace silence remove, or correct it"
+        found += [Finding("silences", Level.WARN, str(each), fix) for each in unread[:_MOST]]
+    return found
+
+
+_MOST = 5

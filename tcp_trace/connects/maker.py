@@ -1,0 +1,197 @@
+"""Who made a failed attempt, as far as the kernel's and /proc's own words tell it.
+
+What a cgroup's path means, by the conventions of those who make cgroups:
+
+    systemd            slices, then the unit: /system.slice/nginx.service; a user's own manager
+                       is a unit with slices and units of its own below it
+    Docker             /system.slice/docker-<id>.scope or, without systemd, /docker/<id>
+    Podman             libpod-<id>.scope or libpod-<id>, libpod-payload-<id> below a unit
+    containerd, CRI-O  cri-containerd-<id>.scope, crio-<id>.scope, <slice>:cri-containerd:<id>
+    Kubernetes         kubepods-burstable-pod<uid with _>.slice or /kubepods/burstable/pod<uid>,
+                       with the container below it
+
+Everything here was chosen by somebody on the host: whoever has a cgroup delegated names cgroups
+below it as he likes. Names are made visible and bounded, and what is not known is None.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, NamedTuple
+
+from tcp_trace.safetext import ELLIPSIS, visible
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+NAME_LIMIT = 255
+COMMAND_LIMIT = 256
+HIDDEN = "<hidden>"
+RUNTIMES = {
+    "docker": "docker",
+    "containerd": "containerd",
+    "cri-containerd": "containerd",
+    "nerdctl": "containerd",
+    "crio": "cri-o",
+    "libpod": "podman",
+    "libpod-payload": "podman",
+}
+
+_PATH_LIMIT = 4096
+_LEVELS = 64
+_CONTAINER = re.compile(r"(?:(?:.*:)?([a-z-]+)[-:])?([0-9a-f]{64})(?:\.scope)?")
+# A pod made from a file has a hash for its UID. systemd wants no dash in a slice's name.
+_POD = re.compile(
+    r"(?:.*-)?pod([0-9a-f]{8}(?:[-_][0-9a-f]{4}){3}[-_][0-9a-f]{12}|[0-9a-f]{32})"
+    r"(?:\.slice)?(?::.*)?",
+    re.DOTALL,
+)
+_UNIT_SUFFIXES = (".service", ".scope", ".socket", ".mount", ".swap")
+_USER_MANAGER = re.compile(r"user@[0-9]+\.service")
+
+# Bounded repetitions: a command line made for it must not keep the poll loop busy.
+_TELLING = r"(?:passw|passphrase|secret|token|api[-_]?key|access[-_]?key|credential|auth)"
+_SECRET_VALUE = re.compile(rf"(?i)({_TELLING}[\w-]{{0,20}}\s?[=:]\s?).+", re.DOTALL)
+_SECRET_OPTION = re.compile(rf"(?i)--?[\w-]{{0,20}}{_TELLING}[\w-]{{0,20}}")
+_URL_PASSWORD = re.compile(r"(://[^/@:\s]*:)[^/@\s]+@")
+_USER_OPTIONS = {"-u", "--user"}
+
+
+class Where(NamedTuple):
+    """What a cgroup's path tells; each None where it tells nothing.
+
+    `unit` is systemd's, the container's own where systemd runs inside it. `container_id` is of 64
+    hexadecimal digits, `container_runtime` docker, containerd, cri-o or podman. `pod_uid` is
+    Kubernetes' with dashes.
+    """
+
+    unit: str | None = None
+    container_id: str | None = None
+    container_runtime: str | None = None
+    pod_uid: str | None = None
+
+    @property
+    def container(self) -> str | None:
+        """The container as Kubernetes writes it: `containerd://<id>`, or the bare id."""
+        if self.container_id is None or self.container_runtime is None:
+            return self.container_id
+        return f"{self.container_runtime}://{self.container_id}"
+
+
+class Cgroup(NamedTuple):
+    """A cgroup's path, and that part of it that was named outside of the container it is in.
+
+    The latter is the path of what is the root to a process there (its cgroup namespace): what lies
+    below was named by whoever rules in the container. On the host that is `/`. `owner` is the id
+    of the one that owns it (its service, pod or user's manager), 0 for none.
+    """
+
+    path: str
+    outside: str
+    owner: int = 0
+
+
+class Maker(NamedTuple):
+    """Who made an attempt, beyond what `Process` says; each None where it is not known.
+
+    All are visible text of bounded length, and none is to be believed further than the user that
+    is named: see this module. `command` has no passwords where they could be told. `owner` is
+    the id of the cgroup that is its service's, pod's or user's, below which it is their choice.
+    """
+
+    user: str | None = None
+    unit: str | None = None
+    container: str | None = None
+    pod: str | None = None
+    command: str | None = None
+    owner: int | None = None
+
+
+NOWHERE = Where()
+UNKNOWN = Maker()
+
+
+def parse_cgroup(path: str) -> Where:
+    """Return what a cgroup's path tells. Takes any text."""
+    where = NOWHERE
+    parent = ""
+    below_unit = False
+    for name in (level[:NAME_LIMIT] for level in path[:_PATH_LIMIT].split("/")[:_LEVELS]):
+        pod = _POD.fullmatch(name)
+        if pod:
+            where = where._replace(pod_uid=_dashed(pod[1]))
+        container = _container(name, parent)
+        if container:
+            where = where._replace(container_id=container[0], container_runtime=container[1])
+            below_unit = False  # systemd may run inside, too
+        elif not below_unit and name.endswith(_UNIT_SUFFIXES):
+            is_managers_own = name == "init.scope" and _is_user_manager(where.unit)
+            unit = where.unit if is_managers_own else clean(name.removeprefix("_"))
+            where = where._replace(unit=unit)
+            below_unit = not _is_user_manager(unit)
+        parent = name
+    return where
+
+
+def parse_proc_cgroup(text: str) -> Where:
+    """Return what `/proc/PID/cgroup` tells: lines like `0::/path` and `4:memory:/path`.
+
+    Version 1 has a hierarchy per controller, and a process may be in a container in some of them
+    and in its parent's cgroup in others: the container is what counts.
+    """
+    lines = (line.split(":", 2) for line in text[: _PATH_LIMIT * 4].splitlines())
+    paths = {line[1]: line[2] for line in lines if len(line) == 3}
+    first = [paths.pop(name) for name in ("", "name=systemd") if name in paths]
+    found = [parse_cgroup(path) for path in (*first, *paths.values())]
+    found.sort(key=lambda where: (where.container_id is None, where.unit is None))
+    return found[0] if found else NOWHERE
+
+
+def command_line(arguments: Iterable[str]) -> str:
+    """Return a command line for people, without the passwords that can be told as such.
+
+    They are told by the names of options and headers, and in URLs; an unusual one stays.
+    """
+    shown: list[str] = []
+    length = 0
+    before = ""
+    for argument in arguments:
+        if length > COMMAND_LIMIT:
+            break
+        shown.append(_without_secret(argument, before))
+        length += len(shown[-1]) + 1
+        before = argument
+    text = visible(" ".join(shown))
+    return text if len(text) <= COMMAND_LIMIT else text[: COMMAND_LIMIT - 1] + ELLIPSIS
+
+
+def clean(name: str) -> str:
+    """Return a name that somebody on the host chose, visible and of bounded length."""
+    return visible(name[:NAME_LIMIT])[:NAME_LIMIT]
+
+
+def _container(name: str, parent: str) -> tuple[str, str | None] | None:
+    found = _CONTAINER.fullmatch(name)
+    if found is None:
+        return None
+    if found[1] is None:
+        return found[2], "docker" if parent == "docker" else None
+    # Of the same shape are the scopes of conmon, who watches a container from outside.
+    return (found[2], RUNTIMES[found[1]]) if found[1] in RUNTIMES else None
+
+
+def _is_user_manager(unit: str | None) -> bool:
+    return unit is not None and _USER_MANAGER.fullmatch(unit) is not None
+
+
+def _dashed(pod_uid: str) -> str:
+    return pod_uid.replace("_", "-")
+
+
+def _without_secret(argument: str, before: str) -> str:
+    if _SECRET_OPTION.fullmatch(before) and not argument.startswith("-"):
+        return HIDDEN
+    if before in _USER_OPTIONS and ":" in argument:
+        return argument.partition(":")[0] + ":" + HIDDEN
+    argument = _SECRET_VALUE.sub(rf"\1{HIDDEN}", argument)
+    return _URL_PASSWORD.sub(rf"\1{HIDDEN}@", argument)

@@ -1,0 +1,167 @@
+"""Lost races: a connect that failed because another one of its program was faster is no failure.
+
+A client that has several addresses of one name begins with one, goes on with the next before the
+first has answered, and closes what is left when one is established (RFC 8305, Happy Eyeballs). What
+is closed then failed to nobody. A race is among the addresses of one name, so this is decided by
+names as far as they are known:
+
+    closed without an error       the same process was connected to another address on that port
+                                  at that moment: lost, if that has the same name; not, if all of
+                                  these have other names; where a name is not known, the kernel
+                                  program's judgement by times alone counts (`raced`). Whoever
+                                  lives on after a success with an address does not race it
+    no route to this family,      lost, if the same process gets through to an address of the other
+    as connect() itself returned  family of the same name and port; for that it is held back for up
+                                  to `HOLD` seconds. Without a name it is a failure, at once
+
+An attempt that got an answer, or that the kernel gave up, has lost no race.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING, NamedTuple
+
+from tcp_trace.connects.events import Raced
+from tcp_trace.connects.reasons import Reason
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from tcp_trace.connects.events import Failure, Process
+
+HOLD = 1.0
+"""Seconds that the other family has to get through: after them a SYN is sent again."""
+
+STEP = 0.1
+"""Seconds between two looks at the other family's successes."""
+
+HELD_MAX = 4096
+"""Failures held back at a time; beyond, they are told at once."""
+
+# RACE_BEGIN, RACE_END and RACE_OUTLIVED of bpf/tcp_trace.c
+BEGIN = 2.0
+END = 0.2
+OUTLIVED = 0.4
+_UNROUTED = (Reason.NETWORK_UNREACHABLE, Reason.HOST_UNREACHABLE)
+
+
+class Rival(NamedTuple):
+    """The last success of a process with an address; times are seconds of CLOCK_MONOTONIC.
+
+    `later` and `earlier` are two successes that an attempt could outlive, 0 for none.
+    """
+
+    address: str
+    began: float
+    established: float
+    later: float = 0.0
+    earlier: float = 0.0
+
+
+class Races:
+    """Tells failures from lost races, unless these are failures, too. `lost` counts them.
+
+    `rivals` returns the successes of a process on a port, `host_of` the name by which the address
+    of a failed attempt was asked for, None where it is not known.
+    """
+
+    def __init__(
+        self,
+        rivals: Callable[[Process, int], Sequence[Rival]],
+        host_of: Callable[[Failure], str | None],
+        *,
+        ignore: bool = True,
+    ) -> None:
+        self._ignore = ignore
+        self._rivals = rivals
+        self._host_of = host_of
+        self._held: deque[tuple[float, float, Failure]] = deque()
+        self.lost = 0
+
+    def judge(self, failure: Failure, now: float) -> Failure | Raced | None:
+        """Return what a failure is, None while that is not known; `now` is monotonic."""
+        if not self._ignore:
+            return failure
+        if failure.reason is Reason.CANCELLED or failure.raced:
+            return self._lost(failure) if self._is_lost(failure) else failure
+        if not _has_no_route(failure):
+            return failure
+        if self._is_overtaken(failure):
+            return self._lost(failure)
+        if len(self._held) >= HELD_MAX:
+            return failure
+        self._held.append((now + STEP, now + HOLD, failure))
+        return None
+
+    def expire(self, now: float) -> list[Failure | Raced]:
+        """Return what is known by now of those that were held back."""
+        known: list[Failure | Raced] = []
+        while self._held and self._held[0][0] <= now:
+            _, deadline, failure = self._held.popleft()
+            if self._is_overtaken(failure):
+                known.append(self._lost(failure))
+            elif now >= deadline:
+                known.append(failure)
+            else:
+                self._held.append((now + STEP, deadline, failure))
+        return known
+
+    def next_deadline(self) -> float | None:
+        """Return when `expire` is useful next, None for never."""
+        return self._held[0][0] if self._held else None
+
+    def _lost(self, failure: Failure) -> Raced:
+        self.lost += failure.times
+        return Raced(failure)
+
+    def _is_lost(self, failure: Failure) -> bool:
+        """Whether one that was closed without an answer lost a race."""
+        hosts = [self._host_at(failure, rival) for rival in self._rivals_of(failure, _won)]
+        if failure.host is None or not hosts:
+            return failure.raced
+        return failure.host in hosts or (failure.raced and None in hosts)
+
+    def _is_overtaken(self, failure: Failure) -> bool:
+        """Whether the other family got through to the same name."""
+        rivals = self._rivals_of(failure, _overtook)
+        return any(self._host_at(failure, rival) == failure.host for rival in rivals)
+
+    def _rivals_of(self, failure: Failure, is_one: Callable[[Failure, Rival], bool]) -> list[Rival]:
+        if failure.process is None or failure.host is None:
+            return []
+        rivals = self._rivals(failure.process, failure.destination.port)
+        return [rival for rival in rivals if is_one(failure, rival)]
+
+    def _host_at(self, failure: Failure, rival: Rival) -> str | None:
+        destination = failure.destination._replace(address=rival.address)
+        return self._host_of(failure._replace(destination=destination))
+
+
+def _won(failure: Failure, rival: Rival) -> bool:
+    """Whether a success is the one at which the failed attempt was closed."""
+    began = failure.mono - (failure.elapsed or 0.0)
+    return (
+        rival.address != failure.destination.address
+        and began < rival.established
+        and failure.mono - rival.established < END
+        and not any(
+            began < success and failure.mono - success > OUTLIVED
+            for success in (rival.later, rival.earlier)
+        )
+    )
+
+
+def _overtook(failure: Failure, rival: Rival) -> bool:
+    return (
+        _is_v6(rival.address) != _is_v6(failure.destination.address)
+        and abs(rival.began - failure.mono) < BEGIN
+    )
+
+
+def _has_no_route(failure: Failure) -> bool:
+    return failure.reason in _UNROUTED and not failure.syns and failure.host is not None
+
+
+def _is_v6(address: str) -> bool:
+    return ":" in address

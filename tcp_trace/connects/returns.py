@@ -1,0 +1,99 @@
+"""Joins what connect() returned to the attempt that ended in it: one connect is one failure.
+
+An attempt that connect() itself gives up is closed without an error in its socket; why stands only
+in what the call returns, a moment later and perhaps in another CPU's ring. So a failure of which
+an error may follow is held back until it comes, or for `HOLD` seconds: then the return was not
+seen. An error without an attempt is a failure by itself, at once. The verdict never depends on it:
+if it is missed, the failure is told without it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tcp_trace.connects.events import Failure
+from tcp_trace.connects.reasons import classify_returned
+from tcp_trace.connects.tracker import elapsed
+
+if TYPE_CHECKING:
+    from tcp_trace.connects.events import Transition
+
+HOLD = 0.2
+"""Seconds. The record follows within microseconds; reading the rings takes longer."""
+
+_Attempt = tuple[int, int]
+
+
+class Returns:
+    """Failures that wait for their error, and errors that wait for their failure.
+
+    Both are bounded by what a backlog of records can hold, and are gone after `HOLD` seconds.
+    """
+
+    def __init__(self) -> None:
+        self._failures: dict[_Attempt, tuple[float, Failure]] = {}
+        self._errors: dict[_Attempt, tuple[float, Failure]] = {}
+
+    def failed(self, failure: Failure, transition: Transition, now: float) -> Failure | None:
+        """Return the failure that is to be told now, None while it waits; `now` is monotonic."""
+        if not transition.may_return:
+            return failure
+        attempt = (transition.start_ns, transition.start_cpu)
+        error = self._errors.pop(attempt, None)
+        if error is not None:
+            return _joined(failure, error[1])
+        self._failures[attempt] = (now, failure)
+        return None
+
+    def returned(self, record: Transition, now: float) -> Failure | None:
+        """Take in an error that connect() returned; see `failed`."""
+        alone = _failure_of(record)
+        if not record.start_ns:
+            return alone
+        attempt = (record.start_ns, record.start_cpu)
+        failure = self._failures.pop(attempt, None)
+        if failure is not None:
+            return _joined(failure[1], alone)
+        self._errors[attempt] = (now, alone)
+        return None
+
+    def expire(self, now: float) -> list[Failure]:
+        """Return the failures that waited for long enough.
+
+        To be called when the rings were read to their end: what was held may be there.
+        """
+        late: list[Failure] = []
+        for waiting in (self._failures, self._errors):
+            for attempt, (since, failure) in list(waiting.items()):
+                if now - since < HOLD:
+                    break  # they are in the order in which they came
+                del waiting[attempt]
+                late.append(failure)
+        return late
+
+    def next_deadline(self) -> float | None:
+        """Return when `expire` is useful next, None for never."""
+        firsts = [
+            next(iter(waiting.values()))[0] for waiting in (self._failures, self._errors) if waiting
+        ]
+        return min(firsts) + HOLD if firsts else None
+
+
+def _joined(failure: Failure, error: Failure) -> Failure:
+    """Return the failure with the error that connect() returned: it gave up before any SYN."""
+    return failure._replace(errno=error.errno, reason=error.reason, syns=0)
+
+
+def _failure_of(record: Transition) -> Failure:
+    begun = bool(record.start_ns)
+    return Failure(
+        destination=record.destination,
+        reason=classify_returned(record.errno, begun=begun),
+        errno=record.errno,
+        local_port=record.local_port,
+        process=record.process,
+        elapsed=elapsed(record) if begun else 0.0,
+        syns=0,
+        wall=record.wall,
+        mono=record.timestamp_ns * 1e-9,
+    )

@@ -1,1 +1,0 @@
-"""Pure logic: no I/O and no clock; the present is passed in."""

@@ -1,1 +1,0 @@
-"""From a Notification to a webhook: outbox, sender, channels."""

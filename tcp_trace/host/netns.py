@@ -1,0 +1,78 @@
+"""The network namespace of this process: number, interfaces, and what the kernel counts itself."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+
+from tcp_trace.connects.coverage import Kernel
+from tcp_trace.safetext import printable
+
+INUM = Path("/proc/self/ns/net").stat().st_ino
+"""The inode number, as the kernel program gives it."""
+
+_SNMP = Path("/proc/self/net/snmp")
+_NETSTAT = Path("/proc/self/net/netstat")
+_ABORT_ON_OVERFLOW = Path("/proc/sys/net/ipv4/tcp_abort_on_overflow")
+
+
+def interface(inum: int, index: int) -> str:
+    """Return the name of an interface, its index where that is not known; "" for index 0.
+
+    The names of another namespace than this one (`inum` 0) cannot be seen from here. A name that
+    is a number is not taken, so that `ifindex` leads back.
+    """
+    if not index:
+        return ""
+    if inum:
+        return str(index)
+    try:
+        name = socket.if_indextoname(index)
+    except OSError:  # it is gone
+        return str(index)
+    return str(index) if name.isdecimal() else printable(name)
+
+
+def ifindex(inum: int, interface: str) -> int | None:
+    """Return the index of what `interface` returned, None where it is gone."""
+    if not interface or interface.isdecimal():
+        return int(interface or 0)
+    try:
+        return None if inum else socket.if_nametoindex(interface)
+    except OSError:
+        return None
+
+
+def counted_until_now() -> Kernel:
+    """Return what the kernel counted since the boot, in no case too many failures of attempts.
+
+    What is taken out of them is read last. Raises OSError.
+    """
+    tcp = _table(_SNMP, "Tcp:")
+    return _kernel(tcp, _table(_NETSTAT, "TcpExt:"))
+
+
+def counted_from_now() -> Kernel:
+    """Return the same, in no case too few of them: what is taken out is read first."""
+    extended = _table(_NETSTAT, "TcpExt:")
+    return _kernel(_table(_SNMP, "Tcp:"), extended)
+
+
+def _kernel(tcp: dict[str, int], extended: dict[str, int]) -> Kernel:
+    # With this sysctl EmbryonicRsts has more in it: tcp_check_req() resets what finds no room in
+    # the queue of accept(), which is no failure of AttemptFails.
+    resets_overflows = _ABORT_ON_OVERFLOW.read_text().strip() != "0"
+    return Kernel(
+        tcp["ActiveOpens"],
+        tcp["AttemptFails"],
+        extended["EmbryonicRsts"],
+        extended["ListenOverflows"] if resets_overflows else 0,
+    )
+
+
+def _table(path: Path, head: str) -> dict[str, int]:
+    """Return the counters of one protocol: a line of names, and one of values below it."""
+    names, values = (
+        line.split()[1:] for line in path.read_text().splitlines() if line.startswith(head)
+    )
+    return dict(zip(names, map(int, values), strict=True))

@@ -1,0 +1,180 @@
+"""Hosts: names that are watched by whatever addresses they have at the time.
+
+Names are resolved as applications do it (`getaddrinfo`: /etc/hosts, search domains and all), in a
+thread of its own, because that can take as long as a name server likes. How long an answer may be
+used is what the kernel program saw of it (`kernel/names.py`), since `getaddrinfo` does not tell.
+"""
+
+from __future__ import annotations
+
+import encodings.idna  # noqa: F401 - getaddrinfo needs it: no thread is to import it
+import logging
+import os
+import socket
+import threading
+import time
+from typing import TYPE_CHECKING
+
+from tcp_trace.connects.watch import ADDRESSES_MAX
+from tcp_trace.threads import Worker
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from tcp_trace.connects.watch import Host, Rule
+
+    Resolve = Callable[[str], list[str]]
+    Ttl = Callable[[str, float], int | None]
+
+log = logging.getLogger(__name__)
+
+RETRY_SECONDS = 10.0
+"""After a look-up that failed."""
+DEFAULT_SECONDS = 60.0
+"""Between two look-ups of a name where no TTL is known: it is in /etc/hosts, or was not seen."""
+SHORTEST_SECONDS, LONGEST_SECONDS = 5.0, 300.0
+"""Bounds of the time between two look-ups, whatever the TTL."""
+LINGER_SECONDS = 3_600.0
+"""An address is watched for so long after it was last seen: applications keep theirs, too."""
+
+
+def addresses_of(name: str) -> list[str]:
+    """Return the addresses of a name, as an application would get them. Raises OSError."""
+    found = socket.getaddrinfo(name, None, type=socket.SOCK_STREAM)
+    # A link-local address comes with its interface, which the kernel's filter knows nothing of.
+    return list(dict.fromkeys(str(address[0]).partition("%")[0] for *_, address in found))
+
+
+class _Name:
+    """What is known of one name; times are seconds of CLOCK_MONOTONIC."""
+
+    def __init__(self) -> None:
+        self.seen: dict[str, float] = {}
+        self.due = 0.0
+        self.failing = False
+
+    def found(self, addresses: Iterable[str], now: float) -> None:
+        """Take in what a look-up found, and forget what is old."""
+        for address in addresses:
+            self.seen.pop(address, None)
+            self.seen[address] = now
+        kept = [(a, t) for a, t in self.seen.items() if now - t <= LINGER_SECONDS]
+        self.seen = dict(kept[-ADDRESSES_MAX:])
+
+
+class Resolver:
+    """Keeps the addresses of hosts up to date.
+
+    When they changed, `fd` becomes readable and `has_news` true, until `rules` is called.
+
+    `resolve` returns the addresses of a name or raises OSError; `ttl` returns the TTL (seconds)
+    that was told for an address since a time of CLOCK_MONOTONIC, None where it is not known.
+    """
+
+    def __init__(self, hosts: tuple[Host, ...], resolve: Resolve, ttl: Ttl) -> None:
+        self._resolve = resolve
+        self._ttl = ttl
+        self._hosts = hosts
+        self._names = {host.name: _Name() for host in hosts}
+        self._rules: frozenset[Rule] = frozenset()
+        self.has_news = False
+        self._by_address: dict[str, set[str]] = {}
+        # Guards what is above, and is notified when the hosts were replaced or all resolved.
+        self._changed = threading.Condition()
+        self._worker = Worker(self._run, "resolver of host names")
+        self.fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+
+    def start(self, patience: float) -> None:
+        """Begin; wait for the first answers of all hosts, but not longer than so many seconds."""
+        if self._worker.start():
+            with self._changed:
+                self._changed.wait_for(self._all_asked, patience)
+
+    def retry(self) -> None:
+        """Start the thread if the system had no room for it."""
+        self._worker.retry()
+
+    def replace(self, hosts: tuple[Host, ...]) -> None:
+        """Watch other hosts from now on; what is known of those that stay is kept."""
+        with self._changed:
+            self._hosts = hosts
+            self._names = {host.name: self._names.get(host.name, _Name()) for host in hosts}
+            self._publish()
+            self._changed.notify_all()
+
+    def rules(self) -> frozenset[Rule]:
+        """Return what is to be watched now."""
+        with self._changed:
+            if self.has_news:
+                os.eventfd_read(self.fd)
+            self.has_news = False
+            return self._rules
+
+    def name_of(self, address: str) -> str | None:
+        """Return the host that has an address, None where none or several have."""
+        with self._changed:
+            names = self._by_address.get(address, set())
+            return next(iter(names)) if len(names) == 1 else None
+
+    def _run(self) -> None:
+        while True:
+            with self._changed:
+                name = self._next_due()
+            self._look_up(name)
+
+    def _next_due(self) -> str:
+        """Wait until a name is to be looked up, and return it."""
+        while True:
+            due = min(((known.due, name) for name, known in self._names.items()), default=None)
+            now = time.monotonic()
+            if due is not None and due[0] <= now:
+                return due[1]
+            self._changed.wait(None if due is None else due[0] - now)
+
+    def _look_up(self, name: str) -> None:
+        began = time.monotonic()
+        try:
+            addresses = self._resolve(name)
+        except OSError as error:
+            self._failed(name, error.strerror or str(error))
+            return
+        told = [self._ttl(address, began) for address in addresses]
+        known = [ttl for ttl in told if ttl is not None]
+        wait = min(max(min(known), SHORTEST_SECONDS), LONGEST_SECONDS) if known else DEFAULT_SECONDS
+        with self._changed:
+            if entry := self._names.get(name):
+                if entry.failing:
+                    log.info("the host %s can be resolved again", name)
+                entry.failing = False
+                now = time.monotonic()
+                entry.found(addresses, now)
+                entry.due = now + wait
+                self._publish()
+            self._changed.notify_all()
+
+    def _failed(self, name: str, why: str) -> None:
+        with self._changed:
+            if entry := self._names.get(name):
+                if not entry.failing:
+                    kept = "its last addresses stay watched" if entry.seen else "it is not watched"
+                    log.error("the host %s cannot be resolved (%s); %s", name, why, kept)
+                entry.failing = True
+                entry.due = time.monotonic() + RETRY_SECONDS
+            self._changed.notify_all()
+
+    def _publish(self) -> None:
+        rules = frozenset(
+            host.rule(address) for host in self._hosts for address in self._names[host.name].seen
+        )
+        self._by_address = {}
+        for name, known in self._names.items():
+            for address in known.seen:
+                self._by_address.setdefault(address, set()).add(name)
+        if rules != self._rules:
+            self._rules = rules
+            if not self.has_news:
+                os.eventfd_write(self.fd, 1)
+            self.has_news = True
+
+    def _all_asked(self) -> bool:
+        return all(known.due for known in self._names.values())

@@ -1,0 +1,1 @@
+"""What fails becomes few, calm messages: pure, no I/O and no clock."""

@@ -1,0 +1,116 @@
+"""One destination that fails: what succeeded there meanwhile, and whether it is over."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tcp_trace.incidents.account import Account, incident_id
+from tcp_trace.incidents.notification import Kind, Notification
+from tcp_trace.incidents.tally import Tally
+
+if TYPE_CHECKING:
+    from tcp_trace.connects.events import Counters, Destination, Failure, Moment
+    from tcp_trace.incidents.policy import Policy
+
+
+def connected_since(seen: Counters | None, mono: float) -> bool:
+    """Return whether a connect was established after a failure at `mono`.
+
+    Both are times of the same kernel clock, so a success from before the failure cannot pass for
+    one after it. The microsecond is for `mono`, a float: it holds a year's uptime to some ns.
+    """
+    return seen is not None and seen.last_established_ns > mono * 1e9 + 1000
+
+
+class Incident(Account):
+    """An open incident of one destination.
+
+    `base` is what the kernel had counted at the opening, for the share of failing attempts. It
+    is None where that is not known: no counters then, or the service was restarted since. It is
+    `held` while nobody has heard of it, because every failure was silenced.
+    """
+
+    __slots__ = ("asked", "base", "destination")
+
+    def __init__(
+        self, policy: Policy, tally: Tally, incident: str, patience: int, destination: Destination
+    ) -> None:
+        super().__init__(policy, tally, incident, patience)
+        self.destination = destination
+        self.base: Counters | None = None
+        self.asked = False
+
+    @classmethod
+    def begin(cls, policy: Policy, first: Failure, serial: int, patience: int) -> Incident:
+        """Return the incident that begins with this failure, which is not counted yet."""
+        tally = Tally(first.mono, first.wall)
+        name = incident_id(first.destination, first.wall, serial)
+        return cls(policy, tally, name, patience, first.destination)
+
+    @property
+    def held(self) -> bool:
+        """Whether it was not opened yet for people."""
+        return self.sequence == 0
+
+    def add_silenced(self, failure: Failure, silence: str) -> None:
+        """Count a failure that is no cause for a message, because of this silence.
+
+        When one sets in, neither are those before it that only wait for `interval` to be over.
+        """
+        if self.silenced_by is None:
+            self.silenced += self.pressing
+            self.worth = False
+        super().add_silenced(failure, silence)
+
+    def open(self, now: Moment, seen: Counters | None, *, asked: bool) -> Notification:
+        """Return the first message; `asked` says whether `seen` is the kernel's answer."""
+        established = self._established(seen)
+        if seen is not None and not connected_since(seen, self.tally.first_mono):
+            established = 0
+        if not self.asked:
+            self.base, self.asked = seen, asked
+        self.judge(established)
+        return self.tell(Kind.OPENED, now, self.destination, established)
+
+    def review(self, now: Moment, seen: Counters | None) -> Notification | None:
+        """Return the message that is due, if any, given what the kernel counted until now."""
+        if self.asked:
+            established = self._established(seen)
+            if self.base is None and seen is not None:
+                # Of before nothing is known: the share is that of what the kernel counted since.
+                self.judge(seen.established, seen.failed)
+            else:
+                self.judge(established)
+        else:
+            self.base, self.asked, established = seen, True, None
+        kind = self._kind(now, seen)
+        if kind is None:
+            return None
+        return self.tell(kind, now, self.destination, established)
+
+    def next_look(self, now: Moment) -> float:
+        """Return when `review` is useful again, in seconds of CLOCK_MONOTONIC."""
+        if not self.asked:
+            return now.mono
+        resolve_at = self.resolve_at()
+        if resolve_at <= now.mono:
+            resolve_at = min(now.mono + self.policy.recheck, max(now.mono, self.quiet_at()))
+        return min(self.tell_at(), resolve_at)
+
+    def _kind(self, now: Moment, seen: Counters | None) -> Kind | None:
+        if now.mono >= self.resolve_at():
+            if connected_since(seen, self.tally.last_mono):
+                return Kind.RESOLVED
+            if now.mono >= self.quiet_at():
+                return Kind.QUIET
+        if now.mono >= self.tell_at():
+            return Kind.UPDATED if self.worth else Kind.REMINDED
+        return None
+
+    def _established(self, seen: Counters | None) -> int | None:
+        base = self.base
+        if base is None or seen is None:
+            return None
+        if any(now < then for now, then in zip(seen[:3], base[:3], strict=True)):
+            return None  # another entry of the same destination: the one of the opening is gone
+        return seen.established - base.established

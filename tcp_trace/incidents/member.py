@@ -1,0 +1,81 @@
+"""One destination of a storm: what of it is counted by itself."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+from tcp_trace.incidents.fairness import maker_of
+
+if TYPE_CHECKING:
+    from tcp_trace.connects.events import Destination, Failure
+    from tcp_trace.incidents.fairness import Whose
+    from tcp_trace.incidents.tally import Tally
+
+_MAKERS_KEPT = 3
+
+
+class Whole(Protocol):
+    """What a destination needs of the storm that it is in."""
+
+    sequence: int
+
+    def meet(self, maker: Whose, *, joins: bool) -> bool:
+        """Note whose a failure is; return whether the next message is due the sooner for it."""
+
+    def add(self, failure: Failure) -> bool:
+        """Count a failure; return whether `wake` may have to be earlier."""
+
+    def add_silenced(self, failure: Failure, silence: str) -> None:
+        """Count a failure that is no cause for a message."""
+
+
+class Member:
+    """One destination of a storm.
+
+    `joined` is how many digests were told before it was news, `last_mono` its last failure in
+    seconds of CLOCK_MONOTONIC, `host` the name by which it was last asked for. Of its `makers` some
+    are kept.
+    """
+
+    __slots__ = ("destination", "failures", "host", "joined", "last_mono", "makers", "storm")
+
+    def __init__(
+        self, storm: Whole, destination: Destination, joined: int, last_mono: float
+    ) -> None:
+        self.storm = storm
+        self.destination = destination
+        self.failures = 0
+        self.joined = joined
+        self.last_mono = last_mono
+        self.host: str | None = None
+        self.makers: tuple[Whose, ...] = ()
+
+    def add(self, failure: Failure) -> bool:
+        """Count a failure; return whether the storm's `wake` may have to be earlier."""
+        self._count(failure)
+        maker = maker_of(failure.process, failure.maker)
+        is_met = self.storm.meet(maker, joins=False)
+        if is_met:  # so that it is named, whoever failed there before
+            self.joined = self.storm.sequence
+            self.makers = (maker, *self.makers)[:_MAKERS_KEPT]
+        return self.storm.add(failure) or is_met
+
+    def add_silenced(self, failure: Failure, silence: str) -> None:
+        """Count a failure that is no cause for a message, because of this silence."""
+        self._count(failure)
+        self.storm.add_silenced(failure, silence)
+
+    def _count(self, failure: Failure) -> None:
+        self.failures += failure.times
+        self._note(maker_of(failure.process, failure.maker))
+        self.last_mono = max(self.last_mono, failure.mono)
+        self.host = failure.host or self.host
+
+    def _note(self, maker: Whose) -> None:
+        if maker not in self.makers and len(self.makers) < _MAKERS_KEPT:
+            self.makers += (maker,)
+
+    def add_makers(self, tally: Tally) -> None:
+        """Take in whose failures were counted."""
+        for program in tally.programs.values():
+            self._note(maker_of(program, program.maker))

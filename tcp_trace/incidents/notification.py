@@ -1,0 +1,239 @@
+"""What is told of an incident: one frozen value that travels through the outbox as JSON.
+
+What a message counts, and how two pending ones become one:
+
+    failures   failures told here for the first time; over all messages they add up to what
+               happened, so merging adds them; `silenced` likewise
+    the rest   the incident as it stood when the message was made, so merging takes the newer:
+               a message that never arrived leaves no gap in a later one's totals
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, replace
+from enum import Enum
+from typing import Any, NamedTuple
+
+from tcp_trace.connects.events import Destination
+from tcp_trace.connects.reasons import Reason
+
+VERSION = 1
+
+
+class Kind(Enum):
+    """What a message says of its incident; the value is its name in JSON."""
+
+    OPENED = "opened"
+    UPDATED = "updated"
+    REMINDED = "reminded"
+    RESOLVED = "resolved"
+    QUIET = "quiet"
+
+    @property
+    def is_last(self) -> bool:
+        """Whether the incident is over with it."""
+        return self in (Kind.RESOLVED, Kind.QUIET)
+
+
+class Severity(Enum):
+    """How bad it is, by the share of attempts that fail; the value is its name in JSON."""
+
+    WARNING = "warning"
+    CRITICAL = "critical"
+
+
+class Condition(Enum):
+    """How one destination of a storm stands when the storm ends."""
+
+    FAILING = "failing"
+    CONNECTS = "connects"
+    QUIET = "quiet"
+
+
+class ReasonCount(NamedTuple):
+    """Failures of one reason; `errno`, `elapsed` (seconds) and `syns` are the latest one's."""
+
+    reason: Reason
+    failures: int
+    errno: int
+    elapsed: float | None
+    syns: int
+
+
+class ProcessCount(NamedTuple):
+    """Failures of one program; `pid` is the latest, `several` says that there were others.
+
+    `comm` is untrusted text, as in `Process`; what follows `failures` is so as in `Maker`, and
+    None where it is not known, or where it was written before it was told.
+    """
+
+    comm: str
+    pid: int
+    uid: int
+    cgroup_id: int
+    several: bool
+    failures: int
+    user: str | None = None
+    unit: str | None = None
+    container: str | None = None
+    pod: str | None = None
+
+
+class DestinationCount(NamedTuple):
+    """Failures of one address and port in a storm; `condition` is None until the storm ends.
+
+    `host` is the name by which it was last asked for, None where it is not known. It failed in so
+    many `namespaces`; `destination` is that of one of them.
+    """
+
+    destination: Destination
+    failures: int
+    condition: Condition | None
+    host: str | None = None
+    namespaces: int = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Notification:
+    """One message about one incident. Times are seconds since the epoch, durations seconds.
+
+    id            short and unique on a host: people see by it that a message came twice
+    incident      the same for all messages of an incident
+    opening       the first message that people see of the incident (also when it is over)
+    destination   None for the digest of a storm, which has `top` instead
+    hosts         the names by which the destination was asked for, as far as they are known and
+                  the latest last; none where nobody knows, and for the digest of a storm
+    failures      told here for the first time; `total` since the incident began
+    at, since     when this was made, and from when on `failures` counts
+    first, last   the first and the last failure of the incident; `duration` between them,
+                  measured by a clock that does not jump
+    reasons       sum to `total`, most frequent first
+    processes     the most frequent; `unlisted` failures were made by others or by nobody known
+    established   connects that succeeded during the incident, None where not known
+    destinations  how many failed, each counted once in all network namespaces; `untracked`
+                  failures went to even more of them
+    absorbed      incidents that this digest speaks for from here on: their own messages end
+    silenced      of `failures`, those that a silence or a maintenance window kept from people
+    escalated     the first message of the incident that says critical: worth waking somebody
+    """
+
+    id: str
+    incident: str
+    kind: Kind
+    severity: Severity
+    opening: bool
+    destination: Destination | None
+    failures: int
+    total: int
+    at: float
+    since: float
+    first: float
+    last: float
+    duration: float
+    reasons: tuple[ReasonCount, ...]
+    processes: tuple[ProcessCount, ...]
+    unlisted: int
+    established: int | None
+    destinations: int = 1
+    top: tuple[DestinationCount, ...] = ()
+    untracked: int = 0
+    absorbed: tuple[str, ...] = ()
+    silenced: int = 0
+    escalated: bool = False
+    hosts: tuple[str, ...] = ()
+
+    @property
+    def is_digest(self) -> bool:
+        """Whether this speaks of a storm of destinations instead of one."""
+        return self.destination is None
+
+    @property
+    def ratio(self) -> float | None:
+        """The share of attempts that failed during the incident, 0 to 1; None where not known."""
+        if self.established is None:
+            return None
+        return self.total / (self.total + self.established)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what `json.dumps` takes and `from_dict` gives back."""
+        destination = self.destination._asdict() if self.destination else None
+        return asdict(self) | {
+            "version": VERSION,
+            "kind": self.kind.value,
+            "severity": self.severity.value,
+            "destination": destination,
+            "reasons": [r._asdict() | {"reason": r.reason.value} for r in self.reasons],
+            "processes": [p._asdict() for p in self.processes],
+            "top": [_top_to_dict(t) for t in self.top],
+            "absorbed": list(self.absorbed),
+            "hosts": list(self.hosts),
+        }
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> Notification:
+        """Return the notification that `to_dict` wrote; raise ValueError for anything else."""
+        version = data.get("version")
+        if version != VERSION:
+            raise ValueError(f"a notification of version {version} cannot be read, only {VERSION}")
+        values = {name: value for name, value in data.items() if name != "version"}
+        try:
+            values["kind"] = Kind(data["kind"])
+            values["severity"] = Severity(data["severity"])
+            if data["destination"] is not None:
+                values["destination"] = Destination(**data["destination"])
+            values["reasons"] = tuple(_reason_from_dict(r) for r in data["reasons"])
+            values["processes"] = tuple(ProcessCount(**p) for p in data["processes"])
+            values["top"] = tuple(_top_from_dict(t) for t in data["top"])
+            values["absorbed"] = tuple(data["absorbed"])
+            values["hosts"] = tuple(data.get("hosts", ()))
+            return cls(**values)
+        except (KeyError, TypeError) as error:
+            raise ValueError(f"this is not a notification: {error}") from error
+
+
+def merge(older: Notification, newer: Notification) -> Notification | None:
+    """Return one message that says what two pending ones would, or None if they do not fit.
+
+    They fit when they are of one incident that is not over with the older one. What is returned
+    keeps the older one's id: should that have arrived after all, people see that it came twice.
+    """
+    if older.incident != newer.incident or older.kind.is_last or newer.kind is Kind.OPENED:
+        return None
+    opens = older.kind is Kind.OPENED and not newer.kind.is_last
+    return replace(
+        newer,
+        id=older.id,
+        kind=Kind.OPENED if opens else newer.kind,
+        opening=older.opening,
+        failures=older.failures + newer.failures,
+        since=older.since,
+        absorbed=older.absorbed + newer.absorbed,
+        silenced=older.silenced + newer.silenced,
+        # What is over by the time it is told wakes nobody.
+        escalated=(older.escalated or newer.escalated) and not newer.kind.is_last,
+    )
+
+
+def _reason_from_dict(data: dict[str, Any]) -> ReasonCount:
+    return ReasonCount(**data | {"reason": Reason(data["reason"])})
+
+
+def _top_to_dict(count: DestinationCount) -> dict[str, Any]:
+    return {
+        "destination": count.destination._asdict(),
+        "failures": count.failures,
+        "condition": count.condition.value if count.condition else None,
+        "host": count.host,
+        "namespaces": count.namespaces,
+    }
+
+
+def _top_from_dict(data: dict[str, Any]) -> DestinationCount:
+    condition = data["condition"]
+    return DestinationCount(
+        Destination(**data["destination"]),
+        data["failures"],
+        None if condition is None else Condition(condition),
+        data.get("host"),
+        data.get("namespaces", 1),
+    )

@@ -1,0 +1,124 @@
+"""What is open and what ended lately: one plain entry each, for people and for programs.
+
+An entry holds nothing but what JSON has, so that those that ended are saved as they are. Names in
+it are as the processes chose them: escape them where they are shown.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from operator import attrgetter
+from typing import TYPE_CHECKING, NamedTuple
+
+from tcp_trace.incidents.incident import Incident
+from tcp_trace.incidents.notification import Kind, Severity
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from tcp_trace.incidents.account import Account
+    from tcp_trace.incidents.member import Member
+    from tcp_trace.incidents.notification import Notification, ProcessCount
+    from tcp_trace.incidents.storm import Storm
+
+RECENT = 100
+"""How many incidents are remembered that ended."""
+_TOP = 10
+
+OPEN, SILENCED, RECOVERED, QUIET = "open", "silenced", "recovered", "quiet"
+
+
+class Entry(NamedTuple):
+    """One incident or storm. Times are seconds since the epoch.
+
+    incident       the id that its messages carry
+    status         open; silenced: open, and nobody was told; recovered; quiet
+    destination    None for a storm, which has `top`: [destination, failures], most frequent first,
+                   each as in `Destination.placed`; all of them while it is open
+    netns          the number of its network namespace, 0 for the service's own and for a storm
+    first, last    its first and its last failure; `ended` when it was over, None while open
+    silenced       of `failures`, those that a silence kept from people
+    reasons        [name, failures], most frequent first; `processes` likewise
+    units          the systemd units of those processes
+    messages       how many people were told; `told_at` when the last, None where there is none
+    """
+
+    incident: str
+    status: str
+    severity: str
+    destination: str | None
+    destinations: int
+    top: list[list[str | int]]
+    first: float
+    last: float
+    ended: float | None
+    failures: int
+    silenced: int
+    reasons: list[list[str | int]]
+    processes: list[list[str | int]]
+    units: list[str]
+    messages: int
+    told_at: float | None
+    netns: int = 0
+
+
+def entries(open_now: Iterable[Incident | Member], storm: Storm | None) -> list[Entry]:
+    """Return what is open: critical first, then by failures, and last what is silenced."""
+    single = [_entry(account) for account in open_now if isinstance(account, Incident)]
+    whole = [_entry(storm)] if storm is not None else []
+    return sorted([*whole, *single], key=_rank)
+
+
+def ended(account: Incident | Storm, last: Notification, *, told: bool) -> Entry:
+    """Return an incident that is over with its last message, which people were `told` or not."""
+    return _entry(account, _TOP)._replace(
+        status=RECOVERED if last.kind is Kind.RESOLVED else QUIET,
+        ended=last.at,
+        messages=account.sequence if told else 0,
+        told_at=last.at if told else None,
+    )
+
+
+def _rank(entry: Entry) -> tuple[bool, bool, int]:
+    return entry.status == SILENCED, entry.severity != Severity.CRITICAL.value, -entry.failures
+
+
+def _entry(account: Incident | Storm, most: int | None = None) -> Entry:
+    counts = account.tally.counts()
+    single = isinstance(account, Incident)
+    return Entry(
+        incident=account.incident,
+        status=SILENCED if single and account.sequence == 0 else OPEN,
+        severity=account.severity.value,
+        destination=str(account.destination) if isinstance(account, Incident) else None,
+        destinations=1 if isinstance(account, Incident) else len(account.sites),
+        top=[] if isinstance(account, Incident) else _top(account, most),
+        first=counts["first"],
+        last=counts["last"],
+        ended=None,
+        failures=account.tally.total,
+        silenced=account.silenced,
+        reasons=[[count.reason.value, count.failures] for count in counts["reasons"]],
+        processes=_by_name(counts["processes"]),
+        units=list(dict.fromkeys(p.unit for p in counts["processes"] if p.unit)),
+        messages=account.sequence,
+        told_at=_told_at(account),
+        netns=account.destination.netns if isinstance(account, Incident) else 0,
+    )
+
+
+def _by_name(processes: Iterable[ProcessCount]) -> list[list[str | int]]:
+    """Return each name once, whatever units and users it runs in, most frequent first."""
+    failures: Counter[str] = Counter()
+    for process in processes:
+        failures[process.comm] += process.failures
+    return [[name, number] for name, number in failures.most_common()]
+
+
+def _told_at(account: Account) -> float | None:
+    return account.told_wall if account.sequence else None
+
+
+def _top(storm: Storm, most: int | None) -> list[list[str | int]]:
+    by_failures = sorted(storm.members, key=attrgetter("failures"), reverse=True)
+    return [[member.destination.placed, member.failures] for member in by_failures[:most]]

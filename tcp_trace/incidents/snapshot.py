@@ -1,0 +1,163 @@
+"""Open incidents as JSON-able values, so that they survive a restart.
+
+CLOCK_MONOTONIC begins anew with every boot, so its times are written as they are, beside the
+present of both clocks. Loading adds one `shift` to all of them: what lay between two times stays
+exact, and the time the service was away is what the wall clock says, never less than nothing.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from tcp_trace.connects.events import Destination, Moment, Process
+from tcp_trace.connects.maker import Maker
+from tcp_trace.connects.reasons import Reason
+from tcp_trace.incidents.incident import Incident
+from tcp_trace.incidents.member import Member
+from tcp_trace.incidents.notification import Severity
+from tcp_trace.incidents.storm import Storm
+from tcp_trace.incidents.tally import Cause, Program, Tally, group
+
+if TYPE_CHECKING:
+    from tcp_trace.incidents.account import Account
+    from tcp_trace.incidents.policy import Policy
+
+VERSION = 1
+# All but the command, which is one process's and not told, and the owner, who ends with a boot.
+_MAKER_SAVED = len(Maker._fields) - 2
+
+
+def header(now: Moment) -> dict[str, Any]:
+    """Return the beginning of a saved state: its version and the present."""
+    return {"version": VERSION, "mono": now.mono, "wall": now.wall}
+
+
+def shift(state: dict[str, Any], now: Moment) -> float:
+    """Return the seconds to add to a saved time of CLOCK_MONOTONIC; ValueError for a version."""
+    if state["version"] != VERSION:
+        raise ValueError(f"version {state['version']} is not {VERSION}")
+    away = max(0.0, now.wall - float(state["wall"]))
+    return now.mono - away - float(state["mono"])
+
+
+def dump_incident(incident: Incident) -> dict[str, Any]:
+    """Return an incident for JSON. The kernel's counters die with the service: they stay out."""
+    return _dump_account(incident) | {"destination": list(incident.destination)}
+
+
+def load_incident(saved: dict[str, Any], policy: Policy, shift: float) -> Incident:
+    """Return the incident that `dump_incident` wrote."""
+    tally = _load_tally(saved["tally"], shift)
+    destination = Destination(*saved["destination"])
+    incident = Incident(policy, tally, saved["incident"], saved["patience"], destination)
+    _load_account(incident, saved, shift)
+    incident.gap = policy.interval  # which may have been changed; a storm has a pace of its own
+    incident.asked = True
+    return incident
+
+
+def dump_storm(storm: Storm) -> dict[str, Any]:
+    """Return a storm for JSON."""
+    return _dump_account(storm) | {
+        "absorbed": list(storm.absorbed),
+        "untracked": storm.untracked,
+        "joined_mono": storm.joined_mono,
+        "raged_mono": storm.raged_mono,
+        "members": [[*m.destination, m.failures, m.joined, m.last_mono] for m in storm.members],
+        "hosts": [m.host for m in storm.members],
+    }
+
+
+def load_storm(saved: dict[str, Any], policy: Policy, shift: float) -> Storm:
+    """Return the storm that `dump_storm` wrote."""
+    tally = _load_tally(saved["tally"], shift)
+    storm = Storm(policy, tally, saved["incident"], saved["patience"])
+    _load_account(storm, saved, shift)
+    storm.absorbed = list(saved["absorbed"])
+    storm.untracked = int(saved["untracked"])
+    storm.joined_mono = saved["joined_mono"] + shift
+    storm.raged_mono = saved["raged_mono"] + shift
+    for *destination, failures, joined, last_mono in saved["members"]:
+        member = Member(storm, Destination(*destination), int(joined), last_mono + shift)
+        member.failures = int(failures)
+        storm.add_member(member)
+    # A state saved before names were known has none.
+    for member, host in zip(storm.members, saved.get("hosts", ()), strict=False):
+        member.host = host
+    storm.know_of(storm.tally)
+    return storm
+
+
+def _dump_account(account: Account) -> dict[str, Any]:
+    return {
+        "incident": account.incident,
+        "patience": account.patience,
+        "sequence": account.sequence,
+        "told": account.told,
+        "told_mono": account.told_mono,
+        "told_wall": account.told_wall,
+        "worth": account.worth,
+        "growth": account.growth,
+        "gap": account.gap,
+        "severity": account.severity.value,
+        "escalated": account.escalated,
+        "silenced": account.silenced,
+        "silenced_told": account.silenced_told,
+        "silenced_by": account.silenced_by,
+        "tally": _dump_tally(account.tally),
+    }
+
+
+def _load_account(account: Account, saved: dict[str, Any], shift: float) -> None:
+    account.sequence = int(saved["sequence"])
+    account.told = int(saved["told"])
+    account.told_mono = saved["told_mono"] + shift
+    account.told_wall = float(saved["told_wall"])
+    account.worth = bool(saved["worth"])
+    account.growth = int(saved["growth"])
+    account.gap = float(saved["gap"])
+    account.severity = Severity(saved["severity"])
+    # A state saved before there were silences has none of these.
+    account.escalated = bool(saved.get("escalated", account.severity is Severity.CRITICAL))
+    account.silenced = int(saved.get("silenced", 0))
+    account.silenced_told = int(saved.get("silenced_told", 0))
+    account.silenced_by = saved.get("silenced_by")
+
+
+def _dump_tally(tally: Tally) -> dict[str, Any]:
+    return {
+        "total": tally.total,
+        "first_wall": tally.first_wall,
+        "last_wall": tally.last_wall,
+        "first_mono": tally.first_mono,
+        "last_mono": tally.last_mono,
+        "crowded": tally.crowded,
+        "hosts": list(tally.hosts),
+        "reasons": [
+            [reason.value, cause.failures, cause.errno, cause.elapsed, cause.syns]
+            for reason, cause in tally.reasons.items()
+        ],
+        "programs": [
+            [p.comm, p.pid, p.uid, p.cgroup_id, p.several, p.failures, *p.maker[:_MAKER_SAVED]]
+            for p in tally.programs.values()
+        ],
+    }
+
+
+def _load_tally(saved: dict[str, Any], shift: float) -> Tally:
+    tally = Tally(saved["first_mono"] + shift, float(saved["first_wall"]))
+    tally.total = int(saved["total"])
+    tally.last_wall = float(saved["last_wall"])
+    tally.last_mono = saved["last_mono"] + shift
+    tally.crowded = bool(saved["crowded"])
+    tally.hosts = tuple(saved.get("hosts", ()))
+    for reason, *counts in saved["reasons"]:
+        cause = tally.reasons[Reason(reason)] = Cause()
+        cause.failures, cause.errno, cause.elapsed, cause.syns = counts
+    # A state saved before makers were known ends with the failures.
+    for comm, pid, uid, cgroup_id, several, failures, *known in saved["programs"]:
+        process, maker = Process(pid, comm, uid, cgroup_id, 0), Maker(*known)
+        program = Program(process, maker)
+        program.several, program.failures = several, failures
+        tally.programs[group(process, maker)] = program
+    return tally

@@ -1,0 +1,259 @@
+"""Many destinations that fail together: counted one by one, told as one."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tcp_trace.incidents.account import Account, incident_id
+from tcp_trace.incidents.fairness import Shares, fairly, maker_of
+from tcp_trace.incidents.incident import Incident, connected_since
+from tcp_trace.incidents.member import Member
+from tcp_trace.incidents.notification import (
+    Condition,
+    DestinationCount,
+    Kind,
+    Notification,
+    Severity,
+)
+from tcp_trace.incidents.tally import Tally
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from tcp_trace.connects.events import Counters, Destination, Failure, Moment
+    from tcp_trace.incidents.fairness import Whose
+    from tcp_trace.incidents.policy import Policy
+
+    Lookup = Callable[[Destination], Counters | None]
+
+TOLD_DESTINATIONS = 10
+_MAKERS_KNOWN = 4096
+
+
+class Storm(Account):
+    """An open storm.
+
+    It rages while destinations join (the last one at `joined_mono`) or as many as make a storm
+    are failing; `raged_mono` is when it was last seen to. `untracked` failures went to
+    destinations that found no place. Its `sites` are the members by address and port: those in
+    several network namespaces are told as one. `known` are the makers that it was heard of, and
+    the users among them by themselves.
+    """
+
+    __slots__ = (
+        "absorbed", "joined_mono", "known", "members", "raged_mono", "shares", "sites",
+        "untracked",
+    )  # fmt: skip
+
+    def __init__(self, policy: Policy, tally: Tally, incident: str, patience: int) -> None:
+        super().__init__(policy, tally, incident, patience)
+        self.members: list[Member] = []
+        self.sites: dict[tuple[str, int, str], list[Member]] = {}
+        self.absorbed: list[str] = []
+        self.known: set[Whose | int | None] = set()
+        self.shares = Shares()
+        self.untracked = 0
+        self.joined_mono = self.raged_mono = tally.first_mono
+
+    @classmethod
+    def begin(cls, policy: Policy, now: Moment, serial: int, patience: int) -> Storm:
+        """Return a storm without failures."""
+        name = incident_id("storm", now.wall, serial)
+        return cls(policy, Tally(now.mono, now.wall), name, patience)
+
+    def takes(self, destination: Destination) -> bool:
+        """Whether it speaks for a destination that begins to fail.
+
+        One of a single address and port is that of its network namespaces, and says nothing of
+        others.
+        """
+        return len(self.sites) != 1 or destination.site in self.sites
+
+    def add_member(self, member: Member) -> None:
+        """Take in a destination with what was counted of it."""
+        self.members.append(member)
+        self.sites.setdefault(member.destination.site, []).append(member)
+
+    def absorb(self, incident: Incident) -> Member:
+        """Speak for `incident` from here on; what was told of it is not told again."""
+        self.tally.absorb(incident.tally)
+        self.told += incident.told
+        self.silenced += incident.silenced
+        self.silenced_told += incident.silenced_told
+        self.escalated = self.escalated or incident.escalated
+        self.told_wall = min(self.told_wall, incident.told_wall)
+        if incident.severity is Severity.CRITICAL:
+            self.severity = Severity.CRITICAL
+        if not incident.held:
+            self.absorbed.append(incident.incident)
+        tally = incident.tally
+        member = Member(self, incident.destination, self.sequence, tally.last_mono)
+        member.failures = tally.total
+        member.host = tally.hosts[-1] if tally.hosts else None
+        member.add_makers(tally)
+        self.know_of(tally)
+        self.shares.add(member.makers)
+        self.add_member(member)
+        return member
+
+    def join(
+        self, failures: Sequence[Failure], now: Moment, held: Incident | None = None
+    ) -> Member:
+        """Take in a destination that began to fail, with what was `held` of it."""
+        self.joined_mono = now.mono
+        self.worth = True
+        if held is not None:
+            member = self.absorb(held)
+        else:
+            member = Member(self, failures[0].destination, self.sequence, failures[0].mono)
+            self.add_member(member)
+        for failure in failures:
+            self.meet(maker_of(failure.process, failure.maker), joins=True)
+            member.add(failure)
+        if held is None:
+            self.shares.add(member.makers)
+        return member
+
+    def meet(self, maker: Whose, *, joins: bool) -> bool:
+        """Note whose a failure is; return whether the next digest is due the sooner for it.
+
+        A storm is told ever more rarely, and so whoever keeps one up would keep others' failures
+        from people for hours. So what a user fails at who is new to it is told after `interval`
+        again, and what another owner's cgroups do where their destination `joins`: those come and
+        go too often to be news at a known one.
+        """
+        is_new = maker[1] not in self.known or (joins and maker not in self.known)
+        self._know(maker)
+        if not is_new or self.sequence == 0:
+            return False
+        self.gap = self.policy.interval
+        self.worth = True
+        return True
+
+    def know_of(self, tally: Tally) -> None:
+        """Take those whose failures were counted for known."""
+        for program in tally.programs.values():
+            self._know(maker_of(program, program.maker))
+
+    def _know(self, maker: Whose) -> None:
+        if len(self.known) < _MAKERS_KNOWN:  # where they are more, some stay new
+            self.known |= {maker, maker[1]}
+
+    def add_untracked(self, failures: Sequence[Failure], now: Moment) -> None:
+        """Count failures of a destination that finds no place."""
+        self.joined_mono = now.mono
+        self.untracked += sum(failure.times for failure in failures)
+        for failure in failures:
+            self.meet(maker_of(failure.process, failure.maker), joins=True)
+            self.add(failure)
+
+    def tell_at(self) -> float:
+        """Return when the next digest is due; the first one waits to see how large this is."""
+        if self.sequence == 0:
+            return self.told_mono + self.policy.storm_gather
+        return super().tell_at()
+
+    def review(self, now: Moment, lookup: Lookup) -> Notification | None:
+        """Return the digest that is due, if any."""
+        if self.sequence == 0:
+            return self._tell(Kind.OPENED, now, lookup) if now.mono >= self.tell_at() else None
+        kind = self._ending(now, lookup)
+        if kind is not None:
+            return self._tell(kind, now, lookup)
+        if now.mono < self.tell_at():
+            return None
+        # A storm that goes on is told ever more rarely: some hosts live in one.
+        notification = self._tell(Kind.UPDATED if self.worth else Kind.REMINDED, now, lookup)
+        self.gap = min(2 * self.gap, max(self.policy.interval, self.policy.repeat))
+        return notification
+
+    def next_look(self, now: Moment) -> float:
+        """Return when `review` is useful again, in seconds of CLOCK_MONOTONIC."""
+        if self.sequence == 0:
+            return self.tell_at()
+        return min(self.tell_at(), now.mono + self.policy.recheck)
+
+    def _ending(self, now: Moment, lookup: Lookup) -> Kind | None:
+        if self._rages(self._failing_since(now)):
+            self.raged_mono = now.mono
+            return None
+        if any(t.condition is Condition.CONNECTS for t in self._top(now, lookup, ending=True)):
+            return Kind.RESOLVED
+        return Kind.QUIET if now.mono >= self.raged_mono + self.policy.quiet_after else None
+
+    def _rages(self, since: float) -> bool:
+        if self.joined_mono > since:
+            return True
+        failing = [sum(m.last_mono > since for m in members) for members in self.sites.values()]
+        return (
+            sum(failing) >= self.policy.storm_destinations
+            or max(failing) >= self.policy.storm_namespaces
+        )
+
+    def _failing_since(self, now: Moment) -> float:
+        """Return the time since when a destination must have failed to count as failing."""
+        return now.mono - self.policy.resolve_after * self.patience
+
+    def _tell(self, kind: Kind, now: Moment, lookup: Lookup) -> Notification:
+        top = self._top(now, lookup, ending=kind.is_last)
+        absorbed = tuple(self.absorbed)
+        self.absorbed.clear()
+        self._judge_storm(top, lookup)
+        return self.tell(
+            kind,
+            now,
+            None,
+            None,
+            destinations=len(self.sites),
+            top=top,
+            untracked=self.untracked,
+            absorbed=absorbed,
+        )
+
+    def _judge_storm(self, top: tuple[DestinationCount, ...], lookup: Lookup) -> None:
+        """Judge by the named destinations: at how many of them nothing was established."""
+        members = [m for count in top for m in self.sites[count.destination.site]]
+        seen = [lookup(member.destination) for member in members]
+        known = [counters for counters in seen if counters is not None]
+        dead = sum(not connected_since(counters, self.tally.first_mono) for counters in known)
+        if known and dead >= self.policy.critical_ratio * len(known):
+            self.judge(0)
+
+    def _top(self, now: Moment, lookup: Lookup, *, ending: bool) -> tuple[DestinationCount, ...]:
+        """Return the destinations to name: new ones first, at the end those that still fail.
+
+        Of them one of each maker comes before a second of any: nobody's hide another's.
+        """
+        failing_since = self._failing_since(now)
+
+        def rank(members: list[Member]) -> tuple[bool, int]:
+            first = (
+                any(m.last_mono > failing_since for m in members)
+                if ending
+                else any(m.joined == self.sequence for m in members)
+            )
+            return first, sum(m.failures for m in members)
+
+        return tuple(
+            DestinationCount(
+                members[0].destination,
+                sum(m.failures for m in members),
+                _condition(members, failing_since, lookup) if ending else None,
+                next((m.host for m in members if m.host), None),
+                len(members),
+            )
+            for members in fairly(self.sites.values(), TOLD_DESTINATIONS, rank, _makers)
+        )
+
+
+def _makers(members: list[Member]) -> set[Whose]:
+    return {maker for member in members for maker in member.makers}
+
+
+def _condition(members: list[Member], failing_since: float, lookup: Lookup) -> Condition:
+    """Return how they stand together: failing where one is, else by whether one connects."""
+    if any(m.last_mono > failing_since for m in members):
+        return Condition.FAILING
+    if any(connected_since(lookup(m.destination), m.last_mono) for m in members):
+        return Condition.CONNECTS
+    return Condition.QUIET

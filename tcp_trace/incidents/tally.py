@@ -1,0 +1,162 @@
+"""What happened, counted in bounded memory and without making an object per failure."""
+
+from __future__ import annotations
+
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any
+
+from tcp_trace.incidents.notification import ProcessCount, ReasonCount
+
+if TYPE_CHECKING:
+    from tcp_trace.connects.events import Failure, Process
+    from tcp_trace.connects.maker import Maker
+    from tcp_trace.connects.reasons import Reason
+
+KEPT_PROGRAMS = 16
+TOLD_HOSTS = 3
+TOLD_PROGRAMS = 5
+
+
+class Program:
+    """Failures of one program: all processes of one name and user in one unit and container.
+
+    Not of one pid: a job that is started anew for every attempt is one program to people. Nor of
+    one cgroup, where it can be helped: a unit that is restarted gets another.
+    """
+
+    __slots__ = ("cgroup_id", "comm", "failures", "maker", "pid", "several", "uid")
+
+    def __init__(self, process: Process, maker: Maker) -> None:
+        self.comm, self.uid, self.cgroup_id = process.comm, process.uid, process.cgroup_id
+        self.pid = process.pid
+        self.maker = maker
+        self.several = False
+        self.failures = 0
+
+    def add(self, pid: int, times: int) -> None:
+        """Count failures of the process `pid`."""
+        self.failures += times
+        if pid != self.pid:
+            self.several = True
+            self.pid = pid
+
+
+def group(process: Process, maker: Maker) -> tuple[str | int | None, ...]:
+    """Return what the failures of one program have in common."""
+    if maker.unit is None and maker.container is None:
+        return process.comm, process.uid, process.cgroup_id
+    return process.comm, process.uid, maker.unit, maker.container
+
+
+class Cause:
+    """Failures of one reason, with the details of the latest."""
+
+    __slots__ = ("elapsed", "errno", "failures", "syns")
+
+    def __init__(self) -> None:
+        self.failures = self.errno = self.syns = 0
+        self.elapsed: float | None = None
+
+
+class Tally:
+    """Counts of failures by reason and program, with the first and the last on both clocks.
+
+    At most KEPT_PROGRAMS programs are told apart. A further one takes the place of the one with
+    the fewest failures, which stay in `total`: a program that fails often is kept even when it
+    comes late, and counts shown are never too high.
+    """
+
+    __slots__ = (
+        "crowded", "first_mono", "first_wall", "hosts", "last_mono", "last_wall",
+        "programs", "reasons", "total",
+    )  # fmt: skip
+
+    def __init__(self, first_mono: float, first_wall: float) -> None:
+        self.total = 0
+        self.first_mono = self.last_mono = first_mono
+        self.first_wall = self.last_wall = first_wall
+        self.reasons: dict[Reason, Cause] = {}
+        self.programs: dict[tuple[str | int | None, ...], Program] = {}
+        self.crowded = False
+        self.hosts: tuple[str, ...] = ()
+
+    def add(self, failure: Failure) -> bool:
+        """Count a failure; return whether its reason or its program is new."""
+        self.total += failure.times
+        if failure.mono > self.last_mono:  # rings of several CPUs are read one after the other
+            self.last_mono = failure.mono
+            self.last_wall = failure.wall
+        cause = self.reasons.get(failure.reason)
+        is_new = cause is None
+        if cause is None:
+            cause = self.reasons[failure.reason] = Cause()
+        cause.failures += failure.times
+        cause.errno, cause.elapsed, cause.syns = failure.errno, failure.elapsed, failure.syns
+        if failure.host is not None and failure.host != (self.hosts or ("",))[-1]:
+            self._name(failure.host)
+        process = failure.process
+        if process is None:
+            return is_new
+        key = group(process, failure.maker)
+        program = self.programs.get(key)
+        if program is None:
+            self._make_place()
+            program = self.programs[key] = Program(process, failure.maker)
+            is_new = is_new or not self.crowded
+        program.add(process.pid, failure.times)
+        return is_new
+
+    def _name(self, host: str) -> None:
+        """Remember a name of the destination; the last ones are kept, the latest at the end."""
+        others = [other for other in self.hosts if other != host]
+        self.hosts = (*others, host)[-TOLD_HOSTS:]
+
+    def _make_place(self) -> None:
+        if len(self.programs) >= KEPT_PROGRAMS:
+            self.crowded = True
+            rarest = min(self.programs, key=lambda key: self.programs[key].failures)
+            del self.programs[rarest]
+
+    def absorb(self, other: Tally) -> None:
+        """Count what `other` counted, too."""
+        self.total += other.total
+        self.first_wall = min(self.first_wall, other.first_wall)
+        self.last_wall = max(self.last_wall, other.last_wall)
+        self.first_mono = min(self.first_mono, other.first_mono)
+        self.last_mono = max(self.last_mono, other.last_mono)
+        for reason, cause in other.reasons.items():
+            mine = self.reasons.setdefault(reason, Cause())
+            mine.failures += cause.failures
+            mine.errno, mine.elapsed, mine.syns = cause.errno, cause.elapsed, cause.syns
+        for key, program in other.programs.items():
+            known = self.programs.get(key)
+            if known is not None:
+                known.failures += program.failures
+                known.several = known.several or program.several or known.pid != program.pid
+            elif len(self.programs) < KEPT_PROGRAMS:
+                self.programs[key] = program
+            else:
+                self.crowded = True
+
+    def counts(self) -> dict[str, Any]:
+        """Return the part of a Notification that is known here, by the names of its fields."""
+        programs = sorted(self.programs.values(), key=attrgetter("failures"), reverse=True)
+        processes = tuple(
+            ProcessCount(
+                p.comm, p.pid, p.uid, p.cgroup_id, p.several, p.failures,
+                p.maker.user, p.maker.unit, p.maker.container, p.maker.pod,
+            )
+            for p in programs[:TOLD_PROGRAMS]
+        )  # fmt: skip
+        causes = sorted(self.reasons.items(), key=lambda item: item[1].failures, reverse=True)
+        return {
+            "total": self.total,
+            "first": self.first_wall,
+            "last": max(self.first_wall, self.last_wall),
+            "duration": max(0.0, self.last_mono - self.first_mono),
+            "reasons": tuple(
+                ReasonCount(reason, c.failures, c.errno, c.elapsed, c.syns) for reason, c in causes
+            ),
+            "processes": processes,
+            "unlisted": self.total - sum(p.failures for p in processes),
+        }

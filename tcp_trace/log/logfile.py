@@ -1,0 +1,222 @@
+"""A log file that is followed through rotations, whatever is put in its place.
+
+Its directory belongs to the user who writes it, so that anything may be at its path: a symbolic
+link, a FIFO, a file of somebody else. The file is opened without following a link, only if it is a
+regular file, and made for its owner alone. While it is written,
+
+    a file that was rotated away    is written on until there is a new one at the path
+    one that cannot be opened       likewise, with a complaint
+    what is no regular file         is removed, with a complaint: logrotate would pass over it for
+                                    good, and where the last rotated file should be, hang
+
+At the start only what is this user's own is removed; what somebody else put there was meant.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+import time
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from tcp_trace.log.sinks import LOOK_INTERVAL, write_all
+
+if TYPE_CHECKING:
+    import logging
+    from pathlib import Path
+
+MODE = 0o600
+
+# logrotate renames the file and then creates the new one. Whoever recreates it in between makes
+# logrotate move that one out of the way; so a missing file is left missing for this long.
+_ROTATION_GRACE = 1.0
+
+_FLAGS = os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY
+_KINDS = {
+    stat.S_IFLNK: "a symbolic link",
+    stat.S_IFIFO: "a FIFO",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFDIR: "a directory",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+}
+
+
+class NotRegularError(OSError):
+    """The log's path leads to something that is no regular file."""
+
+
+class LogFile:
+    """The file at `path`, for one thread. What goes wrong while it is written goes to `complaints`.
+
+    Raises OSError where it cannot be opened at first, NotRegularError for what is no regular file.
+    """
+
+    def __init__(self, path: Path, complaints: logging.Logger) -> None:
+        self._path = os.path.abspath(path)  # noqa: PTH100 - strings: a line costs a third of Path's
+        self._complaints = complaints
+        self._torn = False
+        self._fails = False
+        self._missing_since: float | None = None
+        self._misplaced: int | None = None
+        self._next_look = 0.0
+        self._clear_the_way()
+        self._adopt(open_log(self._path))
+
+    def write(self, data: bytes) -> int:
+        """Write whole lines to the file that is at the path now; return how many bytes were."""
+        self.look()
+        if self._misplaced is not None:
+            if os.fstat(self._fd).st_nlink == 0:
+                return 0
+            self._misplaced += data.count(b"\n")
+        head = b"\n" if self._torn else b""
+        written, error = write_all(self._fd, head + data)
+        if written:
+            self._torn = (head + data)[written - 1 : written] != b"\n"
+        self._note(error)
+        return max(0, written - len(head))
+
+    def look(self) -> None:
+        """Open the file anew if the path is another file by now, or none for a second."""
+        now = time.monotonic()
+        if now >= self._next_look:
+            self._next_look = now + LOOK_INTERVAL
+            self._clear_the_rotated()
+        try:
+            found = _lstat(self._path)
+            if found is None:
+                if self._is_being_rotated(now):
+                    return
+            elif (found.st_dev, found.st_ino) == self._identity:
+                self._missing_since = None
+                return
+            elif not stat.S_ISREG(found.st_mode):
+                self._remove(self._path, found)
+            fresh = open_log(self._path)
+        except OSError as error:
+            self._go_on_with_the_old(error)
+            return
+        os.close(self._fd)
+        self._adopt(fresh)
+
+    def complain(self, message: str) -> None:
+        """Say where it can be said what is wrong with the log."""
+        self._complaints.error("%s", message, extra={"path": self._path})
+
+    def close(self) -> None:
+        """Close it."""
+        os.close(self._fd)
+
+    def _adopt(self, fd: int) -> None:
+        found = os.fstat(fd)
+        self._fd, self._identity = fd, (found.st_dev, found.st_ino)
+        self._torn = False
+        self._missing_since = None
+        if self._misplaced is not None:
+            extra = {"path": self._path, "lines_in_the_old_file": self._misplaced}
+            self._complaints.warning("the log is written at its path again", extra=extra)
+            self._misplaced = None
+
+    def _is_being_rotated(self, now: float) -> bool:
+        """Tell whether the file was only just renamed: then it still has a name."""
+        self._missing_since = self._missing_since or now
+        renamed = os.fstat(self._fd).st_nlink > 0
+        return renamed and now - self._missing_since < _ROTATION_GRACE
+
+    def _go_on_with_the_old(self, error: OSError) -> None:
+        if self._misplaced is None:
+            self._misplaced = 0
+            self._complaints.error(
+                "the log cannot be opened anew: lines go to the old file until it can",
+                extra={"path": self._path, "reason": error.strerror},
+            )
+
+    def _note(self, error: OSError | None) -> None:
+        """Complain when lines begin to be lost; that they flow again is for the sink to say."""
+        if error is not None and not self._fails:
+            self._complaints.error(
+                "the log cannot be written: lines are lost until it can",
+                extra={"path": self._path, "reason": error.strerror},
+            )
+        self._fails = error is not None
+
+    def _clear_the_way(self) -> None:
+        """Remove at the start what this user put at the path; refuse what another did."""
+        found = _lstat(self._path)
+        if found is None or stat.S_ISREG(found.st_mode):
+            return
+        if found.st_uid != os.geteuid():
+            raise _no_file(self._path, found)
+        self._remove(self._path, found)
+
+    def _clear_the_rotated(self) -> None:
+        """Remove what is no file where logrotate looks for the file that it compresses next."""
+        rotated = self._path + ".1"
+        try:
+            found = _lstat(rotated)
+            if found is not None and not stat.S_ISREG(found.st_mode):
+                self._remove(rotated, found)
+        except OSError as error:
+            extra = {"path": rotated, "reason": error.strerror}
+            self._complaints.error("what stops logrotate cannot be removed", extra=extra)
+
+    def _remove(self, path: str, found: os.stat_result) -> None:
+        """Remove what holds no data, such as a link, and rename a directory, which may hold some.
+
+        Where Landlock confines the service it may not rename one; then this raises OSError.
+        """
+        facts = {"path": path, "was": _kind(found)}
+        if stat.S_ISDIR(found.st_mode):
+            directory, name = os.path.split(path)
+            stamp = f"{datetime.now(UTC):%Y%m%dT%H%M%S.%fZ}"
+            # Not behind the name: logrotate would take it for one of its files.
+            facts["moved_to"] = os.path.join(directory, f"moved-aside-{stamp}-{name}")  # noqa: PTH118
+            os.rename(path, facts["moved_to"])  # noqa: PTH104
+        else:
+            if stat.S_ISLNK(found.st_mode):
+                facts["led_to"] = os.readlink(path)  # noqa: PTH115
+            os.unlink(path)  # noqa: PTH108
+        self._complaints.error("removed what is no log file", extra=facts)
+
+
+def open_log(path: str) -> int:
+    """Open or create a regular file to append to, and return its descriptor. Raises OSError.
+
+    What is created is for its owner alone, whatever the umask.
+    """
+    try:
+        fd = os.open(path, _FLAGS | os.O_CREAT | os.O_EXCL, MODE)
+    except FileExistsError:
+        fd = os.open(path, _FLAGS)
+        created = False
+    else:
+        created = True
+    found = os.fstat(fd)
+    try:
+        if not stat.S_ISREG(found.st_mode):
+            raise _no_file(path, found)
+        if created and stat.S_IMODE(found.st_mode) != MODE:
+            os.fchmod(fd, MODE)
+    except OSError:
+        os.close(fd)
+        raise
+    return fd
+
+
+def _lstat(path: str) -> os.stat_result | None:
+    try:
+        return os.lstat(path)
+    except FileNotFoundError:
+        return None
+
+
+def _kind(found: os.stat_result) -> str:
+    return _KINDS.get(stat.S_IFMT(found.st_mode), "no file")
+
+
+def _no_file(path: str, found: os.stat_result) -> NotRegularError:
+    why = f"is {_kind(found)}; a log is a regular file: remove it, or name another file"
+    return NotRegularError(errno.EINVAL, why, path)

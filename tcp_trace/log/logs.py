@@ -1,0 +1,282 @@
+"""Logging: JSON lines or text, to a file that survives rotation or to stderr, and no secret in it.
+
+Fields are given as `extra=`: `log.info("connect failed", extra={"errno": "ECONNREFUSED"})`. With
+`EVENTS=all` a burst of connects writes thousands of lines, so that what a line costs was
+measured: a record may stand for many lines (`EACH`), and the switches in
+`_spare_what_nobody_reads` and the prepared encoder are for that, too.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import sys
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+from tcp_trace.log.logfile import LogFile
+from tcp_trace.log.redaction import redaction
+from tcp_trace.log.sinks import Sink, Stream
+from tcp_trace.safetext import printable
+from tcp_trace.settings.values import LogFormat
+
+try:
+    from pythonjsonlogger.json import JsonFormatter
+except ImportError:  # before 3.1 it was here
+    from pythonjsonlogger.jsonlogger import JsonFormatter
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+    from typing import TextIO
+
+    from tcp_trace.log.sinks import Target
+    from tcp_trace.settings.config import Settings
+
+EACH = "each"
+"""The name of the extra field that makes one record many lines: a list of what would have been the
+`extra` of each, all with the same names in the same order and plain values. They share a time and
+are written at once, and a line then costs a quarter."""
+
+FLUSH_SECONDS = 2.0
+"""How long the end waits for lines to be written that nobody takes."""
+
+_PRIORITIES = {"DEBUG": "<7>", "INFO": "<6>", "WARNING": "<4>", "ERROR": "<3>", "CRITICAL": "<2>"}
+# What is wrong with the log goes to stderr alone.
+_complaints = logging.getLogger("tcp_trace.complaints")
+_complaints.propagate = False
+_STANDARD = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime", "taskName"}
+
+
+class LogHandler(logging.Handler):
+    """Makes lines of records and leaves the writing to a sink: nobody who logs waits for a disk.
+
+    `journal` puts their priority in front of lines, for the journal to take off.
+    """
+
+    def __init__(self, target: Target, *, journal: bool = False) -> None:
+        super().__init__()
+        self._sink = Sink(target)
+        self._journal = journal
+
+    @property
+    def lost(self) -> int:
+        """How many lines could not be written: a full disk must not stop who watches."""
+        return self._sink.lost
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Queue the line, or the lines, of a record; never raises, never waits."""
+        try:
+            line = self.format(record) + "\n"
+        except Exception:  # noqa: BLE001  a line that cannot be formatted must not stop the service
+            self._sink.drop(len(getattr(record, EACH, (record,))))
+        else:
+            self._sink.put(line.encode("utf-8", "backslashreplace"))
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line of a record."""
+        text = super().format(record)
+        if not self._journal:
+            return text
+        priority = _PRIORITIES.get(record.levelname, "")
+        if hasattr(record, EACH):
+            text = text.replace("\n", "\n" + priority)
+        return priority + text
+
+    def flush(self) -> None:
+        """Wait until the lines are written, at most `FLUSH_SECONDS`."""
+        self._sink.flush(FLUSH_SECONDS)
+
+    def close(self) -> None:
+        """Let go of the target, once the lines that wait are written."""
+        self._sink.close()
+        super().close()
+
+
+class JsonLines(JsonFormatter):  # type: ignore[misc]  # it comes without types
+    """One JSON object per line: timestamp, level, logger, message, and the record's extra fields.
+
+    All but printable ASCII is escaped by JSON itself.
+    """
+
+    def __init__(self, redact: Callable[[str], str]) -> None:
+        super().__init__("%(message)s")
+        self._encode = json.JSONEncoder(default=str, separators=(",", ":")).encode
+        self._redact = redact
+        self._clock = _Clock()
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line of a record, in half of the base class's time where it is plain."""
+        if record.exc_info or record.stack_info:
+            return str(super().format(record))
+        record.message = record.getMessage()
+        data: dict[str, Any] = {}
+        self.add_fields(data, record, {})
+        each: list[dict[str, Any]] | None = data.pop(EACH, None)
+        return self.jsonify_log_record(data) if each is None else self._lines(data, each)
+
+    def _lines(self, common: dict[str, Any], each: list[dict[str, Any]]) -> str:
+        """Return a line for each: the common fields, which are encoded once, and its own.
+
+        All are encoded at once and then taken apart where an object ends and the next begins with
+        the first name. No value can pretend that: in a string a quote is escaped, and behind the
+        quote that ends one is no name.
+        """
+        head = self._encode(common)[:-1] + ","
+        first = self._encode(next(iter(each[0])))
+        objects = self._encode(each)[2:-1]
+        return self._redact(head + objects.replace("},{" + first, "}\n" + head + first))
+
+    def jsonify_log_record(self, log_data: dict[str, Any]) -> str:
+        """Return JSON without the secret; the base class makes an encoder for every line."""
+        return self._redact(self._encode(log_data))
+
+    def add_fields(
+        self, log_data: dict[str, Any], record: logging.LogRecord, message_dict: dict[str, Any]
+    ) -> None:
+        """Fill `log_data`; what the base class does, for the fields that this service has."""
+        log_data["timestamp"] = self._clock.iso(record.created)
+        log_data["level"] = record.levelname.lower()
+        log_data["logger"] = record.name
+        log_data["message"] = record.message
+        log_data |= {key: value for key, value in record.__dict__.items() if key not in _STANDARD}
+        log_data |= message_dict
+
+
+class TextLines(logging.Formatter):
+    """`timestamp LEVEL message field=value ...`, in one line whatever the text contains.
+
+    Only a traceback takes further lines; they are indented, so that none looks like a record.
+    """
+
+    def __init__(self, redact: Callable[[str], str]) -> None:
+        super().__init__()
+        self._redact = redact
+        self._clock = _Clock()
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line of a record."""
+        head = f"{self._clock.iso(record.created)} {record.levelname:<7} "
+        head += printable(record.getMessage())
+        extra = {key: value for key, value in record.__dict__.items() if key not in _STANDARD}
+        each = extra.pop(EACH, [{}])
+        line = "\n".join([head + _fields({**extra, **fields}) for fields in each])
+        if record.exc_info:
+            trace = self.formatException(record.exc_info).splitlines()
+            line += "".join(f"\n    | {printable(part)}" for part in trace)
+        return self._redact(line)
+
+
+class _Clock:
+    """Writes ISO-8601 times in UTC; the part down to the second is kept for the next line."""
+
+    def __init__(self) -> None:
+        self._second = -1
+        self._text = ""
+
+    def iso(self, created: float) -> str:
+        """Return `2026-01-31T23:59:59.123Z` for seconds since the epoch."""
+        second = int(created)
+        text = self._text
+        if second != self._second:
+            text = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
+            self._second, self._text = second, text
+        return f"{text}.{int((created - second) * 1000):03d}Z"
+
+
+def setup(settings: Settings, log_file: Path | None, stream: TextIO) -> LogHandler:
+    """Let everything be logged to `log_file`, else to `stream`, as the settings say.
+
+    What is wrong with the file is told on the stream. Returns the handler: its `lost` counts the
+    lines that could not be written. Raises OSError where the file cannot be opened.
+    """
+    handler = LogHandler(Stream(stream), journal=_is_journal(stream))
+    handler.setFormatter(_formatter(settings))
+    _complaints.handlers = [handler] if log_file else []
+    if log_file:
+        handler = LogHandler(LogFile(log_file, _complaints))
+    root = logging.getLogger()
+    for old in _handlers():
+        root.removeHandler(old)
+        old.close()
+    root.addHandler(handler)
+    apply(settings)
+    _spare_what_nobody_reads()
+    _catch_the_uncaught()
+    return handler
+
+
+def apply(settings: Settings) -> None:
+    """Write lines as these settings say from now on, to where they are written already."""
+    for handler in (*_handlers(), *_complaints.handlers):
+        handler.setFormatter(_formatter(settings))
+    logging.getLogger().setLevel(settings.log_level.name)
+    # urllib3 tells the webhook's path in its own lines, and nobody needs them.
+    logging.getLogger("urllib3").setLevel(logging.ERROR)
+
+
+def flush() -> None:
+    """Wait until all lines are written, but not for ever: see `FLUSH_SECONDS`."""
+    for handler in (*_handlers(), *_complaints.handlers):
+        handler.flush()
+
+
+def lost_lines() -> int:
+    """Return how many lines could not be written since `setup`."""
+    return sum(handler.lost for handler in _handlers())
+
+
+def _formatter(settings: Settings) -> logging.Formatter:
+    redact = redaction(settings.secrets)
+    return JsonLines(redact) if settings.log_format is LogFormat.JSON else TextLines(redact)
+
+
+def _handlers() -> list[LogHandler]:
+    return [each for each in logging.getLogger().handlers if isinstance(each, LogHandler)]
+
+
+def _fields(fields: dict[str, Any]) -> str:
+    return "".join([f" {key}={_field(value)}" for key, value in fields.items()])
+
+
+def _field(value: object) -> str:
+    text = printable(str(value))
+    return text if text and not set(text) & set(' ="') else json.dumps(text, ensure_ascii=False)
+
+
+def _is_journal(stream: TextIO) -> bool:
+    """Tell whether systemd connected this stream to the journal (see systemd.exec(5))."""
+    try:
+        found = os.fstat(stream.fileno())
+    except (OSError, ValueError):
+        return False
+    return os.environ.get("JOURNAL_STREAM") == f"{found.st_dev}:{found.st_ino}"
+
+
+def _spare_what_nobody_reads() -> None:
+    """Let logging not look up caller, thread and process of every line (see its documentation)."""
+    logging.raiseExceptions = False
+    logging.logThreads = False
+    logging.logProcesses = False
+    logging.logMultiprocessing = False
+    logging.__dict__["_srcfile"] = None
+    if hasattr(logging, "logAsyncioTasks"):  # since Python 3.12
+        logging.logAsyncioTasks = False
+
+
+def _catch_the_uncaught() -> None:
+    """Log what would be printed on stderr: it would not be redacted there."""
+    log = logging.getLogger("tcp_trace")
+    logging.captureWarnings(capture=True)
+
+    def uncaught(kind: type[BaseException], error: BaseException, trace: Any) -> None:  # noqa: ANN401
+        log.critical("uncaught error", exc_info=(kind, error, trace))
+
+    def in_thread(args: threading.ExceptHookArgs) -> None:
+        error = args.exc_value or args.exc_type()
+        log.critical("uncaught error in a thread", exc_info=error)
+
+    sys.excepthook = uncaught
+    threading.excepthook = in_thread

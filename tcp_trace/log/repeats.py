@@ -1,0 +1,80 @@
+"""Lines of the log that say the same: some are written, the rest is one line.
+
+A line says the same as another where destination, reason and program are the same. Of these
+`LINES` are written in `INTERVAL` seconds from the first; the others are one line at its end, with
+the details of the last of them and how many `times` it stands for.
+"""
+
+from __future__ import annotations
+
+from math import inf
+from typing import TYPE_CHECKING
+
+from tcp_trace.incidents.tally import group
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable
+
+    from tcp_trace.connects.events import Failure
+
+LINES = 100
+INTERVAL = 10.0
+"""Seconds."""
+_KEPT = 4_096
+
+
+class _Run:
+    """Failures that say the same, since `since` (seconds of CLOCK_MONOTONIC)."""
+
+    __slots__ = ("last", "lines", "more", "since")
+
+    def __init__(self, since: float, first: Failure) -> None:
+        self.since = since
+        self.last = first
+        self.lines = self.more = 0
+
+
+class Repeats:
+    """Decides which failures have a line. Pure; at most 4,096 kinds are kept apart."""
+
+    def __init__(self) -> None:
+        self._runs: dict[Hashable, _Run] = {}  # in the order in which they began
+
+    def take(self, failure: Failure, now: float) -> list[Failure]:
+        """Take in a failure; return those to be written now, each with its `times`."""
+        ended = self.due(now)
+        process = failure.process
+        key = (failure.destination, failure.reason, process and group(process, failure.maker))
+        run = self._runs.get(key)
+        if run is None:
+            if len(self._runs) >= _KEPT:
+                ended += self._end(next(iter(self._runs)))
+            run = self._runs[key] = _Run(now, failure)
+        if run.lines < LINES:
+            run.lines += 1
+            return [*ended, failure]
+        run.more += failure.times
+        run.last = failure
+        return ended
+
+    def due(self, now: float) -> list[Failure]:
+        """Return those whose interval is over; with infinity, all."""
+        over = []
+        for key, run in self._runs.items():
+            if now < run.since + INTERVAL:
+                break
+            over.append(key)
+        return [failure for key in over for failure in self._end(key)]
+
+    def next_deadline(self) -> float | None:
+        """Return when `due` is useful next, None for never."""
+        first = next(iter(self._runs.values()), None)
+        return None if first is None else first.since + INTERVAL
+
+    def flush(self) -> list[Failure]:
+        """Return all that is not written yet."""
+        return self.due(inf)
+
+    def _end(self, key: Hashable) -> list[Failure]:
+        run = self._runs.pop(key)
+        return [run.last._replace(times=run.more)] if run.more else []

@@ -1,0 +1,1 @@
+"""From a Notification to a webhook: wording, routing, outbox, senders."""

@@ -1,0 +1,118 @@
+"""The state that a service saved, read by another process: while it runs, and when it does not.
+
+The files are the service user's, who may have been taken over: nothing of them is believed. Root's
+commands call this in a child that has become their owner (`unprivileged.py`).
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import sqlite3
+import stat
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from tcp_trace.host.unprivileged import Refused
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+NAME = "outbox.db"
+MOST_BYTES = 64 << 20
+"""A state is never larger: 10,000 incidents are 20 MB."""
+
+_PATIENCE_SECONDS = 5.0
+_TRIES = 3
+
+
+class StateError(Refused):
+    """The state cannot be read; the text is a sentence that says what to do."""
+
+
+def open_regular(path: str | Path, folder: int | None = None) -> int:
+    """Return a descriptor of a regular file for reading, whatever else was put in its place.
+
+    Neither a link is followed nor a FIFO waited for. Raises OSError.
+    """
+    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
+    file = os.open(path, flags, dir_fd=folder)
+    if not stat.S_ISREG(os.fstat(file).st_mode):
+        os.close(file)
+        raise OSError(0, "is no regular file")
+    return file
+
+
+def why(error: OSError) -> str:
+    """Return the reason, and the fix where there is one."""
+    text = error.strerror or type(error).__name__
+    return f"{text}; try it as root" if error.errno == errno.EACCES else text
+
+
+def read_state(path: Path) -> dict[str, Any] | None:
+    """Return the incidents' state in the outbox at `path`, None where there is none yet.
+
+    Nothing is written: neither the database nor whose files it is made of changes.
+    """
+    try:
+        os.close(open_regular(path))
+        text = _read_text(path)
+        state = None if text is None else json.loads(text)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise StateError(f"{path}: {why(error)}") from error
+    except sqlite3.Error as error:
+        hint = "a restart of the service moves aside what is spoilt"
+        raise StateError(f"{path} cannot be read ({error}); {hint}") from error
+    except (ValueError, RecursionError) as error:
+        raise StateError(f"{path} holds a state that is damaged") from error
+    if state is not None and not isinstance(state, dict):
+        raise StateError(f"{path} holds a state that is damaged")
+    return state
+
+
+def _read_text(path: Path) -> str | None:
+    """Return the row with the state.
+
+    SQLite makes files beside a database in WAL mode, even for who only reads it. Where there is no
+    log the database alone is all of it, and nothing has to be made; unless a service began to write
+    meanwhile, which the log then shows.
+    """
+    log = path.with_name(path.name + "-wal")
+    for _ in range(_TRIES):
+        if _has_content(log):
+            return _query(path, "mode=ro")
+        try:
+            text = _query(path, "mode=ro&immutable=1")
+        except sqlite3.DatabaseError:
+            if not _has_content(log):
+                raise
+            continue
+        if not _has_content(log):
+            return text
+    return _query(path, "mode=ro")
+
+
+def _has_content(path: Path) -> bool:
+    try:
+        return path.lstat().st_size > 0
+    except FileNotFoundError:
+        return False
+
+
+def _query(path: Path, how: str) -> str | None:
+    db = sqlite3.connect(f"file:{quote(str(path))}?{how}", timeout=_PATIENCE_SECONDS, uri=True)
+    try:
+        db.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, MOST_BYTES)
+        db.execute("PRAGMA trusted_schema = OFF")
+        kind = db.execute("SELECT type FROM sqlite_master WHERE name = 'state'").fetchone()
+        if kind != ("table",):
+            raise StateError(f"{path} is not what the service writes: it has no table 'state'")
+        row = db.execute("SELECT body FROM state WHERE name = 'incidents'").fetchone()
+    finally:
+        db.close()
+    if row is not None and not isinstance(row[0], str):
+        raise ValueError("no text")
+    return row[0] if row else None

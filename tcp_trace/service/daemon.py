@@ -1,0 +1,521 @@
+"""Stage 2: wires a datum's way from the perf rings to the log, the incidents and the outbox.
+
+Runs without privileges and never imports `bcc`. One loop reads the rings; the sender has a thread
+of its own, so that no webhook ever holds up the rings.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import re
+import select
+import signal
+import socket
+import sys
+import time
+from collections import Counter
+from dataclasses import fields, replace
+from typing import TYPE_CHECKING
+
+from tcp_trace import __version__
+from tcp_trace.connects.events import RETURNED, Begun, Established, Failure, Raced
+from tcp_trace.connects.races import Races
+from tcp_trace.connects.returns import Returns
+from tcp_trace.connects.tracker import Tracker
+from tcp_trace.connects.watch import EVERYTHING
+from tcp_trace.host.identity import Identities
+from tcp_trace.host.resolver import Resolver, addresses_of
+from tcp_trace.host.serviceuser import name_of
+from tcp_trace.incidents.incidents import Incidents, Policy
+from tcp_trace.kernel import handover
+from tcp_trace.kernel.names import Names
+from tcp_trace.kernel.stream import Maps, Rings, Tallies, missed_runs
+from tcp_trace.log import lines, logs, output
+from tcp_trace.log.logfile import NotRegularError
+from tcp_trace.log.repeats import Repeats
+from tcp_trace.notify.outbox import present
+from tcp_trace.service import heldback
+from tcp_trace.service.heldback import HeldBack
+from tcp_trace.service.lag import Lag
+from tcp_trace.service.messages import Messages
+from tcp_trace.service.selfaudit import SelfAudit
+from tcp_trace.service.systemd import Notifier
+from tcp_trace.settings import config
+from tcp_trace.settings.values import Events, LostRaces
+from tcp_trace.settings.variables import VARIABLES
+from tcp_trace.silences.silencefile import SilenceFile
+from tcp_trace.silences.silences import Silences
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from pathlib import Path
+
+    from tcp_trace.connects.events import Moment, Outcome, Transition
+    from tcp_trace.connects.watch import Rule
+    from tcp_trace.incidents.notification import Notification
+    from tcp_trace.kernel.stream import Held
+    from tcp_trace.service.exporter import Exporter
+    from tcp_trace.settings.config import Settings
+
+log = logging.getLogger(__name__)
+
+DRAIN_SECONDS = 10.0
+"""How long SIGTERM waits for pending messages. The unit's TimeoutStopSec is longer."""
+
+# After a batch the rings are left alone for this long: under load a wake-up then serves many
+# records, and the first alert is still told well within a second.
+_PAUSE = 0.05
+# Outcomes that are logged and nothing more.
+_SHOWN = Begun | Established
+# How many records are handled between two looks at the rings.
+_BATCH = 256
+# How often the kernel's tallies are compared.
+_HOUSEKEEPING = 15.0
+# How long changed incidents, of which no message is due, wait to be saved for `tcp-trace incidents`
+# (seconds). Saving takes 0.4 ms for one incident and 0.1 s for 5,000: never more than 2 % of the
+# time.
+_SAVE_GAP = 2.0
+_SAVE_SHARE = 0.02
+# How long the start waits for the addresses of hosts that are watched by name.
+_RESOLVE_PATIENCE = 2.0
+# How long after an incident could be over it is said at the latest.
+_RECHECK = 30.0
+
+
+def serve(
+    settings: Settings,
+    memfd: int,
+    log_file: Path | None,
+    env_file: Path | None,
+    *,
+    landlock: bool = False,
+) -> int:
+    """Run until SIGTERM or SIGINT and return the exit code. `memfd` is stage 1's hand-over.
+
+    `landlock` is logged: whether writing is restricted.
+    """
+    received = handover.receive(memfd)
+    received = replace(received, facts={**received.facts, "landlock": landlock})
+    try:
+        logs.setup(settings, log_file, sys.stderr)
+    except NotRegularError as error:
+        output.complain(_why(error))
+        return 1
+    except OSError as error:
+        user = name_of(os.geteuid())
+        output.complain(f"{_why(error)}; the user {user} must be able to write there")
+        return 1
+    for warning in settings.warnings:
+        log.warning("%s", warning)
+    try:
+        service = Service(settings, received, lambda: config.load(os.environ, env_file))
+    except OSError as error:
+        log.critical("cannot start: %s", error.strerror)
+        return 1
+    return service.run()
+
+
+class Signals:
+    """SIGTERM, SIGINT and SIGHUP as flags and a descriptor that becomes readable with them."""
+
+    def __init__(self) -> None:
+        self.stop = False
+        self.reload = False
+        self._reader, writer = socket.socketpair()
+        self._reader.settimeout(0)
+        writer.settimeout(0)
+        self._writer = writer
+        signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            signal.signal(number, self._note)
+
+    @property
+    def fd(self) -> int:
+        """Readable when a signal came."""
+        return self._reader.fileno()
+
+    def clear(self) -> None:
+        """Make `fd` unreadable again."""
+        try:
+            self._reader.recv(64)
+        except BlockingIOError:
+            return
+
+    def _note(self, number: int, _frame: object) -> None:
+        if number == signal.SIGHUP:
+            self.reload = True
+        else:
+            self.stop = True
+
+
+class Service:
+    """Everything that runs, in one loop. `reload` reads the configuration anew."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        received: handover.Handover,
+        reload: Callable[[], Settings],
+    ) -> None:
+        self._settings = settings
+        self._received = received
+        self._reload = reload
+        self._maps = Maps(received.maps)
+        self._rings = Rings(received.rings, received.pages)
+        self._names = Names(received.maps)
+        self._resolver = Resolver(settings.dest_host, addresses_of, self._names.ttl_since)
+        self._tracker = Tracker()
+        self._returns = Returns()
+        ignore = settings.lost_races is LostRaces.IGNORE
+        self._races = Races(self._maps.rivals, self._host_of, ignore=ignore)
+        self._identities = Identities(self._maps.cgroup, self._maps.last_exec)
+        self._repeats = Repeats()
+        self._held_back = HeldBack(self._maps)
+        self._audit = SelfAudit(self._maps.tallies)
+        self._messages = Messages(settings)
+        self._silence_file = SilenceFile(settings.state_dir)
+        self._incidents = self._restore()
+        self._signals = Signals()
+        self._systemd = Notifier()
+        self._lag = Lag()
+        self._tallies = Tallies()
+        self._reasons: Counter[str] = Counter()
+        self._unsaved = False
+        self._next_save = 0.0
+        self._next_housekeeping = 0.0
+        self._watchdog = _watchdog_interval()
+        self._exporter: Exporter | None = None
+
+    def run(self) -> int:
+        """Run until a signal ends it; return the exit code."""
+        poller = select.epoll()
+        for fd in (*self._rings.fds, self._signals.fd, self._resolver.fd):
+            poller.register(fd, select.EPOLLIN)
+        # All libraries are loaded before the first thread: two that import wait for each other.
+        self._exporter = self._export()
+        self._resolver.start(_RESOLVE_PATIENCE)
+        self._watch(self._settings)
+        self._messages.start()
+        self._tell_started()
+        self._systemd.say("READY=1")
+        while not self._signals.stop:
+            ready = poller.poll(0 if self._rings.backlog else self._timeout(present()))
+            self._turn()
+            if ready and not self._rings.backlog:
+                time.sleep(_PAUSE)
+        return self._stop()
+
+    def _turn(self) -> None:
+        """Do all that is due: read the rings, tell of incidents, answer signals and watchdog."""
+        transitions = self._rings.read(_BATCH)
+        now = present()
+        if transitions:
+            oldest_ns = min([one.timestamp_ns for one in transitions])
+            self._lag.note(oldest_ns, now.mono, self._rings.backlog)
+        if self._silence_file.refresh():
+            self._incidents.silences = self._silences(self._settings)
+        notifications = self._take_in(transitions, now)
+        notifications += self._take_held(self._held_back.take(now.mono), now)
+        lines.write_failures(self._repeats.due(now.mono))
+        deadline = self._incidents.next_deadline()
+        if deadline is not None and deadline <= now.mono:
+            notifications += self._incidents.tick(now, self._maps.counters)
+        if notifications:
+            self._commit(notifications, now)
+        if self._resolver.has_news:
+            self._watch_hosts()
+        if self._signals.reload:
+            self._signals.reload = False
+            self._on_reload()
+        self._signals.clear()
+        if now.mono >= self._next_housekeeping:
+            self._keep_house(now)
+        if self._unsaved and now.mono >= self._next_save:
+            self._commit([], now)
+        self._systemd.go_on()
+        if self._watchdog and not self._messages.is_stuck(now.mono):
+            self._systemd.say("WATCHDOG=1")
+
+    def _take_in(self, transitions: list[Transition], now: Moment) -> list[Notification]:
+        outcomes = [self._judge(transition, now) for transition in transitions]
+        failures = [outcome for outcome in outcomes if isinstance(outcome, Failure)]
+        if self._settings.events is Events.ALL:
+            lines.write_transitions([one for one in transitions if one.newstate != RETURNED])
+        else:
+            lines.write_outcomes([one for one in outcomes if isinstance(one, _SHOWN)])
+        if not self._rings.backlog:
+            failures += self._returns.expire(now.mono)
+        judged = [self._races.judge(self._identify(failure), now.mono) for failure in failures]
+        return self._tell([*judged, *self._races.expire(now.mono)], now)
+
+    def _take_held(self, taken: list[Held], now: Moment) -> list[Notification]:
+        """Count failures that were beyond somebody's budget, and say whose they are."""
+        found = [(held, self._judge_held(held.first)) for held in taken]
+        failures = [
+            self._identify(one)._replace(
+                times=held.failures,
+                mono=held.last_ns * 1e-9,
+                wall=one.wall + (held.last_ns - held.first.timestamp_ns) * 1e-9,
+            )
+            for held, one in found
+            if isinstance(one, Failure)
+        ]
+        judged = [self._races.judge(failure, now.mono) for failure in failures]
+        told = [one for one in judged if isinstance(one, Failure)]
+        lines.write_held(*heldback.to_write(told))
+        lines.write_outcomes([one for one in judged if isinstance(one, Raced)])
+        return self._count(told, now)
+
+    def _judge_held(self, transition: Transition) -> Outcome | None:
+        """Judge what has no other record to wait for."""
+        if transition.newstate == RETURNED:
+            return self._returns.returned(transition, math.nan)
+        return self._tracker.judge(transition)
+
+    def _judge(self, transition: Transition, now: Moment) -> Outcome | None:
+        if transition.newstate == RETURNED:
+            return self._returns.returned(transition, now.mono)
+        outcome = self._tracker.judge(transition)
+        if isinstance(outcome, Failure):
+            return self._returns.failed(outcome, transition, now.mono)
+        return outcome
+
+    def _tell(self, outcomes: Iterable[Failure | Raced | None], now: Moment) -> list[Notification]:
+        known = [outcome for outcome in outcomes if outcome is not None]
+        failures = [outcome for outcome in known if isinstance(outcome, Failure)]
+        lines.write_failures(
+            [line for each in failures for line in self._repeats.take(each, now.mono)]
+        )
+        lines.write_outcomes([outcome for outcome in known if isinstance(outcome, Raced)])
+        if failures:
+            self._held_back.expect(now.mono)
+        return self._count(failures, now)
+
+    def _count(self, failures: list[Failure], now: Moment) -> list[Notification]:
+        notifications: list[Notification] = []
+        for failure in failures:
+            self._reasons[failure.reason.value] += failure.times
+            notifications += self._incidents.failed(failure, now, self._maps.counters)
+        self._unsaved = self._unsaved or bool(failures)
+        return notifications
+
+    def _identify(self, failure: Failure) -> Failure:
+        host = self._host_of(failure)
+        if failure.process is None:
+            return failure._replace(host=host)
+        began = failure.mono - (failure.elapsed or 0.0)
+        return failure._replace(maker=self._identities.of(failure.process, began), host=host)
+
+    def _host_of(self, failure: Failure) -> str | None:
+        return self._names.of(failure) or self._resolver.name_of(failure.destination.address)
+
+    def _watch_hosts(self) -> None:
+        """Let the kernel watch what the hosts have for addresses now."""
+        try:
+            self._maps.watch(self._rules(self._settings))
+        except OSError as error:
+            log.error("%s", error.strerror)  # noqa: TRY400 - the sentence says it all
+
+    def _commit(self, notifications: list[Notification], now: Moment) -> None:
+        self._messages.commit(notifications, self._incidents.dump(now))
+        self._unsaved = False
+        took = time.monotonic() - now.mono
+        self._next_save = now.mono + max(_SAVE_GAP, took / _SAVE_SHARE)
+
+    def _keep_house(self, now: Moment) -> None:
+        self._next_housekeeping = now.mono + _HOUSEKEEPING
+        tallies = self._maps.tallies()
+        if tallies.lost > self._tallies.lost:
+            log.error(
+                "records were lost: the perf rings were full; raise PERF_PAGES",
+                extra={"lost": tallies.lost - self._tallies.lost, "lost_total": tallies.lost},
+            )
+        if tallies.held_full > self._tallies.held_full:
+            log.error(
+                "failures beyond a budget were too many kinds at once: they are in no message",
+                extra={"failures": tallies.held_full - self._tallies.held_full},
+            )
+        self._tallies = tallies
+        self._held_back.expect(now.mono)
+        self._names.refresh()
+        self._audit.check(now.mono)
+        self._messages.keep_house(now)
+        self._resolver.retry()
+        if self._exporter is not None:
+            self._exporter.retry()
+
+    def _timeout(self, now: Moment) -> float:
+        """Return the seconds until something is due although nothing happens."""
+        parts = (self._incidents, self._returns, self._races, self._held_back, self._repeats)
+        deadlines = [part.next_deadline() for part in parts]
+        due = min([self._next_housekeeping, *(when for when in deadlines if when is not None)])
+        if self._unsaved:
+            due = min(due, self._next_save)
+        return max(0.0, min(due - now.mono, self._watchdog or _HOUSEKEEPING))
+
+    def _rules(self, settings: Settings) -> set[Rule]:
+        return {*settings.dest_ip, *self._resolver.rules()}
+
+    def _watch(self, settings: Settings) -> None:
+        self._maps.watch(self._rules(settings))
+        everything = EVERYTHING in settings.dest_ip
+        self._audit.restart(time.monotonic(), watches_everything=everything)
+
+    def _on_reload(self) -> None:
+        self._systemd.say("RELOADING=1")
+        try:
+            self._apply(self._reload())
+        except config.ConfigError as error:
+            for sentence in error.errors:
+                log.error("not reloaded: %s", sentence)  # noqa: TRY400 - the sentence says it all
+        except OSError as error:
+            log.error("not reloaded: %s", _why(error))  # noqa: TRY400 - the same
+        self._systemd.say("READY=1")
+
+    def _apply(self, settings: Settings) -> None:
+        """Put a changed configuration to use, as far as a running service can."""
+        logs.apply(settings)
+        self._resolver.replace(settings.dest_host)
+        self._names.refresh()
+        self._watch(settings)
+        for warning in settings.warnings:
+            log.warning("%s", warning)
+        for name in _changed_at_start(self._settings, settings):
+            log.warning("%s is changed: it takes effect at the next restart", name)
+        self._settings = _keep_at_start(self._settings, settings)
+        self._incidents.use(_policy(settings), self._silences(settings), present())
+        self._messages.apply(self._settings)
+        log.info("reloaded", extra={"watching": _describe(settings)})
+
+    def _export(self) -> Exporter | None:
+        address = self._settings.metrics
+        if address is None:
+            return None
+        from tcp_trace.service import metrics  # noqa: PLC0415 - a library that only its users have
+
+        def figures() -> metrics.Figures:
+            return metrics.Figures(
+                version=__version__,
+                hook=self._received.hook,
+                tallies=self._maps.tallies(),
+                raced=self._races.lost,
+                coverage=self._audit.latest(),
+                failures=dict(self._reasons),
+                silenced=sum(dict(self._incidents.silenced_by).values()),
+                below_threshold=self._incidents.below_threshold,
+                failing_destinations=self._incidents.failing_destinations,
+                webhooks=self._messages.statistics,
+                pending=self._messages.pending,
+                drops=self._messages.outbox.drops,
+                lost_lines=logs.lost_lines(),
+            )
+
+        try:
+            exporter = metrics.exporter(address, figures)
+        except OSError as error:
+            where = f"METRICS={address.host}:{address.port}"
+            log.error("no metrics, %s: %s", where, error.strerror)  # noqa: TRY400 - says it all
+            return None
+        exporter.start()
+        return exporter
+
+    def _restore(self) -> Incidents:
+        """Take up the incidents that an earlier process left open."""
+        policy, silences = _policy(self._settings), self._silences(self._settings)
+        state = self._messages.restore()
+        if state is None:
+            return Incidents(policy, silences)
+        try:
+            return Incidents.load(state, policy, present(), silences)
+        except ValueError as error:
+            log.error("open incidents are forgotten: %s", error)  # noqa: TRY400 - says it all
+            return Incidents(policy, silences)
+
+    def _silences(self, settings: Settings) -> Silences:
+        return Silences(self._silence_file.silences, settings.maintenance or ())
+
+    def _tell_started(self) -> None:
+        facts = dict(self._received.facts)
+        log.info(
+            "watching",
+            extra={
+                "version": __version__,
+                "hook": self._received.hook,
+                "events": self._settings.events.value,
+                "watching": _describe(self._settings),
+                "webhook": self._settings.slack_url is not None,
+                "webhooks": ",".join(webhook.name for webhook in self._settings.webhooks),
+                **facts,
+            },
+        )
+
+    def _stop(self) -> int:
+        self._systemd.say("STOPPING=1")
+        now = present()
+        notifications: list[Notification] = []
+        while transitions := self._rings.read(_BATCH):
+            notifications += self._take_in(transitions, now)
+        late = [self._identify(failure) for failure in self._returns.expire(math.inf)]
+        notifications += self._tell([*late, *self._races.expire(math.inf)], now)
+        notifications += self._take_held(self._held_back.take_all(), now)
+        lines.write_failures(self._repeats.flush())
+        self._commit(notifications, now)
+        self._keep_house(now)
+        self._messages.stop(DRAIN_SECONDS)
+        log.info("stopped", extra=self._counts())
+        logs.flush()
+        return 0
+
+    def _counts(self) -> dict[str, object]:
+        shares = {f"coverage_{of}": share for of, share in self._audit.total().items()}
+        raced, lost = self._races.lost, logs.lost_lines()
+        tallies = self._maps.tallies()._asdict()
+        counts = {**tallies, "raced": raced, **shares, "log_lines_lost": lost}
+        if self._received.return_fds:
+            counts["missed_returns"] = missed_runs(self._received.return_fds)
+        return counts
+
+
+def _why(error: OSError) -> str:
+    return f"{error.filename}: {error.strerror}" if error.filename else str(error.strerror)
+
+
+def _policy(settings: Settings) -> Policy:
+    return Policy(
+        after=settings.alert_after.failures,
+        window=settings.alert_after.window,
+        interval=settings.alert_interval,
+        repeat=settings.alert_repeat,
+        resolve_after=settings.resolve_after,
+        recheck=min(_RECHECK, settings.resolve_after),
+    )
+
+
+def _describe(settings: Settings) -> str:
+    if settings.dest_ip == (EVERYTHING,):
+        return "every destination"
+    return ",".join(str(one) for one in (*settings.dest_ip, *settings.dest_host))
+
+
+def _at_start() -> set[str]:
+    names = {item.name.lower() for item in VARIABLES if item.at_start}
+    return names & {item.name for item in fields(config.Settings)}
+
+
+def _changed_at_start(old: Settings, new: Settings) -> list[str]:
+    return sorted(n.upper() for n in _at_start() if getattr(old, n) != getattr(new, n))
+
+
+def _keep_at_start(old: Settings, new: Settings) -> Settings:
+    return replace(new, **{name: getattr(old, name) for name in _at_start()})
+
+
+def _watchdog_interval() -> float | None:
+    """Return the seconds between two answers to systemd's watchdog, None where it has none."""
+    microseconds = os.environ.get("WATCHDOG_USEC", "")
+    # sd_watchdog_enabled(3): what another process was told is none of ours.
+    ours = os.environ.get("WATCHDOG_PID") in {None, "", str(os.getpid())}
+    plain = re.fullmatch(r"[0-9]{1,18}", microseconds)
+    return int(microseconds) / 2e6 or None if ours and plain else None

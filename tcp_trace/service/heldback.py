@@ -1,0 +1,75 @@
+"""Failures beyond somebody's budget: the kernel program counted them, here they are taken up.
+
+Whoever makes more failures than he has a budget for (see bpf/tcp_trace.c) has some told one by one
+all the same. So while nothing is read there is nothing to be taken.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tcp_trace.incidents.fairness import fairly, maker_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from tcp_trace.connects.events import Failure
+    from tcp_trace.incidents.fairness import Whose
+    from tcp_trace.kernel.stream import Held, Maps
+
+LOOK_INTERVAL = 1.0
+"""Seconds between two looks."""
+LINES = 20
+"""So many lines of the log are written at a look; one more says how many failures are in none."""
+
+
+class HeldBack:
+    """Takes what the kernel program held back, about once a second while it does."""
+
+    def __init__(self, maps: Maps) -> None:
+        self._maps = maps
+        self._taken = 0
+        self._due: float | None = None
+
+    def expect(self, now: float) -> None:
+        """Look for more in a while: somebody's failures are being read (`now` is monotonic)."""
+        if self._due is None:
+            self._due = now + LOOK_INTERVAL
+
+    def next_deadline(self) -> float | None:
+        """Return when `take` is useful next, None for never."""
+        return self._due
+
+    def take(self, now: float) -> list[Held]:
+        """Return what was held back, where it is time to look; each failure once."""
+        if self._due is None or now < self._due:
+            return []
+        self._due = None
+        if self._maps.tally("held") == self._taken:
+            return []
+        # There is what is taken now, what is in a slot that is not over, or what comes meanwhile.
+        self._due = now + LOOK_INTERVAL
+        return self._take(everything=False)
+
+    def take_all(self) -> list[Held]:
+        """Return what is left at the end."""
+        return self._take(everything=True) if self._maps.tally("held") != self._taken else []
+
+    def _take(self, *, everything: bool) -> list[Held]:
+        taken = self._maps.held(everything=everything)
+        self._taken += sum(held.failures for held in taken)
+        return taken
+
+
+def to_write(failures: Sequence[Failure]) -> tuple[list[Failure], list[Failure]]:
+    """Return the failures that have a line of their own, some of each maker, and the others."""
+
+    def rank(failure: Failure) -> tuple[bool, int]:
+        return True, failure.times
+
+    def whose(failure: Failure) -> tuple[Whose]:
+        return (maker_of(failure.process, failure.maker),)
+
+    shown = fairly(failures, LINES, rank, whose)
+    ids = set(map(id, shown))
+    return shown, [failure for failure in failures if id(failure) not in ids]

@@ -1,0 +1,153 @@
+"""Everything between the incidents and people: what is promised is committed, led, and sent."""
+
+from __future__ import annotations
+
+import logging
+import os
+from typing import TYPE_CHECKING, Any
+
+from tcp_trace.notify.alerts import Alerts
+from tcp_trace.notify.outbox import Outbox
+from tcp_trace.notify.render import json_payload, slack_payload
+from tcp_trace.notify.routing import DEFAULT, Router
+from tcp_trace.notify.slack import Plain, Slack
+from tcp_trace.notify.standing import Standing
+from tcp_trace.notify.workers import Destination, Workers
+from tcp_trace.settings.routes import Kind, Webhook
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from tcp_trace.connects.events import Moment
+    from tcp_trace.incidents.notification import Notification
+    from tcp_trace.notify.pacing import Pacing
+    from tcp_trace.notify.sender import Payload, Render
+    from tcp_trace.notify.statistics import Statistics
+    from tcp_trace.settings.config import Settings
+
+log = logging.getLogger(__name__)
+
+STAND_INTERVAL = 60.0
+"""Seconds between two times that an Alertmanager is told what stands; it forgets after 5 min."""
+
+
+class Messages:
+    """The outbox, the routes and the senders as one. It belongs to the poll loop.
+
+    Raises ModuleNotFoundError where a webhook is set and `requests` is missing.
+    """
+
+    def __init__(self, settings: Settings, pacing: Pacing | None = None) -> None:
+        self._settings = settings
+        # One by hand that finds the service at work stays what it is while that is restarted.
+        is_the_service = "NOTIFY_SOCKET" in os.environ
+        self.outbox = Outbox(settings.state_dir / "outbox.db", waits=is_the_service)
+        self._router = Router(settings.routes)
+        self._standing = Standing()
+        self._next_stand = 0.0
+        self._workers = Workers(self.outbox, self._destinations(), pacing)
+
+    @property
+    def statistics(self) -> Mapping[str, Statistics]:
+        """What was sent so far, by the name of the webhook."""
+        return self._workers.statistics
+
+    @property
+    def pending(self) -> Mapping[str, int]:
+        """How many notifications wait, by the name of the webhook."""
+        return {name: self.outbox.pending_for(name) for name in self.statistics}
+
+    def restore(self) -> dict[str, Any] | None:
+        """Return the incidents' state that an earlier process committed, None for none.
+
+        Also takes up where those incidents are told of.
+        """
+        state: dict[str, Any] | None = self.outbox.load_state()
+        if state is None:
+            return None
+        try:
+            accounts = [*state["incidents"], *([state["storm"]] if state["storm"] else [])]
+            incidents = {str(account["incident"]) for account in accounts}
+            self._router.load(state.get("routes", {}), incidents)
+            self._standing.load(state.get("standing", []), incidents)
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            log.error("where incidents were told of is forgotten: %r", error)  # noqa: TRY400
+        self._router.replace(self._settings.routes, self._known())
+        return state
+
+    def start(self) -> None:
+        """Begin to send."""
+        self._workers.start()
+
+    def commit(self, notifications: list[Notification], incidents: Mapping[str, object]) -> None:
+        """Let what was promised be on disk together with the state that promised it."""
+        led = {id(each): self._router.webhooks(each) for each in notifications}
+        state = {**incidents, "routes": self._router.dump()}
+        if self._forgetful():
+            for notification in notifications:
+                self._standing.note(notification)
+            state["standing"] = self._standing.dump()
+        self.outbox.commit(notifications, state, lambda each: led[id(each)])
+
+    def keep_house(self, now: Moment) -> None:
+        """Start what could not be; tell those who forget of what stands again, once a minute."""
+        self._workers.retry()
+        if now.mono < self._next_stand:
+            return
+        self._next_stand = now.mono + STAND_INTERVAL
+        for name in self._forgetful():
+            goes_there = [
+                each for each in self._standing.all() if self._router.goes_to(each.incident, name)
+            ]
+            self._workers.stand(name, goes_there)
+
+    def apply(self, settings: Settings) -> None:
+        """Use changed settings from now on; every webhook is tried at once."""
+        self._settings = settings
+        self._router.replace(settings.routes, self._known())
+        self._workers.replace(self._destinations())
+
+    def is_stuck(self, now: float) -> bool:
+        """Whether any sender has stood for too long: for the watchdog."""
+        return self._workers.is_stuck(now)
+
+    def stop(self, drain_seconds: float) -> None:
+        """Send what is due for at most that long, and close the outbox."""
+        self._workers.stop(drain_seconds)
+        self.outbox.close()
+
+    def _known(self) -> set[str]:
+        return {DEFAULT, *(webhook.name for webhook in self._settings.webhooks)}
+
+    def _forgetful(self) -> list[str]:
+        return [w.name for w in self._settings.webhooks if w.kind is Kind.ALERTMANAGER]
+
+    def _destinations(self) -> list[Destination]:
+        url = self._settings.slack_url
+        channel = Slack(url) if url else None
+        default = Destination(DEFAULT, url, channel, self._render(self._slack))
+        return [default, *map(self._destination, self._settings.webhooks)]
+
+    def _destination(self, webhook: Webhook) -> Destination:
+        match webhook.kind:
+            case Kind.SLACK:
+                channel, render = Slack(webhook.url), self._render(self._slack)
+            case Kind.JSON:
+                channel, render = Plain(webhook.url), self._render(json_payload)
+            case Kind.ALERTMANAGER:
+                channel, render = Plain(webhook.url), self._render(Alerts().payload)
+        return Destination(webhook.name, webhook, channel, render)
+
+    def _slack(
+        self, notification: Notification, host: str, *, delayed_by: float | None
+    ) -> dict[str, Any]:
+        mention = self._settings.alert_mention or ""
+        return slack_payload(notification, host, delayed_by=delayed_by, mention=mention)
+
+    def _render(self, payload: Callable[..., Payload]) -> Render:
+        """Return a `render` for a sender, with the host's name as it is at the time."""
+
+        def render(notification: Notification, delayed_by: float | None) -> Payload:
+            return payload(notification, self._settings.host_name, delayed_by=delayed_by)
+
+        return render

@@ -1,0 +1,160 @@
+"""What the service did so far, for Prometheus: `METRICS=127.0.0.1:9410`, read at `/metrics`.
+
+On loopback only, and without a webhook's address or a destination: what fails changes by the
+minute, and a metric for each would stay for ever. Needs `prometheus_client`, which is imported
+only where this module is.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
+
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.registry import Collector
+
+from tcp_trace.service.exporter import Exporter, Page
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from tcp_trace.kernel.stream import Tallies
+    from tcp_trace.notify.statistics import Statistics
+    from tcp_trace.settings.values import Address
+
+    Family = CounterMetricFamily | GaugeMetricFamily
+    FamilyT = TypeVar("FamilyT", CounterMetricFamily, GaugeMetricFamily)
+
+_PREFIX = "tcp_trace_"
+
+
+class Figures(NamedTuple):
+    """Everything that is exported. `failures` are by reason, `drops` too, the rest by webhook."""
+
+    version: str
+    hook: str
+    tallies: Tallies
+    raced: int
+    coverage: Mapping[str, float | None]
+    failures: Mapping[str, int]
+    silenced: int
+    below_threshold: int
+    failing_destinations: int
+    webhooks: Mapping[str, Statistics]
+    pending: Mapping[str, int]
+    drops: Mapping[str, int]
+    lost_lines: int
+
+
+def exporter(address: Address, figures: Callable[[], Figures]) -> Exporter:
+    """Return what serves the figures at an address once it is started; it asks for them each time.
+
+    Raises OSError where the address cannot be bound.
+    """
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(_Collector(figures))
+    return Exporter(address, Page(CONTENT_TYPE_LATEST, lambda: generate_latest(registry)))
+
+
+class _Collector(Collector):
+    """What a registry asks at every scrape."""
+
+    def __init__(self, figures: Callable[[], Figures]) -> None:
+        self._figures = figures
+
+    def describe(self) -> list[Family]:
+        """Return nothing: figures are not asked before the first scrape."""
+        return []
+
+    def collect(self) -> Iterator[Family]:
+        """Return the families of now."""
+        yield from families(self._figures())
+
+
+def families(figures: Figures) -> Iterator[Family]:
+    """Return the figures as Prometheus has them."""
+    build = {"version": figures.version, "hook": figures.hook}
+    yield _gauge("build_info", "Always 1; what is running.", {tuple(build.values()): 1}, *build)
+    yield _counter("failures", "Failed connects.", _keyed(figures.failures), "reason")
+    yield _counter(
+        "failures_silenced",
+        "Failures that a silence or a window held back.",
+        {(): figures.silenced},
+    )
+    yield _counter(
+        "failures_below_threshold",
+        "Failures too few for ALERT_AFTER.",
+        {(): figures.below_threshold},
+    )
+    yield _gauge(
+        "failing_destinations",
+        "Destinations in an open incident or storm.",
+        {(): figures.failing_destinations},
+    )
+    yield _counter(
+        "attempts_raced", "Attempts that lost a race, which is no failure.", {(): figures.raced}
+    )
+    yield from _of_the_kernel(figures.tallies)
+    yield _gauge(
+        "coverage_ratio",
+        "Share seen of what the kernel counted itself, of attempts and of failures.",
+        _keyed({of: share for of, share in figures.coverage.items() if share is not None}),
+        "of",
+    )
+    yield from _of_delivery(figures)
+    yield _counter("log_lines_lost", "Log lines not written.", {(): figures.lost_lines})
+
+
+def _of_the_kernel(tallies: Tallies) -> Iterator[Family]:
+    for name, number, text in (
+        ("records_submitted", tallies.submitted, "Records that reached a perf ring."),
+        ("records_lost", tallies.lost, "Records that a full perf ring could not take."),
+        ("failures_held_back", tallies.held, "Failures beyond a budget, counted and not listed."),
+        ("failures_held_lost", tallies.held_full, "Failures beyond a budget that no count knows."),
+        ("attempts_evicted", tallies.evicted, "Attempts that ended after their entry was gone."),
+        ("transitions_netted", tallies.netted, "Transitions seen by the net alone."),
+        ("attempts_taken_up", tallies.taken_up, "Attempts begun by the net: the hook was not run."),
+        ("transitions_missed", tallies.missed, "Transitions known to be seen by nobody."),
+    ):
+        yield _counter(name, text, {(): number})
+
+
+def _of_delivery(figures: Figures) -> Iterator[Family]:
+    done: dict[tuple[str, ...], float] = {
+        (webhook, fate): number
+        for webhook, each in figures.webhooks.items()
+        for fate, number in (
+            ("sent", each.sent),
+            ("retried", each.retried),
+            ("rejected", each.rejected),
+        )
+    }
+    yield _counter("notifications", "Notifications by fate.", done, "webhook", "fate")
+    dead = {name: int(each.dead) for name, each in figures.webhooks.items()}
+    yield _gauge("webhook_dead", "1: takes nothing until you act.", _keyed(dead), "webhook")
+    yield _gauge("notifications_pending", "They wait.", _keyed(figures.pending), "webhook")
+    yield _counter(
+        "notifications_dropped", "They will never be sent.", _keyed(figures.drops), "reason"
+    )
+
+
+def _keyed(values: Mapping[str, float]) -> dict[tuple[str, ...], float]:
+    return {(key,): value for key, value in values.items()}
+
+
+def _counter(
+    name: str, text: str, values: Mapping[tuple[str, ...], float], *labels: str
+) -> CounterMetricFamily:
+    return _filled(CounterMetricFamily(_PREFIX + name, text, labels=labels), values)
+
+
+def _gauge(
+    name: str, text: str, values: Mapping[tuple[str, ...], float], *labels: str
+) -> GaugeMetricFamily:
+    return _filled(GaugeMetricFamily(_PREFIX + name, text, labels=labels), values)
+
+
+def _filled(family: FamilyT, values: Mapping[tuple[str, ...], float]) -> FamilyT:
+    for labels, value in values.items():
+        family.add_metric(labels, value)
+    return family

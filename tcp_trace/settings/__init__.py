@@ -1,0 +1,1 @@
+"""The configuration: variables, their values, and the files that they name."""

@@ -1,0 +1,327 @@
+"""The configuration, read in one place, every error told at once.
+
+A variable comes from the process environment, else from the env file, else from its default; an
+empty value is as good as none. The webhook comes from the first of
+
+1. `SLACK_URL` in the process environment,
+2. `SLACK_URL` in the env file,
+3. the file that `SLACK_URL_FILE` names,
+4. the systemd credential `slack_url` (`LoadCredential=slack_url:/path`).
+
+The env file is read here by python-dotenv and not by systemd's `EnvironmentFile=`, so that a reload
+sees a changed file. `${X}` in it is not expanded.
+"""
+
+from __future__ import annotations
+
+import io
+import socket
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from tcp_trace.connects.watch import (
+    ADDRESSES_MAX,
+    EVERYTHING,
+    RULES_MAX,
+    Host,
+    Rule,
+    parse_destinations,
+    parse_hosts,
+)
+from tcp_trace.safetext import PATH_LIMIT, brief, isolated, visible
+from tcp_trace.settings import requirements, routes, textfile, values
+from tcp_trace.settings.values import (
+    Address,
+    Events,
+    Hook,
+    LogFormat,
+    LogLevel,
+    LostRaces,
+    Secret,
+    Threshold,
+)
+from tcp_trace.settings.variables import VARIABLES, Variable
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from tcp_trace.notify.routing import Route
+    from tcp_trace.settings.routes import Webhook
+    from tcp_trace.silences.maintenance import Window
+
+__all__ = [
+    "ConfigError",
+    "Events",
+    "Hook",
+    "LogFormat",
+    "LogLevel",
+    "LostRaces",
+    "Rule",
+    "Secret",
+    "Settings",
+    "Threshold",
+    "load",
+]
+
+CREDENTIAL = "slack_url"
+ERRORS_MAX = 20
+"""How many errors are told at once: a file of another kind has one in each line."""
+
+NAMELESS = "unnamed host"
+"""What messages call a host that has no name."""
+
+# A longer value is not repeated in an error: what is wrong with it would stand behind it.
+_VALUE_SHOWN = 80
+
+
+class ConfigError(Exception):
+    """The configuration cannot be used. `errors` are sentences, none of which holds a secret.
+
+    Each begins with the file and the line that it is about, and names the variable or the key; one
+    that begins with a variable is about the environment.
+    """
+
+    def __init__(self, errors: list[str]) -> None:
+        more = len(errors) - ERRORS_MAX
+        self.errors = errors if more <= 0 else [*errors[:ERRORS_MAX], f"and {more:,} more errors"]
+        super().__init__("\n".join(self.errors))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Settings:
+    """Everything that can be configured, validated. Durations are seconds.
+
+    `slack_url` is None where no webhook is set: failures are then only logged, unless a route
+    leads them to one of `webhooks`. `warnings` are sentences for the log: the configuration works,
+    but probably not as meant. `dest_ip` and `dest_host` are
+    what is watched, whichever variable it was given in.
+    """
+
+    slack_url: Secret | None
+    dest_ip: tuple[Rule, ...]
+    dest_host: tuple[Host, ...]
+    dns_names: bool
+    events: Events
+    hook: Hook
+    lost_races: LostRaces
+    perf_pages: int
+    alert_interval: float
+    alert_after: Threshold
+    alert_repeat: float
+    resolve_after: float
+    alert_mention: str | None = None
+    maintenance: tuple[Window, ...] | None = None
+    metrics: Address | None = None
+    log_format: LogFormat
+    log_level: LogLevel
+    state_dir: Path
+    service_user: str
+    host_name: str
+    webhooks: tuple[Webhook, ...] = ()
+    routes: tuple[Route, ...] = ()
+    warnings: tuple[str, ...] = field(default=(), compare=False)
+
+    @property
+    def secrets(self) -> tuple[Secret, ...]:
+        """Everything that must not be seen in any output."""
+        own = (self.slack_url,) if self.slack_url else ()
+        return (*own, *(webhook.url for webhook in self.webhooks))
+
+
+class _Given(NamedTuple):
+    """What a variable is set to, and how an error about it begins: `/etc/x.env, line 3: `."""
+
+    text: str
+    place: str
+
+
+def load(environ: Mapping[str, str], env_file: Path | None) -> Settings:
+    """Return the settings of a process environment and an env file.
+
+    Raises ConfigError with all errors: an unreadable file, unknown variables in the file (the
+    environment has many that are none of ours), values that cannot be parsed.
+    """
+    errors: list[str] = []
+    warnings: list[str] = []
+    from_file = _read_env_file(env_file, errors) if env_file else {}
+    from_environ = {name: _Given(text, "") for name, text in environ.items()}
+    given = {**_set(_from_host(environ)), **_set(from_file), **_set(from_environ)}
+    if "HOST_NAME" not in given:
+        given["HOST_NAME"] = _Given(NAMELESS, "")
+        warnings.append(f"this host has no name: messages call it {NAMELESS}; set HOST_NAME")
+    slack_url = _find_webhook(given, environ, errors, warnings)
+    if env_file and "SLACK_URL" in _set(from_file):
+        _warn_if_public(env_file, warnings)
+    parsed = {
+        item.name.lower(): _parse(item, given.get(item.name), errors)
+        for item in VARIABLES
+        if item.name != "SLACK_URL"
+    }
+    del parsed["slack_url_file"]
+    place = given["ROUTES_FILE"].place if "ROUTES_FILE" in given else ""
+    routed = _read_routes(parsed.pop("routes_file"), place, environ, errors, warnings)
+    if errors:
+        raise ConfigError(errors)
+    watched = dict.fromkeys((*parsed.pop("dest_ip"), *parsed.pop("dest_host"))) or (EVERYTHING,)
+    rules = tuple(one for one in watched if isinstance(one, Rule))
+    hosts = tuple(one for one in watched if isinstance(one, Host))
+    if len(rules) + ADDRESSES_MAX * len(hosts) > RULES_MAX:
+        most = RULES_MAX // ADDRESSES_MAX
+        place = next(given[name].place for name in ("DEST_HOST", "DEST_IP") if name in given)
+        why = f"{len(hosts)} hosts are too many; {most} at most"
+        raise ConfigError([f"{place}DEST_IP, DEST_HOST: {why}"])
+    return Settings(
+        **parsed,
+        slack_url=slack_url,
+        dest_ip=rules,
+        dest_host=hosts,
+        webhooks=routed.webhooks,
+        routes=routed.routes,
+        warnings=tuple(warnings),
+    )
+
+
+def _from_host(environ: Mapping[str, str]) -> dict[str, _Given]:
+    """Return the defaults that depend on where the service runs."""
+    state = environ.get("STATE_DIRECTORY", "").split(":")[0]
+    return {"HOST_NAME": _Given(_kernels_name(), ""), "STATE_DIR": _Given(state, "")}
+
+
+def _kernels_name() -> str:
+    """Return the name that the kernel has for this host, made visible; empty where it has none.
+
+    sethostname(2) takes any bytes, and `(none)` is what the kernel is built with.
+    """
+    name = visible(socket.gethostname())[: values.HOST_NAME_LIMIT]
+    return "" if name == "(none)" or "://" in name else name
+
+
+def _set(given: Mapping[str, _Given]) -> dict[str, _Given]:
+    """Return the variables that have a value: a blank one is as good as none."""
+    return {name: one for name, one in given.items() if one.text.strip()}
+
+
+def _parse(item: Variable, given: _Given | None, errors: list[str]) -> Any:  # noqa: ANN401
+    text, place = given or ("", "")
+    text = text.strip() or item.default
+    if not text and item.parse not in (parse_destinations, parse_hosts):
+        return None
+    if "://" in text and not item.secret:
+        why = "holds a URL, which is not shown; SLACK_URL takes the webhook"
+        errors.append(f"{place}{item.name}: {why}")
+        return None
+    try:
+        return item.parse(text)
+    except ValueError as error:
+        value = visible(text)
+        shown = "" if item.secret or len(value) > _VALUE_SHOWN else f"={isolated(value)}"
+        errors.append(f"{place}{item.name}{shown}: {error}")
+        return None
+
+
+def _read_routes(
+    path: Path | None,
+    place: str,
+    environ: Mapping[str, str],
+    errors: list[str],
+    warnings: list[str],
+) -> routes.Routes:
+    if path is None:
+        return routes.Routes()
+    directory = environ.get("CREDENTIALS_DIRECTORY")
+    found = routes.load(path, Path(directory) if directory else None, place)
+    errors += found.errors
+    warnings += found.warnings
+    return found
+
+
+def _read_env_file(path: Path, errors: list[str]) -> dict[str, _Given]:
+    """Return the variables set in an env file; what is wrong with it goes to `errors`."""
+    shown = brief(path, PATH_LIMIT)
+    try:
+        from dotenv.parser import parse_stream  # noqa: PLC0415 - only where there is such a file
+    except ModuleNotFoundError as error:
+        errors.append(f"{shown}: cannot be read: {requirements.sentence(error)}")
+        return {}
+    try:
+        text = textfile.read(path)
+    except textfile.TextFileError as error:
+        errors.append(f"{shown}: {error}; see --env-file")
+        return {}
+    found: dict[str, _Given] = {}
+    for binding in parse_stream(io.StringIO(text)):
+        read, line = binding.original
+        blank = read[: len(read) - len(read.lstrip())].count("\n")
+        where = f"{shown}, line {line + blank}"
+        if binding.error or (binding.key is not None and binding.value is None):
+            errors.append(f"{where}: not understood; write NAME=value")
+        elif binding.key is not None and binding.value is not None:
+            found[binding.key] = _Given(binding.value, f"{where}: ")
+            _refuse_unknown(binding.key, where, errors)
+    return found
+
+
+def _refuse_unknown(name: str, where: str, errors: list[str]) -> None:
+    known = [item.name for item in VARIABLES]
+    if name in known:
+        return
+    import difflib  # noqa: PLC0415 - only for a mistake
+
+    near = difflib.get_close_matches(name.upper(), known, n=1, cutoff=0.6)
+    hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(known)}"
+    # A name can be a pasted secret (https://...=): what is no plain name is not repeated.
+    shown = name if name.isidentifier() and len(name) <= 64 else "a name that is no plain word"
+    errors.append(f"{where}: {shown} is unknown; {hint}")
+
+
+def _find_webhook(
+    given: Mapping[str, _Given],
+    environ: Mapping[str, str],
+    errors: list[str],
+    warnings: list[str],
+) -> Secret | None:
+    """Return the webhook from the first source that has one."""
+    sources: dict[str, _Given] = {}
+    if "SLACK_URL" in given:
+        sources["SLACK_URL"] = given["SLACK_URL"]
+    named, place = given.get("SLACK_URL_FILE", ("", ""))
+    named = named.strip()
+    if named.startswith("/") and named.isprintable():  # else it is told as no absolute path
+        path, shown = Path(named), brief(named, PATH_LIMIT)
+        text = _read_webhook(path, f"{place}SLACK_URL_FILE={shown}", errors)
+        sources["SLACK_URL_FILE"] = _Given(text, f"{shown}: ")
+        _warn_if_public(path, warnings)
+    if directory := environ.get("CREDENTIALS_DIRECTORY"):
+        path = Path(directory, CREDENTIAL)
+        if path.exists():
+            text = _read_webhook(path, f"the credential {CREDENTIAL}={path}", errors)
+            sources["the credential"] = _Given(text, f"{path}: ")
+    used = [source for source, found in sources.items() if found.text.strip()]
+    if len(used) > 1:
+        warnings.append(f"the webhook is set by {' and by '.join(used)}; {used[0]} is used")
+    if not used:
+        return None
+    text, place = sources[used[0]]
+    try:
+        return values.webhook(text.strip())
+    except ValueError as error:
+        errors.append(f"{place}{used[0]}: {error}")
+        return None
+
+
+def _read_webhook(path: Path, source: str, errors: list[str]) -> str:
+    """Return what a file holds; errors begin with the `source` that names it."""
+    try:
+        text = textfile.read(path).strip()
+    except textfile.TextFileError as error:
+        errors.append(f"{source}: {error}")
+        return ""
+    if not text:
+        errors.append(f"{source}: is empty; put the webhook's URL into it")
+    return text
+
+
+def _warn_if_public(path: Path, warnings: list[str]) -> None:
+    if warning := values.public_secret(path):
+        warnings.append(warning)

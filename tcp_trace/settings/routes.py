@@ -1,0 +1,295 @@
+"""The file that `ROUTES_FILE` names: more webhooks than one, and who is told of what.
+
+    [webhook.database]                      # a name for logs and metrics
+    url_file = "/etc/tcp-trace/database"    # or url = "https://...", or credential = "database"
+    type = "slack"                          # Mattermost, Rocket.Chat; else "json", "alertmanager"
+
+    [[route]]                               # the first route that matches decides
+    to = ["database", "default"]            # default is SLACK_URL, and gets what matches no route
+    destinations = ["10.0.0.0/8:5432"]      # as in DEST_IP
+    units = ["postgresql*.service"]
+    reasons = ["refused", "timed_out"]
+
+It is TOML. All errors are told at once, each with file, place and field, and none with a secret.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from tcp_trace.connects.reasons import Reason
+from tcp_trace.connects.watch import parse_rules
+from tcp_trace.notify.routing import DEFAULT, Route
+from tcp_trace.safetext import PATH_LIMIT, brief
+from tcp_trace.settings import textfile, values
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from tcp_trace.settings.values import Secret
+
+MOST_WEBHOOKS = 8
+"""Each has a thread, and one more while it sends; the unit allows 32 tasks."""
+
+NO_CREDENTIAL = "credential: systemd gave none; add LoadCredential= to the unit"
+
+_NAME_LIMIT = 40
+_SOURCES = ("url", "url_file", "credential")
+_WEBHOOK_FIELDS = ("type", *_SOURCES)
+_ROUTE_FIELDS = ("to", "destinations", "units", "reasons")
+_ALERTS_PATH = "/api/v2/alerts"
+
+
+class Kind(Enum):
+    """What a webhook understands; the value is its name in the file."""
+
+    SLACK = "slack"
+    JSON = "json"
+    ALERTMANAGER = "alertmanager"
+
+
+@dataclass(frozen=True, slots=True)
+class Webhook:
+    """A place to send to; `name` is unique, the URL is a secret."""
+
+    name: str
+    kind: Kind
+    url: Secret
+
+
+@dataclass(frozen=True, slots=True)
+class Routes:
+    """A whole file. Where one is wrong, `errors` has sentences, else `warnings` may have some."""
+
+    webhooks: tuple[Webhook, ...] = ()
+    routes: tuple[Route, ...] = ()
+    errors: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+
+def load(path: Path, credentials: Path | None, place: str = "") -> Routes:
+    """Read the file; `credentials` is where systemd put the unit's credentials, None for nowhere.
+
+    Never raises: what is wrong stands in `errors`. `place` is where the file was named, for the
+    error that it cannot be read.
+    """
+    import tomllib  # noqa: PLC0415 - only where there is such a file
+
+    shown = brief(path, PATH_LIMIT)
+    try:
+        data = tomllib.loads(textfile.read(path))
+    except textfile.TextFileError as error:
+        return Routes(errors=(f"{place}ROUTES_FILE={shown}: {error}",))
+    except RecursionError:
+        return Routes(errors=(f"{shown}: is not TOML: it is nested too deeply",))
+    except ValueError as error:
+        # Its text tells a place and what was expected there, and at most one character of the file.
+        return Routes(errors=(f"{shown}: is not TOML: {error}",))
+    return _Reader(path, credentials).read(data)
+
+
+class _Reader:
+    """Reads one file, and goes on after an error."""
+
+    def __init__(self, path: Path, credentials: Path | None) -> None:
+        self._path = path
+        self._credentials = credentials
+        self._errors: list[str] = []
+        self._warnings: list[str] = []
+
+    def read(self, data: Mapping[str, Any]) -> Routes:
+        self._refuse_unknown("", data, ("webhook", "route"))
+        webhooks = tuple(self._webhooks(data.get("webhook", {})))
+        declared = data["webhook"] if isinstance(data.get("webhook"), dict) else {}
+        routes = tuple(self._routes(data.get("route", []), [*declared, DEFAULT]))
+        if not self._errors:
+            self._compare(webhooks, routes)
+        if self._errors:
+            return Routes(errors=tuple(self._errors))
+        return Routes(webhooks, routes, warnings=tuple(self._warnings))
+
+    def _complain(self, where: str, sentence: str) -> None:
+        self._errors.append(
+            f"{brief(self._path, PATH_LIMIT)}{f', {where}' if where else ''}: {sentence}"
+        )
+
+    def _webhooks(self, tables: object) -> Iterator[Webhook]:
+        if not isinstance(tables, dict) or not all(isinstance(t, dict) for t in tables.values()):
+            self._complain("webhook", "not a table; write [webhook.NAME]")
+            return
+        if len(tables) > MOST_WEBHOOKS:
+            self._complain("webhook", f"{len(tables)} are too many; at most {MOST_WEBHOOKS}")
+        for name, table in tables.items():
+            where = f"webhook {_shown(name)}"
+            if name == DEFAULT:
+                self._complain(where, "the name is taken by SLACK_URL; choose another one")
+            elif not (name.isprintable() and 0 < len(name) <= _NAME_LIMIT):
+                self._complain(where, f"not a printable name of at most {_NAME_LIMIT} characters")
+            self._refuse_unknown(where, table, _WEBHOOK_FIELDS)
+            kind = self._kind(where, table)
+            url = self._url(where, table, kind)
+            if kind and url:
+                yield Webhook(name, kind, url)
+
+    def _kind(self, where: str, table: Mapping[str, Any]) -> Kind | None:
+        text = table.get("type", Kind.SLACK.value)
+        try:
+            return Kind(text)
+        except ValueError:
+            known = ", ".join(kind.value for kind in Kind)
+            self._complain(where, f"type: not one of the types; write one of {known}")
+            return None
+
+    def _url(self, where: str, table: Mapping[str, Any], kind: Kind | None) -> Secret | None:
+        given = [source for source in _SOURCES if source in table]
+        if len(given) != 1:
+            found = " and ".join(given) or "no address"
+            self._complain(where, f"{found}; write one of url, url_file and credential")
+            return None
+        (source,) = given
+        shown, text = source, table[source]
+        if not isinstance(text, str):
+            self._complain(where, f"{source}: not a text; put it in quotes")
+            return None
+        if source == "url":
+            self._warn_if_public(self._path)
+        else:
+            shown = f"{source}={brief(text, PATH_LIMIT)}"  # which is no secret where it can be read
+            text = self._from_file(where, source, text)
+        return None if text is None else self._parse_url(where, shown, text.strip(), kind)
+
+    def _from_file(self, where: str, source: str, text: str) -> str | None:
+        if source == "credential" and self._credentials is None:
+            self._complain(where, NO_CREDENTIAL)
+            return None
+        path = Path(self._credentials or "/", text)
+        if source == "credential" and Path(text).name != text:
+            self._complain(where, "credential: not a name, but a path; write url_file")
+            return None
+        if source == "url_file" and not Path(text).is_absolute():
+            self._complain(where, "url_file: not an absolute path")
+            return None
+        try:
+            found = textfile.read(path)
+        except textfile.TextFileError as error:
+            # A URL put here by mistake must not be shown: its path leads nowhere.
+            is_path = source == "url_file" and os.path.isdir(path.parent)  # noqa: PTH112 - never raises
+            shown = f"={brief(path, PATH_LIMIT)}" if is_path else ""
+            self._complain(where, f"{source}{shown}: {error}")
+            return None
+        if source == "url_file":
+            self._warn_if_public(path)
+        return found
+
+    def _parse_url(self, where: str, source: str, text: str, kind: Kind | None) -> Secret | None:
+        try:
+            if kind is Kind.ALERTMANAGER:
+                return values.webhook(_alerts_url(text), plain=True)
+            return values.webhook(text)
+        except ValueError as error:
+            self._complain(where, f"{source}: {error}")
+            return None
+
+    def _routes(self, tables: object, known: list[str]) -> Iterator[Route]:
+        if not isinstance(tables, list) or not all(isinstance(table, dict) for table in tables):
+            self._complain("route", "not a list of tables; write [[route]]")
+            return
+        for number, table in enumerate(tables, 1):
+            where = f"route {number}"
+            self._refuse_unknown(where, table, _ROUTE_FIELDS)
+            to = self._texts(where, table, "to")
+            if not to:
+                self._complain(where, 'to: names no webhook; write for example to = ["default"]')
+            for name in to:
+                if name not in known:
+                    hint = _did_you_mean(name, known)
+                    self._complain(where, f"to: no webhook is called {_shown(name)}; {hint}")
+            yield Route(
+                to,
+                tuple(self._rules(where, table)),
+                self._texts(where, table, "units"),
+                frozenset(self._reasons(where, table)),
+            )
+
+    def _rules(self, where: str, table: Mapping[str, Any]) -> Iterator[Any]:
+        for text in self._texts(where, table, "destinations"):
+            if not text.strip(" ,"):  # which means everything in DEST_IP
+                self._complain(
+                    where, f"destinations: '{brief(text)}' is no address; leave the field out"
+                )
+                continue
+            try:
+                yield from parse_rules(text)
+            except ValueError as error:
+                self._complain(where, f"destinations: {error}")
+
+    def _reasons(self, where: str, table: Mapping[str, Any]) -> Iterator[Reason]:
+        for text in self._texts(where, table, "reasons"):
+            try:
+                yield Reason(text)
+            except ValueError:
+                hint = _did_you_mean(text, [reason.value for reason in Reason])
+                self._complain(where, f"reasons: {_shown(text)} is no reason; {hint}")
+
+    def _texts(self, where: str, table: Mapping[str, Any], name: str) -> tuple[str, ...]:
+        found = table.get(name, [])
+        found = [found] if isinstance(found, str) else found
+        if isinstance(found, list) and all(isinstance(text, str) for text in found):
+            return tuple(found)
+        self._complain(where, f'{name}: not a list of texts; write {name} = ["...", "..."]')
+        return ()
+
+    def _refuse_unknown(self, where: str, table: Mapping[str, Any], known: tuple[str, ...]) -> None:
+        for name in table:
+            if name not in known:
+                hint = _did_you_mean(name, list(known))
+                self._complain(where, f"{_shown(name)} is unknown; {hint}")
+
+    def _compare(self, webhooks: tuple[Webhook, ...], routes: tuple[Route, ...]) -> None:
+        by_url: dict[str, str] = {}
+        used = {name for route in routes for name in route.to}
+        for webhook in webhooks:
+            same = by_url.setdefault(webhook.url.reveal(), webhook.name)
+            if same != webhook.name:
+                self._complain(
+                    f"webhook {webhook.name}", f"has the address of webhook {same}; use that one"
+                )
+            if webhook.name not in used:
+                self._warnings.append(f"{self._path}: no route leads to webhook {webhook.name}")
+        for number, route in enumerate(routes[:-1], 1):
+            if not (route.destinations or route.units or route.reasons):
+                self._warnings.append(
+                    f"{self._path}: route {number} matches everything; none after it is used"
+                )
+
+    def _warn_if_public(self, path: Path) -> None:
+        warning = values.public_secret(path)
+        if warning and warning not in self._warnings:
+            self._warnings.append(warning)
+
+
+def _alerts_url(text: str) -> str:
+    """Return the address of Alertmanager's API, where only the server's was given."""
+    try:
+        path = urlsplit(text).path
+    except ValueError:
+        return text
+    return text if path.endswith(_ALERTS_PATH) else text.rstrip("/") + _ALERTS_PATH
+
+
+def _did_you_mean(name: str, known: list[str]) -> str:
+    import difflib  # noqa: PLC0415 - only for a mistake
+
+    near = difflib.get_close_matches(name.lower(), known, n=1, cutoff=0.6)
+    return f"did you mean {near[0]}?" if near else f"known are {', '.join(known)}"
+
+
+def _shown(name: str) -> str:
+    """Return a name as it may be told: a webhook's URL pasted in the wrong place is none."""
+    plain = name.isprintable() and len(name) <= _NAME_LIMIT and "/" not in name
+    return f"'{name}'" if plain else "something that is no plain word"

@@ -1,0 +1,285 @@
+"""What a variable of the configuration may hold: types, and the parsers from text to them.
+
+A parser raises `ValueError` with a clause that completes "NAME=value: ...", and says what to
+write instead.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import re
+from enum import Enum
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from urllib.parse import urlsplit
+
+from tcp_trace.safetext import brief, visible
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+class Secret:
+    """A text that must not be seen: it prints as `<secret>`, whoever formats it and how."""
+
+    __slots__ = ("_value",)
+
+    def __init__(self, value: str) -> None:
+        self._value = value
+
+    def reveal(self) -> str:
+        """Return the secret itself, for the one place that must use it."""
+        return self._value
+
+    def __repr__(self) -> str:
+        return "<secret>"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Secret) and self._value == other._value
+
+    def __hash__(self) -> int:
+        return hash(self._value)
+
+
+class Events(Enum):
+    """What the kernel submits to user space."""
+
+    FAILURES = "failures"
+    ATTEMPTS = "attempts"
+    ALL = "all"
+
+
+class Hook(Enum):
+    """Where in the kernel the program is attached."""
+
+    AUTO = "auto"
+    KPROBE = "kprobe"
+    TRACEPOINT = "tracepoint"
+
+
+class LostRaces(Enum):
+    """What an attempt is that lost a race (Happy Eyeballs) against another of its process."""
+
+    IGNORE = "ignore"
+    ALERT = "alert"
+
+
+class LogFormat(Enum):
+    """How a log line is written."""
+
+    JSON = "json"
+    TEXT = "text"
+
+
+class LogLevel(Enum):
+    """The least important level that is written."""
+
+    DEBUG = "debug"
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+
+
+class Threshold(NamedTuple):
+    """So many `failures` within `window` seconds."""
+
+    failures: int
+    window: float
+
+
+EnumT = TypeVar("EnumT", bound=Enum)
+
+_SECONDS = {"": 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h|d|)")
+# An id has a digit, which a name in capitals has not.
+_ID = r"(?=[A-Z]*[0-9])[A-Z0-9]{2,20}"
+_MENTION = re.compile(rf"(?:@|<!)?(channel|here)>?|(?:<!subteam\^)?(S{_ID})>?|(?:<@)?([UW]{_ID})>?")
+MENTIONS_MAX = 20
+"""How many may be mentioned: more would leave no room for the message."""
+
+HOST_NAME_LIMIT = 255
+"""Characters of HOST_NAME."""
+
+# ZERO WIDTH NON-JOINER, ZERO WIDTH JOINER.
+_JOINERS = dict.fromkeys((0x200C, 0x200D))
+_LONGEST = 365 * 86400.0
+_DEFAULT_WINDOW = 60.0
+_PAGES_FOR_ALL = 1024
+
+
+def choice(kind: type[EnumT]) -> Callable[[str], EnumT]:
+    """Return a parser of one of the values of `kind`, in upper or lower case."""
+
+    def parse(text: str) -> EnumT:
+        try:
+            return kind(text.lower())
+        except ValueError:
+            allowed = ", ".join(str(member.value) for member in kind)
+            raise ValueError(f"not one of the choices; write one of {allowed}") from None
+
+    return parse
+
+
+def duration(text: str) -> float:
+    """Return seconds; between 1 second and 365 days."""
+    match = _DURATION.fullmatch(text.lower())
+    if match is None:
+        raise ValueError("not a duration; write it like 30s, 5m or 4h")
+    seconds = float(match[1]) * _SECONDS[match[2]]
+    if not 1.0 <= seconds <= _LONGEST:
+        raise ValueError("out of range; write a duration from 1s to 365d")
+    return seconds
+
+
+def switch(text: str) -> bool:
+    """Return whether something is on."""
+    if text.lower() not in {"on", "off"}:
+        raise ValueError("not on or off; write one of them")
+    return text.lower() == "on"
+
+
+def threshold(text: str) -> Threshold:
+    """Return the threshold `3/60s` (three failures within a minute) or `3` (the same)."""
+    count, slash, window = (part.strip() for part in text.partition("/"))
+    if not re.fullmatch(r"[0-9]{1,6}", count) or int(count) == 0:
+        raise ValueError("not a number of failures; write it like 1 or 3/60s")
+    return Threshold(int(count), duration(window) if slash else _DEFAULT_WINDOW)
+
+
+def perf_pages(text: str) -> int:
+    """Return the pages of one CPU's perf buffer, a power of two as the kernel demands.
+
+    `auto` shares 4 MiB among the CPUs: 30,000 records, enough for a burst of 20,000 failures in a
+    second that nobody reads meanwhile. A CPU has at least 64 pages and at most 512.
+    """
+    if text.lower() == "auto":
+        share = max(1, _PAGES_FOR_ALL // (os.cpu_count() or 1))
+        return min(512, max(64, 1 << (share.bit_length() - 1)))
+    pages = int(text) if re.fullmatch(r"[0-9]{1,5}", text) else 0
+    if not 8 <= pages <= 4096 or pages & (pages - 1):
+        raise ValueError("not a power of two from 8 to 4096; write for example 128, or auto")
+    return pages
+
+
+def user_name(text: str) -> str:
+    """Return the name of a user; whether it exists is for `tcp-trace check` to say."""
+    if not re.fullmatch(r"[a-z_][a-z0-9_-]{0,30}\$?", text):
+        raise ValueError("not the name of a user; write for example tcp-trace")
+    return text
+
+
+def host_name(text: str) -> str:
+    """Return a name of this host for people: any text of up to 255 characters that is seen.
+
+    The joiners are taken: emoji and several scripts are written with them.
+    """
+    without = text.translate(_JOINERS)
+    if len(text) > HOST_NAME_LIMIT or not without.isprintable():
+        raise ValueError(
+            f"not a printable name of at most {HOST_NAME_LIMIT} characters; write for example db-1"
+        )
+    if not any(visible(each) == each != " " for each in without):
+        raise ValueError("a name of which nothing is seen; write for example db-1")
+    return text
+
+
+def mention(text: str) -> str:
+    """Return Slack's markup for those to wake: `@channel`, `@here`, ids of user groups or users.
+
+    Names of users and groups cannot be mentioned by a webhook: Slack wants their ids.
+    """
+    parts = re.split(r"[,\s]+", text.strip())
+    found = [(_MENTION.fullmatch(part), part) for part in parts]
+    for match, part in found:
+        if match is None:
+            shown = brief(part)
+            raise ValueError(
+                f"{shown} cannot be mentioned; write @channel, @here, or Slack's id of a user"
+                " group (S0123ABCD) or a user (U0123ABCD)"
+            )
+    if len(found) > MENTIONS_MAX:
+        raise ValueError(f"{len(found)} are too many; write a user group, {MENTIONS_MAX} at most")
+    return " ".join(_markup(match) for match, _ in found if match)
+
+
+def _markup(match: re.Match[str]) -> str:
+    everybody, group, user = match[1], match[2], match[3]
+    if everybody:
+        return f"<!{everybody}>"
+    return f"<!subteam^{group}>" if group else f"<@{user}>"
+
+
+def absolute_path(text: str) -> Path:
+    """Return a path that means the same wherever the service is started."""
+    path = Path(text)
+    if not path.is_absolute() or not text.isprintable():
+        raise ValueError("not an absolute path; write one that begins with /")
+    return path
+
+
+def webhook(text: str, *, plain: bool = False) -> Secret:
+    """Return the webhook's URL. No error tells any part of it: the path is the secret.
+
+    With `plain` it may be http where it holds no password: its path is none.
+    """
+    try:
+        url = urlsplit(text)
+        host, _ = url.hostname or "", url.port
+        plain = plain and url.password is None
+    except ValueError:
+        raise ValueError("not a URL; write https://hooks.slack.com/services/...") from None
+    if not text.isprintable() or " " in text or not host or url.scheme not in {"http", "https"}:
+        raise ValueError("not a URL; write https://hooks.slack.com/services/...")
+    if url.scheme == "http" and not plain and not is_loopback(host):
+        raise ValueError(
+            "http would send the secret in clear text; write https:// (http is for loopback only)"
+        )
+    if url.path.endswith("..."):
+        raise ValueError("still the example; paste the webhook's URL that Slack shows")
+    return Secret(text)
+
+
+def public_secret(path: Path) -> str | None:
+    """Return a warning where every user can read a file that holds a webhook, else None."""
+    try:
+        public = path.stat().st_mode & 0o007
+    except OSError:
+        return None  # that it cannot be read is told elsewhere
+    if not public:
+        return None
+    return f"{path} holds the webhook and every user can read it: chmod o= {path}"
+
+
+class Address(NamedTuple):
+    """Where to listen."""
+
+    host: str
+    port: int
+
+
+def metrics(text: str) -> Address:
+    """Return where to listen for Prometheus: an address of loopback, and a port."""
+    try:
+        url = urlsplit(f"//{text}")
+        host, port = url.hostname, url.port
+    except ValueError:
+        host = port = None
+    if not host or not port or url.netloc != text:
+        raise ValueError("not an address and a port; write 127.0.0.1:9410")
+    if not is_loopback(host):
+        raise ValueError("others could read it there; write 127.0.0.1:9410 or [::1]:9410")
+    if find_spec("prometheus_client") is None:
+        raise ValueError("needs a library; install the package python3-prometheus-client")
+    return Address(host, port)
+
+
+def is_loopback(host: str) -> bool:
+    """Tell whether a host of a URL is this machine, without resolving it."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

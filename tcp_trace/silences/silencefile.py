@@ -1,0 +1,263 @@
+"""The file that holds the silences: written by the command line, read by the running service.
+
+It is JSON in the state directory, replaced as a whole, so that a reader sees the old or the new
+one. The service looks for a new one before it tells anything. Who may write into the directory may
+silence: root and the service's user; its group, too, where the directory is made writable for it.
+
+What is written is read back before it is kept. An entry that cannot be read, by this version or by
+any, costs no other one: it stays in the file as it is, is complained of and counted.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import logging
+import os
+import re
+import secrets
+import stat
+import time
+import zlib
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from tcp_trace.host.unprivileged import Refused
+from tcp_trace.notify.reading import open_regular, why
+from tcp_trace.safetext import plain
+from tcp_trace.silences.silences import Silence
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from tcp_trace.silences.match import Match
+
+log = logging.getLogger(__name__)
+
+NAME = "silences.json"
+MOST = 1000
+"""So many silences are kept: each is asked for every failure."""
+KEPT_ENDED = 7 * 86_400.0
+"""Seconds for which a silence that ended is still listed."""
+
+_MOST_BYTES = 4 << 20
+_PATIENCE_SECONDS = 5.0
+_TYPED = re.compile(r"[0-9A-Za-z-]{1,40}")
+_COMPLAINED = 5
+_WHY_LIMIT = 200
+
+
+class SilenceFileError(Refused):
+    """The file cannot be read or written; the text is a sentence that says what to do."""
+
+
+class Unread(NamedTuple):
+    """An entry of the file that is no silence: as it was read, and why it is none."""
+
+    entry: Any
+    why: str
+
+    @property
+    def id(self) -> str:
+        """What it is removed by: its id, or where it has none that can be typed, one made of it."""
+        found = self.entry.get("id") if isinstance(self.entry, dict) else None
+        if isinstance(found, str) and _TYPED.fullmatch(found):
+            return found
+        return f"bad-{zlib.crc32(json.dumps(self.entry).encode()):08x}"
+
+    def __str__(self) -> str:
+        """Say which entry it is, and why it is not understood."""
+        return f"{self.id} is not in force: {plain(self.why[:_WHY_LIMIT])}"
+
+
+class Contents(NamedTuple):
+    """What the file holds: its silences, and the entries that are none."""
+
+    silences: tuple[Silence, ...] = ()
+    unread: tuple[Unread, ...] = ()
+
+
+class SilenceFile:
+    """What the service knows of the file. `silences` stay as they were while it is unreadable.
+
+    `unread` counts the entries that are not in force because they cannot be read.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self._path = directory / NAME
+        self._seen: tuple[int, ...] = ()
+        self.silences: tuple[Silence, ...] = ()
+        self.unread = 0
+        self.refresh()
+
+    def refresh(self) -> bool:
+        """Read the file if it is another one than before; return whether silences changed."""
+        seen = self._stamp()
+        if seen == self._seen:
+            return False
+        self._seen = seen
+        try:
+            found = read(self._path)
+        except SilenceFileError as error:
+            log.error("silences stay as they were: %s", error)  # noqa: TRY400 - it says it all
+            return False
+        self.silences, self.unread = found.silences, len(found.unread)
+        for each in found.unread[:_COMPLAINED]:
+            log.error("a silence cannot be read: %s", each)
+        log.info("silences read", extra={"silences": len(self.silences), "unread": self.unread})
+        return True
+
+    def _stamp(self) -> tuple[int, ...]:
+        """Return what tells one file from another; nothing where there is none."""
+        try:
+            found = self._path.lstat()
+        except OSError:
+            return ()
+        return found.st_ino, found.st_mtime_ns, found.st_size, found.st_ctime_ns
+
+
+def read(path: Path) -> Contents:
+    """Return what a file holds, nothing where there is none; raises SilenceFileError."""
+    try:
+        with open(open_regular(path), "rb") as file:  # noqa: PTH123 - of a descriptor
+            text = file.read(_MOST_BYTES + 1)
+    except FileNotFoundError:
+        return Contents()
+    except OSError as error:
+        raise SilenceFileError(f"{path}: {why(error)}") from error
+    damaged = SilenceFileError(f"{path} is damaged; remove it, and silence anew")
+    if len(text) > _MOST_BYTES:
+        raise damaged
+    try:
+        saved = json.loads(text)
+    except (ValueError, RecursionError):
+        raise damaged from None
+    entries = saved.get("silences") if isinstance(saved, dict) else None
+    if not isinstance(entries, list):
+        raise damaged
+    return _sorted(entries)
+
+
+def _sorted(entries: list[Any]) -> Contents:
+    silences: list[Silence] = []
+    unread: list[Unread] = []
+    for entry in entries:
+        try:
+            silences.append(Silence.from_dict(entry))
+        except (ValueError, TypeError, AttributeError, OverflowError) as error:
+            unread.append(Unread(entry, str(error)))
+    return Contents(tuple(silences), tuple(unread))
+
+
+def add(directory: Path, match: Match, begins: float, ends: float, comment: str) -> Silence:
+    """Add a silence, from and until these times (epoch seconds), and return it.
+
+    Raises SilenceFileError, also for what would not be the same when it is read back.
+    """
+    with _edit(directory, begins) as entries:
+        if len(entries) >= MOST:
+            raise SilenceFileError(f"there are {MOST} silences already; remove some")
+        taken = {entry.id for entry in entries}
+        name = next(n for n in iter(lambda: secrets.token_hex(3), "") if n not in taken)
+        added = Silence(name, match, begins, ends, comment)
+        _read_back(added)
+        entries.append(added)
+        return added
+
+
+def remove(directory: Path, name: str, now: float) -> str:
+    """Remove the silence of this id, readable or not; return what it was."""
+    with _edit(directory, now) as entries:
+        found = next((each for each in entries if each.id == name), None)
+        if found is None:
+            raise SilenceFileError(f"no silence has the id {name!a}; see tcp-trace silence list")
+        entries.remove(found)
+        return str(found.match) if isinstance(found, Silence) else "which could not be read"
+
+
+def _read_back(silence: Silence) -> None:
+    """Refuse what the service would read as anything else."""
+    try:
+        again = Silence.from_dict(json.loads(json.dumps(silence.to_dict())))
+    except ValueError as error:
+        again, reason = None, f" ({error})"
+    else:
+        reason = ""
+    if again != silence:
+        raise SilenceFileError(
+            f"'{silence.match}' would not be read back as it is meant{reason}; write it in another"
+            " way"
+        )
+
+
+@contextlib.contextmanager
+def _edit(directory: Path, now: float) -> Iterator[list[Silence | Unread]]:
+    """Yield what the file holds, to be changed, and write it; one process at a time."""
+    path = directory / NAME
+    try:
+        folder = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        raise SilenceFileError(
+            f"{directory} does not exist: has the service run here? Set STATE_DIR to where it keeps"
+            " its state"
+        ) from None
+    except OSError as error:
+        raise SilenceFileError(f"{directory}: {why(error)}") from error
+    try:
+        _lock(folder, directory)
+        found = read(path)
+        kept = [each for each in found.silences if each.ends > now - KEPT_ENDED]
+        entries: list[Silence | Unread] = [*kept, *found.unread]
+        yield entries
+        _write(folder, entries)
+    except OSError as error:
+        raise SilenceFileError(f"{path}: {error.strerror}; nothing was changed") from error
+    finally:
+        os.close(folder)
+
+
+def _lock(folder: int, directory: Path) -> None:
+    """Take the lock of the directory, which others hold for milliseconds or mean harm by."""
+    deadline = time.monotonic() + _PATIENCE_SECONDS
+    while True:
+        try:
+            return fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                raise SilenceFileError(
+                    f"{directory} is locked by another process (see lslocks); nothing was changed"
+                ) from None
+            time.sleep(0.01)
+
+
+def _write(folder: int, entries: list[Silence | Unread]) -> None:
+    """Replace the file by one that the service can read, whoever writes it."""
+    plain = [each.to_dict() if isinstance(each, Silence) else each.entry for each in entries]
+    text = json.dumps({"silences": plain})
+    if len(text) > _MOST_BYTES:
+        raise SilenceFileError("the silences take more than 4 MiB; remove some")
+    new = f".{NAME}.{os.getpid()}"
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    with contextlib.suppress(FileNotFoundError):  # of a process of this number that was killed
+        os.unlink(new, dir_fd=folder)
+    with open(os.open(new, flags, 0o600, dir_fd=folder), "wb") as file:  # noqa: PTH123 - of a descriptor
+        try:
+            _hand_over(file.fileno(), folder)
+            file.write(text.encode())
+            file.flush()
+            os.fsync(file.fileno())
+            os.rename(new, NAME, src_dir_fd=folder, dst_dir_fd=folder)
+        except BaseException:
+            os.unlink(new, dir_fd=folder)
+            raise
+    os.fsync(folder)
+
+
+def _hand_over(file: int, folder: int) -> None:
+    """Give a new file to the directory's group, where it is the group's."""
+    owner = os.fstat(folder)
+    if owner.st_mode & stat.S_IWGRP:
+        os.fchmod(file, 0o660)
+    with contextlib.suppress(PermissionError):  # a group that the writer is not in
+        os.fchown(file, -1, owner.st_gid)

@@ -1,0 +1,79 @@
+"""Silences: failures that are counted, but told of to nobody for a while.
+
+A silence says which failures (`Match`) and until when; a maintenance window (`maintenance.py`) says
+it for the same hours of every week. What they mean for an incident stands in `incidents.py`.
+Their times are of the wall clock, because people set them by it and they outlive a restart.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from tcp_trace.silences.match import Match, parse_match
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from tcp_trace.connects.events import Failure, Moment
+    from tcp_trace.silences.maintenance import Window
+
+_LATEST = 253_402_300_799.0  # 9999-12-31: the last second that a calendar has
+
+
+class Silence(NamedTuple):
+    """One silence: what `match` fits is not told from `begins` until `ends` (epoch seconds)."""
+
+    id: str
+    match: Match
+    begins: float
+    ends: float
+    comment: str = ""
+
+    def in_force(self, wall: float) -> bool:
+        """Return whether it holds at this time."""
+        return self.begins <= wall < self.ends
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what `json.dumps` takes and `from_dict` gives back."""
+        return {**self._asdict(), "match": str(self.match)}
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> Silence:
+        """Return the silence that `to_dict` wrote; raise ValueError for anything else."""
+        try:
+            begins, ends = float(data["begins"]), float(data["ends"])
+            match = parse_match(str(data["match"]))
+            name, comment = str(data["id"]), str(data["comment"])
+        except (KeyError, TypeError, OverflowError) as error:
+            raise ValueError(f"this is not a silence: {error!r}") from error
+        if not (0 <= begins <= _LATEST and 0 <= ends <= _LATEST):
+            raise ValueError("it begins or ends at no time that a calendar has")
+        return cls(name, match, begins, ends, comment)
+
+
+class Silences:
+    """All silences and maintenance windows, asked for every failure."""
+
+    def __init__(self, silences: Iterable[Silence] = (), windows: Iterable[Window] = ()) -> None:
+        self._all: dict[str, Silence | Window] = {
+            **{window.id: window for window in windows},
+            **{silence.id: silence for silence in silences},
+        }
+
+    def __bool__(self) -> bool:
+        return bool(self._all)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._all
+
+    def of(self, failure: Failure, now: Moment) -> str | None:
+        """Return the id of one that is in force and means this failure, None where none does."""
+        for name, silence in self._all.items():
+            if silence.match.fits(failure) and silence.in_force(now.wall):
+                return name
+        return None
+
+    def in_force(self, name: str, now: Moment) -> bool:
+        """Return whether the one of this id is there and holds now."""
+        silence = self._all.get(name)
+        return silence is not None and silence.in_force(now.wall)

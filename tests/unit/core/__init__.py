@@ -1,1 +1,0 @@
-"""Tests of tcp_trace.core."""

@@ -1,0 +1,112 @@
+"""Notifications travel as JSON, and pending ones become one."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from tcp_trace.incidents.notification import Kind, Notification, merge
+from tests.unit.notify.golden import (
+    OPENED,
+    QUIET,
+    REMINDED,
+    RESOLVED,
+    SAMPLES,
+    STORM_OPENED,
+    STORM_RESOLVED,
+    STORM_UPDATED,
+    UPDATED,
+)
+
+
+@pytest.mark.parametrize("name", SAMPLES)
+def test_json_round_trip(name: str) -> None:
+    """What comes back from JSON equals what went in."""
+    notification, _ = SAMPLES[name]
+    assert Notification.from_dict(json.loads(json.dumps(notification.to_dict()))) == notification
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"version": 2},
+        {"kind": "exploded"},
+        {"destination": {"address": "::1"}},
+        {"reasons": [{"reason": "bored"}]},
+        {"surprise": 1},
+        {"top": None},
+    ],
+)
+def test_what_is_not_a_notification_is_refused(change: dict[str, object]) -> None:
+    """A damaged notification, or one of another version, raises ValueError and nothing else."""
+    with pytest.raises(ValueError, match=r"notification|is not a valid"):
+        Notification.from_dict(OPENED.to_dict() | change)
+
+
+def test_a_notification_from_before_makers_were_known_is_read() -> None:
+    """What an older version left in the outbox is delivered, without what it did not know."""
+    older = UPDATED.to_dict()
+    for name in ("user", "unit", "container", "pod"):
+        assert [row.pop(name, 0) for row in older["processes"]].count(0) == 0
+    gunicorn, psql = Notification.from_dict(json.loads(json.dumps(older))).processes
+    assert gunicorn == UPDATED.processes[0]._replace(user=None, unit=None)
+    assert psql == UPDATED.processes[1]
+
+
+def test_a_notification_from_before_names_were_known_is_read() -> None:
+    """What an older version left in the outbox has no names."""
+    for sample in (replace(OPENED, hosts=("db.example.com",)), STORM_RESOLVED):
+        old = sample.to_dict()
+        del old["hosts"]
+        for top in old["top"]:
+            del top["host"]
+        read = Notification.from_dict(json.loads(json.dumps(old)))
+        assert read.hosts == ()
+        assert {top.host for top in read.top} <= {None}
+
+
+def test_a_notification_with_a_field_missing_is_refused() -> None:
+    """A notification without one of its fields raises ValueError."""
+    for name in ("kind", "incident", "total", "version"):
+        damaged = OPENED.to_dict()
+        del damaged[name]
+        with pytest.raises(ValueError, match="notification"):
+            Notification.from_dict(damaged)
+
+
+@pytest.mark.parametrize(
+    ("older", "newer", "kind"),
+    [
+        (OPENED, UPDATED, Kind.OPENED),
+        (OPENED, REMINDED, Kind.OPENED),
+        (OPENED, RESOLVED, Kind.RESOLVED),
+        (OPENED, QUIET, Kind.QUIET),
+        (UPDATED, REMINDED, Kind.REMINDED),
+        (UPDATED, RESOLVED, Kind.RESOLVED),
+        (STORM_OPENED, STORM_UPDATED, Kind.OPENED),
+    ],
+)
+def test_merged_is_the_newer_state_with_all_counts(
+    older: Notification, newer: Notification, kind: Kind
+) -> None:
+    """Two pending messages become one: the older one's id and beginning, the newer one's state."""
+    merged = merge(older, newer)
+    assert merged is not None
+    assert merged.kind is kind
+    assert merged.id == older.id
+    assert merged.opening is older.opening
+    assert merged.since == older.since
+    assert merged.failures == older.failures + newer.failures
+    assert (merged.total, merged.last, merged.reasons) == (newer.total, newer.last, newer.reasons)
+    assert merged.absorbed == older.absorbed + newer.absorbed
+
+
+@pytest.mark.parametrize(
+    ("older", "newer"),
+    [(OPENED, STORM_UPDATED), (RESOLVED, UPDATED), (QUIET, RESOLVED), (UPDATED, OPENED)],
+)
+def test_what_does_not_fit_is_not_merged(older: Notification, newer: Notification) -> None:
+    """Messages of two incidents, or after the end of one, stay two."""
+    assert merge(older, newer) is None

@@ -1,0 +1,64 @@
+"""Values that the tests of this package share."""
+
+from __future__ import annotations
+
+from tcp_trace.connects.events import Destination, Moment
+from tcp_trace.incidents.notification import Kind, Notification, Severity
+
+
+class Address:
+    """A webhook's address with nothing that hides it: what leaks is seen."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+
+    def reveal(self) -> str:
+        """Return the address."""
+        return self._url
+
+
+class Clock:
+    """A clock that stands still until it is moved."""
+
+    def __init__(self, mono: float = 1_000.0, wall: float = 1_700_000_000.0) -> None:
+        self.mono = mono
+        self.wall = wall
+
+    def __call__(self) -> Moment:
+        """Return the moment at which it stands."""
+        return Moment(self.mono, self.wall)
+
+    def advance(self, seconds: float) -> None:
+        """Move both hands."""
+        self.mono += seconds
+        self.wall += seconds
+
+
+def notification(
+    name: str, incident: str = "", kind: Kind = Kind.OPENED, failures: int = 1
+) -> Notification:
+    """Return a notification of an incident of its own, or of the one named."""
+    return Notification(
+        id=name,
+        incident=incident or name,
+        kind=kind,
+        severity=Severity.WARNING,
+        opening=kind is Kind.OPENED,
+        destination=Destination("192.0.2.1", 5432),
+        failures=failures,
+        total=failures,
+        at=1_700_000_000.0,
+        since=1_700_000_000.0,
+        first=1_700_000_000.0,
+        last=1_700_000_000.0,
+        duration=0.0,
+        reasons=(),
+        processes=(),
+        unlisted=failures,
+        established=None,
+    )
+
+
+def update(name: str, incident: str, failures: int = 1) -> Notification:
+    """Return a notification that can merge into an earlier one of its incident."""
+    return notification(name, incident, Kind.UPDATED, failures)

@@ -1,0 +1,315 @@
+"""What is shown, to the letter, and that nobody who names a process can change it."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from dataclasses import replace
+from typing import Any
+from unicodedata import bidirectional
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tcp_trace.connects.events import Destination
+from tcp_trace.connects.reasons import Reason
+from tcp_trace.incidents.notification import (
+    Condition,
+    DestinationCount,
+    Kind,
+    Notification,
+    ProcessCount,
+    ReasonCount,
+)
+from tcp_trace.notify.render import _section, json_payload, slack_payload
+from tcp_trace.notify.wording import span, utc
+from tcp_trace.safetext import clip, clip_lines, code, visible
+from tests.unit.notify.golden import (
+    HOST,
+    OPENED,
+    PSQL,
+    SAMPLES,
+    STORM_RESOLVED,
+    golden_file,
+    rendered,
+)
+
+# What Slack treats specially: an entity or one of our dates is fine, anything else is not.
+_ENTITY_OR_DATE = re.compile(r"&(amp|lt|gt);|<!date\^\d+\^[^<>|]*\|[^<>|]*>")
+_DANGEROUS = [
+    "<!channel>",
+    "<@U123>",
+    "@channel @here",
+    "a`b``c```d",
+    "a\nid fake-1",
+    "\r\x1b[31m\x00",
+    "\u202egnp.exe",
+    "\u2066\u2069\u200b",
+    "\u05d0\u05d1 1",
+    "e\u0301\u0301\u0301\u0301",
+    "&amp;&lt;",
+    "&&&&&&&&&&&&&&&",
+    "*b* _i_ ~s~ :x:",
+    "[a](http://b.c)",
+    "\udc80\udcff",
+    "",
+    " ",
+    "\u3164",
+]
+
+
+def strings(payload: object) -> list[str]:
+    """Return every text that is shown of a payload."""
+    if isinstance(payload, str):
+        return [payload]
+    if isinstance(payload, dict):
+        return [s for key, value in payload.items() if key != "type" for s in strings(value)]
+    return [s for value in payload for s in strings(value)] if isinstance(payload, list) else []
+
+
+def within_limits(payload: dict[str, Any]) -> bool:
+    """Return whether Slack takes a payload of this size."""
+    blocks = payload["blocks"]
+    fields = [field for block in blocks for field in block.get("fields", [])]
+    return (
+        len(blocks) <= 50
+        and len(fields) <= 10
+        and len(blocks[0]["text"]["text"]) <= 150
+        and all(len(block["text"]["text"]) <= 3000 for block in blocks if "text" in block)
+        and all(0 < len(field["text"]) <= 2000 for field in fields)
+        and len(json.dumps(blocks, ensure_ascii=False)) < 12_000
+        and 0 < len(payload["text"]) <= 40_000
+    )
+
+
+@pytest.mark.parametrize("name", SAMPLES)
+def test_golden(name: str) -> None:
+    """Every kind of message is shown exactly as it was read and found good."""
+    assert rendered(name) == golden_file(name).read_text(encoding="utf-8"), (
+        "what is shown has changed; if on purpose: python3 -m tests.unit.notify.golden"
+    )
+
+
+@pytest.mark.parametrize("name", SAMPLES)
+def test_all_kinds_are_within_limits(name: str) -> None:
+    """Every kind of message is within Slack's limits."""
+    notification, delayed_by = SAMPLES[name]
+    assert within_limits(slack_payload(notification, HOST, delayed_by=delayed_by))
+
+
+def test_what_people_need_is_in_both_text_and_blocks() -> None:
+    """Host, destination, reason, advice, process, user, time and id are in text and blocks."""
+    payload = slack_payload(OPENED, HOST, delayed_by=600)
+    for shown in (payload["text"], "\n".join(strings(payload["blocks"]))):
+        for wanted in (
+            HOST, "10.0.0.5:5432", "connection refused", "Is the service running", "`psql`",
+            "pid 4711", "user id 1000", "2026-01-01 12:00:00 UTC", "k7f3q2ab-1", "10 min late",
+        ):  # fmt: skip
+            assert wanted in shown
+
+
+def test_times_are_local_in_blocks_and_utc_in_text() -> None:
+    """Slack's own readers see their local time, all others UTC."""
+    payload = slack_payload(OPENED, HOST)
+    local = "<!date^1767268800^{date_short_pretty} {time_secs}|2026-01-01 12:00:00 UTC>"
+    assert local in "\n".join(strings(payload["blocks"]))
+    assert "<!date" not in payload["text"]
+
+
+def test_advice_only_at_the_beginning() -> None:
+    """What to check first is said when an incident opens, and not again."""
+    for name, (notification, _) in SAMPLES.items():
+        advised = "Check first" in slack_payload(notification, HOST)["text"]
+        assert advised is (notification.kind is Kind.OPENED), name
+
+
+def test_every_frequent_reason_has_its_advice() -> None:
+    """What helps with one reason does not with another: each of the first three says its own."""
+    counts = tuple(
+        ReasonCount(reason, 9 - number, 0, None, 1) for number, reason in enumerate(Reason)
+    )
+    payload = slack_payload(replace(OPENED, reasons=counts, total=45), HOST)
+    for shown in (payload["text"], "\n".join(strings(payload["blocks"]))):
+        for number, reason in enumerate(Reason):
+            advice = f"{reason.summary.partition(':')[0]}: {reason.check_first}"
+            assert (advice in shown) is (number < 3)
+
+
+def test_what_sent_no_syn_took_no_time() -> None:
+    """No time is told of a connect that failed before it began, but that it did."""
+    counts = (ReasonCount(Reason.NO_LOCAL_PORT, 1, 99, 0.00002, 0),)
+    text = slack_payload(replace(OPENED, reasons=counts, total=1, failures=1), HOST)["text"]
+    assert f"{Reason.NO_LOCAL_PORT.summary} (no SYN was sent)" in text
+    assert "0.1 ms" not in text
+
+
+@pytest.mark.parametrize("comm", _DANGEROUS)
+def test_a_process_name_cannot_ping_or_spoof(comm: str) -> None:
+    """Whatever a process is called, its name stays in one code span on one line."""
+    expected = slack_payload(OPENED, HOST)
+    payload = slack_payload(replace(OPENED, processes=(PSQL._replace(comm=comm),)), HOST)
+    for harmless, shown in zip(strings(expected), strings(payload), strict=True):
+        before, _, after = harmless.partition("`psql`")
+        assert shown.startswith(before)
+        assert shown.endswith(after)
+        assert_safe(shown)
+
+
+# Neither written from right to left nor turning what follows (Unicode's report 9, table 4).
+_LEFT_TO_RIGHT = {"L", "EN", "ES", "ET", "CS", "ON", "WS", "B"}
+_IN_ISOLATE = _LEFT_TO_RIGHT | {"R", "AL", "AN", "NSM"}
+_ISOLATE = re.compile("\u2068([^\u2068\u2069]*)\u2069")
+
+
+def outside_isolates(shown: str) -> str:
+    """Return what stands beside isolates, having looked at what is in them."""
+    for inside in _ISOLATE.findall(shown):
+        assert {bidirectional(character) for character in inside} <= _IN_ISOLATE
+    return _ISOLATE.sub("", shown)
+
+
+def test_no_character_turns_the_text_around() -> None:
+    """Whichever character stands in a name, what stands beside it reads from left to right.
+
+    That is sure where all that runs from right to left is in an isolate, and nothing in it ends
+    the isolate or opens another.
+    """
+    for number in range(sys.maxunicode + 1):
+        for name in (f"a{chr(number)}b", f"{chr(number)} 12"):
+            shown = code(name, 40)
+            classes = {bidirectional(character) for character in outside_isolates(shown)}
+            assert classes <= {*_LEFT_TO_RIGHT, "NSM"} - {"B"}
+            assert shown[0] == shown[-1] == "`"
+
+
+def assert_safe(shown: str) -> None:
+    """Fail for a text in which a name that others chose could do anything."""
+    assert not re.search(r"[&<>]", _ENTITY_OR_DATE.sub("", shown))
+    assert shown.count("`") % 2 == 0
+    outside = re.sub(r"`[^`\n]*`", "", shown)
+    assert "@" not in outside
+    beside = outside_isolates(shown)
+    assert all(bidirectional(character) in {*_LEFT_TO_RIGHT, "NSM"} for character in beside)
+    text = re.sub("[\u2068\u2069\n]", "", shown)
+    assert text.isprintable()
+    assert visible(text) == text
+    shown.encode()
+
+
+_names = st.text(max_size=15) | st.sampled_from(_DANGEROUS)
+_counts = st.integers(0, 10**12)
+_destinations = st.builds(Destination, st.text(max_size=60), st.integers(0, 65535), _counts)
+_known = st.none() | _names | _names.map("docker://{}".format) | _names.map("{}://a".format)
+_processes = st.builds(
+    ProcessCount, _names, _counts, _counts, _counts, st.booleans(), _counts,
+    *[_known] * 4,
+)  # fmt: skip
+_elapsed = st.none() | st.floats(0, 1e9)
+_reasons = st.builds(
+    ReasonCount, st.sampled_from(Reason), _counts, st.integers(0, 133), _elapsed, st.integers(1, 9)
+)
+_top = st.builds(DestinationCount, _destinations, _counts, st.none() | st.sampled_from(Condition))
+_notifications = st.builds(
+    replace,
+    st.sampled_from([OPENED, STORM_RESOLVED]),
+    kind=st.sampled_from(Kind),
+    opening=st.booleans(),
+    failures=_counts,
+    total=st.integers(1, 10**12),
+    first=st.floats(),
+    last=st.floats(),
+    duration=st.floats(0, 1e12),
+    reasons=st.lists(_reasons, max_size=9).map(tuple),
+    processes=st.lists(_processes, max_size=5).map(tuple),
+    unlisted=_counts,
+    established=st.none() | _counts,
+    destinations=_counts,
+    untracked=_counts,
+    top=st.lists(_top, max_size=10).map(tuple),
+    absorbed=st.lists(st.just("abcdefgh"), max_size=20).map(tuple),
+)
+
+
+@given(_notifications, _names | st.text(), st.none() | st.floats(0, 1e9))
+def test_anything_is_shown_within_limits(
+    notification: Notification, host: str, delayed_by: float | None
+) -> None:
+    """No notification whatsoever fails to be shown, breaks a limit, or lets a name do anything."""
+    payload = slack_payload(notification, host, delayed_by=delayed_by)
+    assert within_limits(payload)
+    for shown in strings(payload):
+        assert not re.search(r"[&<>]", _ENTITY_OR_DATE.sub("", shown))
+        assert re.sub("[\u2068\u2069\u200c\u200d\n]", "", shown).isprintable()
+    assert_safe(slack_payload(notification, HOST, delayed_by=delayed_by)["text"])
+    json.dumps(json_payload(notification, host, delayed_by=delayed_by))
+
+
+def test_what_is_too_long_is_cut() -> None:
+    """Header and sections end in an ellipsis where they would be too long for Slack."""
+    endless = replace(OPENED, destination=Destination("&" * 500, 443))
+    payload = slack_payload(endless, HOST)
+    assert within_limits(payload)
+    assert payload["blocks"][0]["text"]["text"].endswith("&amp;…")
+    section = _section(["a" * 2000, "b" * 2000])
+    assert section["text"]["text"] == "a" * 2000 + "\n…"
+
+
+@given(st.text(alphabet="a&<>é", max_size=60), st.integers(1, 60))
+def test_clip_never_cuts_an_escape(text: str, limit: int) -> None:
+    """What is clipped is within the limit, and whole up to its ellipsis."""
+    clipped = clip(text, limit)
+    assert len(clipped) <= limit
+    kept = clipped.removesuffix("…")
+    assert "&" not in re.sub(r"&(amp|lt|gt);", "", kept)
+    plain = kept.replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&")
+    assert text.startswith(plain)
+    assert clipped == kept or len(plain) < len(text)
+
+
+def test_lines_are_left_out_whole() -> None:
+    """Lines that do not fit are left out from the end, and an ellipsis says so."""
+    assert clip_lines(["aaaa", "bbbb", "cccc"], 14) == "aaaa\nbbbb\ncccc"
+    assert clip_lines(["aaaa", "bbbb", "cccc"], 13) == "aaaa\nbbbb\n…"
+    assert clip_lines(["aaaa", "bbbb", "cccc"], 10) == "aaaa\n…"
+
+
+def test_visible_leaves_what_is_plain() -> None:
+    """Names that are plainly visible are shown as they are; the rest as escapes."""
+    assert visible("nginx: worker") == "nginx: worker"
+    assert visible("Müller-日本") == "Müller-日本"
+    assert visible("a\tb\u202e") == "a\\tb\\u202e"
+    assert code("", 10) == code(" ", 10) == "`?`"
+
+
+def test_json_says_it_without_escapes() -> None:
+    """The generic JSON carries the notification itself, and a text that needs no unescaping."""
+    hostile = replace(OPENED, processes=(PSQL._replace(comm="<a&b>"),))
+    payload = json.loads(json.dumps(json_payload(hostile, "h&h")))
+    assert payload["version"] == 1
+    assert payload["host"] == "h&h"
+    assert "<a&b>" in payload["text"]
+    assert Notification.from_dict(payload["notification"]) == hostile
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [
+        (0.2, "under 1 s"),
+        (119.9, "119 s"),
+        (120, "2 min"),
+        (3600, "1 h"),
+        (3 * 3600 + 300, "3 h 5 min"),
+        (50 * 3600, "2 d 2 h"),
+    ],
+)
+def test_durations_are_in_words(seconds: float, words: str) -> None:
+    """A duration has at most two units, and the big one first."""
+    assert span(seconds) == words
+
+
+def test_impossible_times_are_told_as_unknown() -> None:
+    """A clock before 1970 or after 9999 does not keep a message from being shown."""
+    for wall in (-1.0, 1e15, float("nan"), float("inf")):
+        assert utc(wall) == "unknown time"

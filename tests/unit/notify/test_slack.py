@@ -1,0 +1,385 @@
+"""One POST to a webhook: whatever the network does, `send` returns in time and tells no secret."""
+
+from __future__ import annotations
+
+import logging
+import socket
+import subprocess
+import sys
+import threading
+import time
+import traceback
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+from typing import TYPE_CHECKING, Any, cast
+
+import pytest
+
+from tcp_trace.notify.answers import MAX_RETRY_AFTER
+from tcp_trace.notify.channel import Outcome, Rejected, Retry, Sent, TransportError
+from tcp_trace.notify.slack import Slack
+from tests.unit.notify.samples import Address
+from tests.unit.notify.test_answers import ANSWERS
+from tests.webhook import SECRET, Behaviour, Reply, Webhook, make_certificate
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+MESSAGE = {"text": "a message"}
+
+
+@pytest.fixture
+def webhook() -> Iterator[Webhook]:
+    """Run a webhook."""
+    with Webhook() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Make a self-signed certificate for 127.0.0.1."""
+    return make_certificate(tmp_path_factory.mktemp("certificate"))
+
+
+def send(webhook: Webhook, reply: Reply, deadline: float = 5.0) -> Outcome:
+    """Send one message that is answered so."""
+    webhook.script.append(reply)
+    return Slack(Address(webhook.url), deadline=deadline).send(MESSAGE)
+
+
+def no_posts_running(within: float = 5.0) -> bool:
+    """Whether no thread of a POST is left, or all end in time."""
+    until = time.monotonic() + within
+    while any(thread.name == "tcp-trace-post" for thread in threading.enumerate()):
+        if time.monotonic() > until:
+            return False
+        time.sleep(0.01)
+    return True
+
+
+def test_a_message_arrives_as_json(webhook: Webhook) -> None:
+    """The payload is the body of one POST to the secret path."""
+    assert Slack(Address(webhook.url)).send({"text": "ä <&> \udcff"}) == Sent()
+    (request,) = webhook.received
+    assert request.path == SECRET
+    assert request.headers["Content-Type"] == "application/json; charset=utf-8"
+    assert request.headers["User-Agent"].startswith("tcp-trace/")
+    assert request.payload == {"text": "ä <&> \udcff"}
+
+
+def test_several_messages_arrive_one_by_one(webhook: Webhook) -> None:
+    """A channel can be used again after each outcome."""
+    slack = Slack(Address(webhook.url))
+    webhook.script.append(Reply(500, b"rollup_error"))
+    outcomes = [slack.send(MESSAGE) for _ in range(3)]
+    assert outcomes == [Retry(None, "status 500 rollup_error"), Sent(), Sent()]
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_every_answer_means_the_same_over_the_wire(
+    scheme: str, certificate: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each status and body, as a server sends it: none is retried, followed or raised."""
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate))
+    script = [Reply(status, body) for status, body, _ in ANSWERS]
+    with Webhook(script, certificate if scheme == "https" else None) as webhook:
+        assert webhook.url.startswith(f"{scheme}:")
+        slack = Slack(Address(webhook.url))
+        outcomes = [(status, body, slack.send(MESSAGE)) for status, body, _ in ANSWERS]
+        assert len(webhook.received) == len(ANSWERS)
+    assert outcomes == ANSWERS
+
+
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [
+        ({"Retry-After": "17"}, 17),
+        ({"Retry-After": "Tue, 14 Nov 2023 22:13:00 GMT"}, 0),
+        ({"Retry-After": "9" * 400}, MAX_RETRY_AFTER),
+        ({"Retry-After": "soon"}, None),
+        ({}, None),
+    ],
+)
+def test_retry_after_over_the_wire(
+    webhook: Webhook, headers: dict[str, str], seconds: float | None
+) -> None:
+    """Seconds and dates are honoured up to the limit; what is absurd or absent names no time."""
+    outcome = send(webhook, Reply(429, b"rate_limited", headers))
+    assert outcome == Retry(seconds, "status 429 rate_limited")
+
+
+def test_a_date_to_come_is_waited_for(webhook: Webhook) -> None:
+    """A date in Retry-After is held against this host's clock."""
+    date = format_datetime(datetime.now(UTC) + timedelta(minutes=10), usegmt=True)
+    outcome = send(webhook, Reply(503, b"", {"Retry-After": date}))
+    assert isinstance(outcome, Retry)
+    assert outcome.after is not None
+    assert 540 < outcome.after <= 600
+
+
+def test_a_redirect_is_not_followed(webhook: Webhook) -> None:
+    """A redirect carries the message nowhere."""
+    with Webhook() as elsewhere:
+        outcome = send(webhook, Reply(307, b"", {"Location": elsewhere.url}))
+        assert isinstance(outcome, Rejected)
+        assert outcome.dead
+        assert elsewhere.received == []
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "expected"),
+    [
+        (Behaviour.RESET_AT_ONCE, Retry(None, "ConnectionError ECONNRESET")),
+        (Behaviour.CUT_BODY_SHORT, None),
+        (Behaviour.RESET_BEFORE_BODY, None),
+        (Behaviour.RESET_AFTER_BODY, Sent()),
+    ],
+)
+def test_a_connection_that_breaks_is_worth_another_try(
+    webhook: Webhook, behaviour: Behaviour, expected: Outcome | None
+) -> None:
+    """Without a complete answer the message may be lost: retry; with one, a reset is no matter."""
+    outcome = send(webhook, Reply(behaviour=behaviour))
+    if expected is None:  # the class's name differs between versions of requests
+        assert isinstance(outcome, Retry)
+    else:
+        assert outcome == expected
+
+
+@pytest.mark.parametrize("behaviour", [Behaviour.DRIP_HEAD, Behaviour.DRIP_BODY, Behaviour.HANG])
+def test_the_deadline_holds_for_all_of_it(webhook: Webhook, behaviour: Behaviour) -> None:
+    """A peer that drips or hangs is cut off in time, and leaves no thread behind."""
+    began = time.monotonic()
+    reply = Reply(body=b"ok" if behaviour is Behaviour.DRIP_BODY else b"", behaviour=behaviour)
+    outcome = send(webhook, reply, deadline=0.4)
+    assert 0.4 <= time.monotonic() - began < 5.0  # a read alone may take 10
+    assert outcome == Retry(None, "no complete answer within 0.4 s")
+    assert no_posts_running()
+
+
+def test_a_tls_handshake_that_hangs_is_cut_off() -> None:
+    """The deadline holds before TLS is up, too."""
+    with closing(socket.create_server(("127.0.0.1", 0))) as silent:
+        url = f"https://127.0.0.1:{silent.getsockname()[1]}{SECRET}"
+        outcome = Slack(Address(url), deadline=0.4).send(MESSAGE)
+        assert outcome == Retry(None, "no complete answer within 0.4 s")
+        assert no_posts_running()
+
+
+def test_a_long_answer_is_not_read_to_its_end(webhook: Webhook) -> None:
+    """Only the beginning of a body is read: nobody fills the memory."""
+    reply = Reply(404, b"x" * 50_000_000)
+    assert send(webhook, reply) == Rejected("status 404", dead=True)
+
+
+def test_an_untrusted_certificate_stops_the_message(certificate: Path) -> None:
+    """TLS to somebody else is no way: nothing is sent, and the reason names the certificate."""
+    with Webhook(certificate=certificate) as webhook:
+        outcome = Slack(Address(webhook.url)).send(MESSAGE)
+        assert outcome == Retry(None, "SSLError CERTIFICATE_VERIFY_FAILED")
+        assert webhook.received == []
+
+
+def test_a_certificate_of_another_host_stops_the_message(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A trusted authority is not enough: the name must be the webhook's."""
+    certificate = make_certificate(tmp_path, "192.0.2.1")
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate))
+    with Webhook(certificate=certificate) as webhook:
+        outcome = Slack(Address(webhook.url)).send(MESSAGE)
+        assert outcome in {
+            Retry(None, "SSLError HOSTNAME_MISMATCH"),  # urllib3 1.26 compares by itself
+            Retry(None, "SSLError CERTIFICATE_VERIFY_FAILED"),
+        }
+        assert webhook.received == []
+
+
+def test_a_server_that_speaks_no_tls_gets_no_message() -> None:
+    """Where https is written, nothing is sent in the clear."""
+    heard: list[bytes] = []
+
+    def answer(server: socket.socket) -> None:
+        connection, _ = server.accept()
+        with connection:
+            heard.append(connection.recv(4096))
+            connection.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+
+    with closing(socket.create_server(("127.0.0.1", 0))) as server:
+        thread = threading.Thread(target=answer, args=(server,))
+        thread.start()
+        url = f"https://127.0.0.1:{server.getsockname()[1]}{SECRET}"
+        assert Slack(Address(url)).send(MESSAGE) == Retry(None, "SSLError WRONG_VERSION_NUMBER")
+        thread.join()
+    assert b"message" not in heard[0]
+
+
+def test_a_trusted_certificate_lets_it_pass(
+    certificate: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A company's own authority is taken from REQUESTS_CA_BUNDLE."""
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate))
+    with Webhook(certificate=certificate) as webhook:
+        assert Slack(Address(webhook.url)).send(MESSAGE) == Sent()
+
+
+def test_a_hanging_body_under_tls_is_cut_off(
+    certificate: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """TLS detaches the socket it wraps; the deadline's hold on it stays."""
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate))
+    with Webhook([Reply(behaviour=Behaviour.HANG)], certificate) as webhook:
+        outcome = Slack(Address(webhook.url), deadline=0.6).send(MESSAGE)
+        assert outcome == Retry(None, "no complete answer within 0.6 s")
+        assert len(webhook.received) == 1
+        assert no_posts_running()
+
+
+def test_nobody_listening_is_worth_another_try() -> None:
+    """A refused connection is told by its errno."""
+    with closing(socket.create_server(("127.0.0.1", 0))) as server:
+        port = server.getsockname()[1]
+    outcome = Slack(Address(f"http://127.0.0.1:{port}{SECRET}")).send(MESSAGE)
+    assert outcome == Retry(None, "ConnectionError ECONNREFUSED")
+
+
+def test_a_name_that_does_not_resolve_is_worth_another_try() -> None:
+    """RFC 6761 keeps .invalid free, so the resolver's error is a real one, told by its symbol."""
+    outcome = Slack(Address(f"https://hooks.invalid{SECRET}"), deadline=30.0).send(MESSAGE)
+    assert isinstance(outcome, Retry)
+    assert outcome.reason in {"ConnectionError EAI_NONAME", "ConnectionError EAI_AGAIN"}
+
+
+def test_a_resolver_that_hangs_holds_up_one_thread_and_no_more(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Name resolution cannot be cut off: it is left behind, and no second one is started."""
+    release = threading.Event()
+    calls: list[str] = []
+
+    def hang(host: str, *_: object) -> list[object]:
+        calls.append(host)
+        release.wait(10)
+        raise socket.gaierror(socket.EAI_AGAIN, "late")
+
+    monkeypatch.setattr(socket, "getaddrinfo", hang)
+    slack = Slack(Address(f"http://hooks.invalid{SECRET}"), deadline=0.2)
+    assert slack.send(MESSAGE) == Retry(None, "no complete answer within 0.2 s")
+    second = slack.send(MESSAGE)
+    assert second == Retry(None, "the try before is still resolving the host's name")
+    assert calls == ["hooks.invalid"]
+    release.set()
+    assert no_posts_running()
+
+
+def test_a_name_that_resolves_too_late_sends_nothing(
+    webhook: Webhook, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A send that was given up does not deliver behind the outbox's back."""
+    release = threading.Event()
+    resolve = socket.getaddrinfo
+
+    def late(*arguments: Any) -> object:  # noqa: ANN401 - passed on as they are
+        release.wait(10)
+        return resolve(*arguments)
+
+    monkeypatch.setattr(socket, "getaddrinfo", late)
+    outcome = Slack(Address(webhook.url), deadline=0.2).send(MESSAGE)
+    assert isinstance(outcome, Retry)
+    release.set()
+    assert no_posts_running()
+    assert webhook.received == []
+
+
+@pytest.mark.parametrize("url", ["nonsense://x/SECRET", "http://", "http://a..b/SECRET", "SECRET"])
+def test_an_address_that_is_none_is_dead(url: str) -> None:
+    """No later try can mend the address."""
+    outcome = Slack(Address(url)).send(MESSAGE)
+    assert isinstance(outcome, Rejected)
+    assert outcome.dead
+    assert "SECRET" not in outcome.reason
+
+
+def test_a_word_that_is_part_of_the_address_is_not_repeated(webhook: Webhook) -> None:
+    """A server that echoes the path does not bring it into the log."""
+    webhook.script.append(Reply(404, b"hushhush"))
+    address = Address(webhook.url.replace(SECRET, "/hooks/hushhush"))
+    assert Slack(address).send(MESSAGE) == Rejected("status 404", dead=True)
+
+
+def test_requests_is_imported_where_a_webhook_is_set_only() -> None:
+    """It costs memory that a service without one does not pay; and no send imports anything."""
+    code = (
+        "import sys\n"
+        "from tcp_trace import messages\n"
+        "from tests.unit.notify.samples import Address\n"
+        "print('requests' in sys.modules)\n"
+        "slack = messages.Slack(Address('http://127.0.0.1:1/'))\n"
+        "made = set(sys.modules)\n"
+        "slack.send({})\n"
+        "print('requests' in made, set(sys.modules) - made)\n"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout == "False\nTrue set()\n"
+
+
+def test_no_tables_of_encodings_are_loaded() -> None:
+    """With `requests` comes no chardet, which is 2.5 MB, and no warning that it is missing."""
+    code = (
+        "import sys\n"
+        "import tcp_trace.notify.transport\n"
+        "print([name for name in sys.modules if name.startswith('chardet.')])\n"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert (run.stdout, run.stderr) == ("[]\n", "")
+
+
+def test_a_missing_requests_is_told_at_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever sets SLACK_URL learns at once that a package is missing, not at the first failure."""
+    monkeypatch.delitem(sys.modules, "tcp_trace.notify.transport", raising=False)
+    monkeypatch.setitem(cast("dict[str, object]", sys.modules), "requests", None)
+    with pytest.raises(ModuleNotFoundError, match="apt install python3-requests"):
+        Slack(Address("http://127.0.0.1:1/"))
+
+
+FAULTS = [Reply(behaviour=behaviour) for behaviour in Behaviour] + [
+    Reply(status, body, {"Retry-After": "x"})
+    for status in (200, 302, 400, 403, 404, 410, 429, 500)
+    for body in (b"no_service", SECRET.encode(), b"")
+]
+
+
+def test_the_secret_is_nowhere(caplog: pytest.LogCaptureFixture, certificate: Path) -> None:
+    """No outcome, log line at any level, or traceback shows the path, whatever goes wrong."""
+    caplog.set_level(logging.DEBUG)
+    seen: list[str] = []
+    with Webhook(FAULTS) as webhook, Webhook(certificate=certificate) as secure:
+        slack = Slack(Address(webhook.url), deadline=0.3)
+        seen += [repr(slack.send(MESSAGE)) for _ in FAULTS]
+        addresses = [secure.url, f"http://127.0.0.1:1{SECRET}", f"x://{SECRET}", f"http://{SECRET}"]
+        seen += [repr(Slack(Address(url)).send(MESSAGE)) for url in addresses]
+        # A bare malformed header makes urllib3 log a warning that names the path.
+        webhook.script.append(Reply(headers={"X\r\nbroken line": "x"}))
+        seen.append(repr(slack.send(MESSAGE)))
+        assert len(webhook.received) == len(FAULTS) + 1
+        assert no_posts_running()
+    assert "ECONNREFUSED" in "".join(seen)
+    assert_no_secret("\n".join([*seen, caplog.text, *map(str, map(vars, caplog.records))]))
+
+
+def test_the_secret_is_in_no_traceback(webhook: Webhook) -> None:
+    """Even an error that somebody logs with its traceback shows nothing."""
+    from tcp_trace.notify.transport import Post  # noqa: PLC0415 - imports requests
+
+    webhook.script.append(Reply(behaviour=Behaviour.RESET_AT_ONCE))
+    with pytest.raises(TransportError) as caught:
+        Post(webhook.url, 5.0)(b"{}")
+    assert_no_secret("".join(traceback.format_exception(caught.value)))
+
+
+def assert_no_secret(text: str) -> None:
+    """Look for any telling part of the path."""
+    for part in ("SECRET", "services/"):
+        assert part not in text

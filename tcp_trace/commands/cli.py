@@ -304,7 +304,7 @@ def _say_if_second(settings: Settings) -> None:
     from tcp_trace.host import unprivileged  # noqa: PLC0415
     from tcp_trace.notify import store  # noqa: PLC0415
 
-    path = settings.state_dir / "outbox.db"
+    path = settings.state_dir / store.NAME
     try:
         owner = unprivileged.owner_of(settings.state_dir, path.name)
         taken = unprivileged.call(owner, f"looking at {path}", lambda: store.is_claimed(path))

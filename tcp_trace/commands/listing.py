@@ -10,7 +10,8 @@ from tcp_trace.host import unprivileged
 from tcp_trace.incidents.incidents import Incidents, Policy
 from tcp_trace.incidents.overview import SILENCED, Entry
 from tcp_trace.log import output
-from tcp_trace.notify.reading import NAME, StateError, read_state
+from tcp_trace.notify.reading import StateError, read_state
+from tcp_trace.notify.store import NAME
 from tcp_trace.notify.wording import span, utc
 from tcp_trace.safetext import plain
 from tcp_trace.views.tables import details, table

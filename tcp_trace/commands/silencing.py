@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from tcp_trace.host import unprivileged
 from tcp_trace.log import output
-from tcp_trace.notify.reading import NAME, StateError, read_state
+from tcp_trace.notify.reading import StateError, read_state
+from tcp_trace.notify.store import NAME
 from tcp_trace.notify.wording import failures, span, utc
 from tcp_trace.safetext import plain, printable
 from tcp_trace.settings.values import duration

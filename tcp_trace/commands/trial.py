@@ -14,7 +14,8 @@ from tcp_trace.commands.findings import Finding, Level
 from tcp_trace.host import unprivileged
 from tcp_trace.host.serviceuser import name_of
 from tcp_trace.host.unprivileged import Refused
-from tcp_trace.notify.reading import NAME, StateError, read_state
+from tcp_trace.notify.reading import StateError, read_state
+from tcp_trace.notify.store import NAME
 from tcp_trace.settings import config
 from tcp_trace.settings.routes import NO_CREDENTIAL
 from tcp_trace.silences import silencefile

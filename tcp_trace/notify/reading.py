@@ -6,20 +6,19 @@ commands call this in a child that has become their owner (`unprivileged.py`).
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 import sqlite3
-import stat
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
+from tcp_trace.host.files import open_regular, why
 from tcp_trace.host.unprivileged import Refused
+from tcp_trace.notify.store import STATE_QUERY
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-NAME = "outbox.db"
 MOST_BYTES = 64 << 20
 """A state is never larger: 10,000 incidents are 20 MB."""
 
@@ -29,25 +28,6 @@ _TRIES = 3
 
 class StateError(Refused):
     """The state cannot be read; the text is a sentence that says what to do."""
-
-
-def open_regular(path: str | Path, folder: int | None = None) -> int:
-    """Return a descriptor of a regular file for reading, whatever else was put in its place.
-
-    Neither a link is followed nor a FIFO waited for. Raises OSError.
-    """
-    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
-    file = os.open(path, flags, dir_fd=folder)
-    if not stat.S_ISREG(os.fstat(file).st_mode):
-        os.close(file)
-        raise OSError(0, "is no regular file")
-    return file
-
-
-def why(error: OSError) -> str:
-    """Return the reason, and the fix where there is one."""
-    text = error.strerror or type(error).__name__
-    return f"{text}; try it as root" if error.errno == errno.EACCES else text
 
 
 def read_state(path: Path) -> dict[str, Any] | None:
@@ -110,7 +90,7 @@ def _query(path: Path, how: str) -> str | None:
         kind = db.execute("SELECT type FROM sqlite_master WHERE name = 'state'").fetchone()
         if kind != ("table",):
             raise StateError(f"{path} is not what the service writes: it has no table 'state'")
-        row = db.execute("SELECT body FROM state WHERE name = 'incidents'").fetchone()
+        row = db.execute(STATE_QUERY).fetchone()
     finally:
         db.close()
     if row is not None and not isinstance(row[0], str):

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
 
+NAME = "outbox.db"
+"""The file's name in STATE_DIR."""
+
 SCHEMA_VERSION = 2
 _SCHEMA = """
 CREATE TABLE notification (
@@ -34,6 +37,7 @@ CREATE TABLE state (
     body TEXT NOT NULL
 ) STRICT, WITHOUT ROWID;
 """
+STATE_QUERY = "SELECT body FROM state WHERE name = 'incidents'"
 # Each brings a file to the version of its number. Rows of before are Slack's.
 _MIGRATIONS = {
     1: _SCHEMA,
@@ -82,7 +86,7 @@ class Store:
             rows = self._db.execute(
                 "SELECT seq, body, created, updated, webhook FROM notification ORDER BY seq"
             ).fetchall()
-            state = self._db.execute("SELECT body FROM state WHERE name = 'incidents'").fetchone()
+            state = self._db.execute(STATE_QUERY).fetchone()
         try:
             return [Row(*row) for row in rows], json.loads(state[0]) if state else None
         except (ValueError, RecursionError) as error:

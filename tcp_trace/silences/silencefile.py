@@ -22,8 +22,8 @@ import time
 import zlib
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from tcp_trace.host.files import open_regular, why
 from tcp_trace.host.unprivileged import Refused
-from tcp_trace.notify.reading import open_regular, why
 from tcp_trace.safetext import plain
 from tcp_trace.silences.silences import Silence
 

@@ -24,7 +24,6 @@ OPEN = {
     ("kernel", "connects"),
     ("kernel", "host"),
     ("kernel", "settings"),
-    ("silences", "notify"),
 }
 
 

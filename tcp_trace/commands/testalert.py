@@ -83,24 +83,24 @@ def _all(settings: Settings) -> list[Webhook]:
 
 def _try(webhook: Webhook, host_name: str) -> None:
     channel = Slack if webhook.kind is Kind.SLACK else Plain
-    outcome = channel(webhook.url).send(_payload(webhook.kind, host_name, time.time()))
-    if isinstance(outcome, Retry | Rejected):
+    fate = channel(webhook.url).send(_payload(webhook.kind, host_name, time.time()))
+    if isinstance(fate, Retry | Rejected):
         setting = "SLACK_URL" if webhook.name == DEFAULT else "its address"
-        raise NotDelivered(_why(outcome, setting))
+        raise NotDelivered(_why(fate, setting))
 
 
-def _why(outcome: Retry | Rejected, setting: str) -> str:
-    if isinstance(outcome, Retry):
+def _why(fate: Retry | Rejected, setting: str) -> str:
+    if isinstance(fate, Retry):
         return (
-            f"not delivered ({outcome.reason}); is there a way from here to the webhook's host:"
+            f"not delivered ({fate.reason}); is there a way from here to the webhook's host:"
             " name resolution, firewall, HTTPS_PROXY? 'tcp-trace check' looks"
         )
-    if outcome.dead:
+    if fate.dead:
         return (
-            f"not delivered ({outcome.reason}); this webhook takes no message until somebody acts:"
+            f"not delivered ({fate.reason}); this webhook takes no message until somebody acts:"
             f" compare {setting} with what the other side shows, or make a new webhook"
         )
-    return f"not delivered ({outcome.reason}); the other side refuses the message"
+    return f"not delivered ({fate.reason}); the other side refuses the message"
 
 
 def _payload(kind: Kind, host_name: str, now: float) -> Payload:

@@ -34,11 +34,6 @@ class Threshold:
         self._waiting: dict[Destination, deque[Failure]] = {}
         self._of: dict[_Owner, dict[Destination, None]] = {}
 
-    @property
-    def waiting(self) -> int:
-        """How many failures may still open an incident."""
-        return sum(map(_times, self._waiting.values()))
-
     def reached(self, failure: Failure) -> Sequence[Failure]:
         """Return the failures that open an incident together with this one, or none."""
         if self.policy.after == 1:

@@ -12,7 +12,7 @@ import re
 from email.utils import parsedate_to_datetime
 from typing import NamedTuple
 
-from tcp_trace.notify.channel import Outcome, Rejected, Retry, Sent
+from tcp_trace.notify.channel import Fate, Rejected, Retry, Sent
 
 MAX_RETRY_AFTER = 900.0
 """Seconds: a longer Retry-After is taken for a mistake and cut to this."""
@@ -41,7 +41,7 @@ class Answer(NamedTuple):
     retry_after: str | None
 
 
-def classify(answer: Answer, wall: float) -> Outcome:
+def classify(answer: Answer, wall: float) -> Fate:
     """Return what an answer means; `wall` (seconds since the epoch) reads Retry-After's dates."""
     status, word = answer.status, error_word(answer.body)
     reason = f"status {status} {word}" if word else f"status {status}"
@@ -58,14 +58,14 @@ def classify(answer: Answer, wall: float) -> Outcome:
     return Rejected(reason, dead=True)
 
 
-def classify_plainly(answer: Answer, wall: float) -> Outcome:
+def classify_plainly(answer: Answer, wall: float) -> Fate:
     """Return what an answer of a webhook means that says all by its status: 2xx is success."""
     if 200 <= answer.status < 300:
         return Sent()
     return classify(answer._replace(body=b""), wall)
 
 
-def _classify_200(body: bytes, word: str | None) -> Outcome:
+def _classify_200(body: bytes, word: str | None) -> Fate:
     """Tell apart the ways to say 200: only an `ok` in Slack's or Rocket.Chat's form is one.
 
     An error word blames the message. Anything else (a proxy's page, another service) is no

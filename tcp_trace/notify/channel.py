@@ -38,7 +38,7 @@ class Rejected(NamedTuple):
     dead: bool
 
 
-Outcome = Sent | Retry | Rejected
+Fate = Sent | Retry | Rejected
 
 
 class TransportError(Exception):
@@ -56,11 +56,11 @@ class TransportError(Exception):
 
 
 class Channel(Protocol):
-    """A way to people. `reason` in its outcomes is safe to log: it never holds the secret."""
+    """A way to people. `reason` in its fates is safe to log: it never holds the secret."""
 
     @property
     def deadline(self) -> float:
         """Seconds after which `send` gives up, and returns soon."""
 
-    def send(self, payload: Payload) -> Outcome:
+    def send(self, payload: Payload) -> Fate:
         """Try once to deliver the payload, without raising for anything the network does."""

@@ -126,10 +126,6 @@ class Outbox:
         self._known = frozenset(webhooks)
         self.tend()
 
-    def put(self, notification: Notification) -> None:
-        """Commit one notification."""
-        self.commit([notification])
-
     def load_state(self) -> dict[str, object] | None:
         """Return the state that an earlier process committed last; None where there is none."""
         with self._lock:

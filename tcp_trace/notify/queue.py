@@ -86,11 +86,6 @@ class Queue:
     def __len__(self) -> int:
         return len(self._rows)
 
-    @property
-    def size(self) -> int:
-        """Bytes of JSON."""
-        return self._size
-
     def rows(self) -> list[Pending]:
         """Return all rows, oldest first."""
         return list(self._rows.values())

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from tcp_trace.connects.events import Moment
     from tcp_trace.incidents.notification import Notification
-    from tcp_trace.notify.channel import Channel, Outcome
+    from tcp_trace.notify.channel import Channel, Fate
     from tcp_trace.notify.outbox import Outbox
     from tcp_trace.notify.queue import Pending
 
@@ -217,16 +217,16 @@ class Sender:
             return
         era = self._era
         self._bucket.take(now.mono)
-        outcome = channel.send(payload)
-        match outcome:
+        fate = channel.send(payload)
+        match fate:
             case Sent():
                 self._on_sent(row, delay)
             case Retry():
-                self._on_retry(row, outcome, era)
+                self._on_retry(row, fate, era)
             case Rejected(dead=False):
-                self._on_rejected(row, outcome)
+                self._on_rejected(row, fate)
             case Rejected():
-                self._on_dead(row, outcome, era)
+                self._on_dead(row, fate, era)
 
     def _send_standing(self, channel: Channel, now: Moment) -> float:
         """Tell again what stands, some at a time; return the seconds until the next may be due."""
@@ -240,8 +240,8 @@ class Sender:
         self._on_standing(channel.send(payload), len(batch), era)
         return 0.0
 
-    def _on_standing(self, outcome: Outcome, count: int, era: int) -> None:
-        match outcome:
+    def _on_standing(self, fate: Fate, count: int, era: int) -> None:
+        match fate:
             case Sent():
                 self._backoff.reset()
                 self._count("resent", count, dead=False)
@@ -262,26 +262,26 @@ class Sender:
         self._backoff.reset()
         self._count("sent", dead=False)
 
-    def _on_retry(self, row: Pending, outcome: Retry, era: int) -> None:
+    def _on_retry(self, row: Pending, fate: Retry, era: int) -> None:
         self._outbox.mark_retry(row)
-        pause = self._backoff.next(outcome.after)
+        pause = self._backoff.next(fate.after)
         log.warning(
             "notification not sent yet",
-            extra=self._extra(row) | {"reason": outcome.reason, "retry_in": round(pause, 1)},
+            extra=self._extra(row) | {"reason": fate.reason, "retry_in": round(pause, 1)},
         )
-        self._count("retried", last_error=outcome.reason)
+        self._count("retried", last_error=fate.reason)
         self._pause(pause, era)
 
-    def _on_rejected(self, row: Pending, outcome: Rejected) -> None:
+    def _on_rejected(self, row: Pending, fate: Rejected) -> None:
         self._outbox.mark_rejected(row, "rejected")
-        log.error("notification rejected", extra=self._extra(row) | {"reason": outcome.reason})
+        log.error("notification rejected", extra=self._extra(row) | {"reason": fate.reason})
         self._backoff.reset()
-        self._count("rejected", last_error=outcome.reason, dead=False)
+        self._count("rejected", last_error=fate.reason, dead=False)
 
-    def _on_dead(self, row: Pending, outcome: Rejected, era: int) -> None:
+    def _on_dead(self, row: Pending, fate: Rejected, era: int) -> None:
         self._outbox.mark_retry(row)
         pause = self._pacing.dead_pause
-        extra = self._extra(row) | {"reason": outcome.reason, "retry_in": pause}
+        extra = self._extra(row) | {"reason": fate.reason, "retry_in": pause}
         if self._statistics.dead:
             log.info("the webhook still takes no messages", extra=extra)
         else:
@@ -291,7 +291,7 @@ class Sender:
                 where,
                 extra=extra,
             )
-        self._count("retried", last_error=outcome.reason, dead=era == self._era)
+        self._count("retried", last_error=fate.reason, dead=era == self._era)
         self._pause(pause, era)
 
     def _pause(self, seconds: float, era: int) -> None:
@@ -303,6 +303,8 @@ class Sender:
     def _count(self, name: str, by: int = 1, **changes: Any) -> None:  # noqa: ANN401 - fields of Statistics
         with self._lock:
             changes[name] = getattr(self._statistics, name) + by
+            if "last_error" in changes:
+                changes["last_error_at"] = self._clock().wall
             self._statistics = replace(self._statistics, **changes)
 
     def _extra(self, row: Pending) -> dict[str, object]:

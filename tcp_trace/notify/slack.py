@@ -7,7 +7,7 @@ import time
 from typing import TYPE_CHECKING, Protocol
 
 from tcp_trace.notify.answers import classify, classify_plainly, error_word
-from tcp_trace.notify.channel import DEADLINE, Outcome, Rejected, Retry, TransportError
+from tcp_trace.notify.channel import DEADLINE, Fate, Rejected, Retry, TransportError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -51,7 +51,7 @@ class Slack:
         """Seconds after which a send is cut off (and returns half a second later at most)."""
         return self._deadline
 
-    def send(self, payload: Payload) -> Outcome:
+    def send(self, payload: Payload) -> Fate:
         """Post the payload once and say what came of it; the reason never holds the address."""
         try:
             answer = self._post(json.dumps(payload).encode())
@@ -61,7 +61,7 @@ class Slack:
             return Retry(None, error.reason)
         return self._judge(self._without_echo(answer), self._wall())
 
-    def _judge(self, answer: Answer, wall: float) -> Outcome:
+    def _judge(self, answer: Answer, wall: float) -> Fate:
         return classify(answer, wall)
 
     def _without_echo(self, answer: Answer) -> Answer:
@@ -75,5 +75,5 @@ class Slack:
 class Plain(Slack):
     """A channel to a webhook of another make, Alertmanager's among them: any status 2xx is good."""
 
-    def _judge(self, answer: Answer, wall: float) -> Outcome:
+    def _judge(self, answer: Answer, wall: float) -> Fate:
         return classify_plainly(answer, wall)

@@ -10,7 +10,8 @@ class Statistics:
     """What a sender did since it started.
 
     `logged` are those without any destination, `resent` those that were told again for standing.
-    `last_error` is safe to log; `dead` says that the webhook takes nothing until somebody acts.
+    `last_error` is safe to log, `last_error_at` its time in seconds since the epoch. `dead` says
+    that the webhook takes nothing until somebody acts.
     """
 
     sent: int = 0
@@ -20,3 +21,4 @@ class Statistics:
     resent: int = 0
     dead: bool = False
     last_error: str | None = None
+    last_error_at: float | None = None

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from tcp_trace.notify.statistics import Statistics
 
 
-class Destination(NamedTuple):
+class Recipient(NamedTuple):
     """A webhook as a sender needs it. While `identity` is the same, it is the same webhook."""
 
     name: str
@@ -31,14 +31,14 @@ class Workers:
     """The senders of `outbox`, by the names of their webhooks. It belongs to the poll loop."""
 
     def __init__(
-        self, outbox: Outbox, destinations: Iterable[Destination], pacing: Pacing | None = None
+        self, outbox: Outbox, recipients: Iterable[Recipient], pacing: Pacing | None = None
     ) -> None:
         self._outbox = outbox
         self._pacing = pacing
         self._senders: dict[str, Sender] = {}
         self._identities: dict[str, Hashable] = {}
         self._started = False
-        self.replace(destinations)
+        self.replace(recipients)
 
     @property
     def statistics(self) -> Mapping[str, Statistics]:
@@ -56,17 +56,17 @@ class Workers:
         for sender in self._senders.values():
             sender.retry()
 
-    def replace(self, destinations: Iterable[Destination]) -> None:
+    def replace(self, recipients: Iterable[Recipient]) -> None:
         """Use these webhooks from now on; one that stays is tried at once, whatever it said.
 
         What waits for one that is gone goes to the default one.
         """
-        wanted = {destination.name: destination for destination in destinations}
+        wanted = {recipient.name: recipient for recipient in recipients}
         for name in set(self._senders) - set(wanted):
             self._senders.pop(name).finish(0.0)
             del self._identities[name]
-        for name, destination in wanted.items():
-            self._employ(name, destination)
+        for name, recipient in wanted.items():
+            self._employ(name, recipient)
         self._outbox.serve(wanted)
 
     def is_stuck(self, now: float) -> bool:
@@ -85,20 +85,20 @@ class Workers:
         for sender in self._senders.values():
             sender.join(max(0.0, until - time.monotonic()))
 
-    def _employ(self, name: str, destination: Destination) -> None:
+    def _employ(self, name: str, recipient: Recipient) -> None:
         sender = self._senders.get(name)
         if sender is None:
             sender = self._senders[name] = Sender(
                 self._outbox,
-                destination.channel,
-                destination.render,
+                recipient.channel,
+                recipient.render,
                 webhook=name,
                 pacing=self._pacing,
             )
             if self._started:
                 sender.start()
-        elif self._identities[name] == destination.identity:
+        elif self._identities[name] == recipient.identity:
             sender.revive()
         else:
-            sender.replace(destination.channel, destination.render)
-        self._identities[name] = destination.identity
+            sender.replace(recipient.channel, recipient.render)
+        self._identities[name] = recipient.identity

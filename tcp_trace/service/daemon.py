@@ -409,6 +409,7 @@ class Service:
                 webhooks=self._messages.statistics,
                 pending=self._messages.pending,
                 drops=self._messages.outbox.drops,
+                degraded=self._messages.outbox.degraded is not None,
                 lost_lines=logs.lost_lines(),
             )
 

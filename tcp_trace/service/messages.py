@@ -12,7 +12,8 @@ from tcp_trace.notify.render import json_payload, slack_payload
 from tcp_trace.notify.routing import DEFAULT, Router
 from tcp_trace.notify.slack import Plain, Slack
 from tcp_trace.notify.standing import Standing
-from tcp_trace.notify.workers import Destination, Workers
+from tcp_trace.notify.store import NAME
+from tcp_trace.notify.workers import Recipient, Workers
 from tcp_trace.settings.routes import Kind, Webhook
 
 if TYPE_CHECKING:
@@ -41,11 +42,11 @@ class Messages:
         self._settings = settings
         # One by hand that finds the service at work stays what it is while that is restarted.
         is_the_service = "NOTIFY_SOCKET" in os.environ
-        self.outbox = Outbox(settings.state_dir / "outbox.db", waits=is_the_service)
+        self.outbox = Outbox(settings.state_dir / NAME, waits=is_the_service)
         self._router = Router(settings.routes)
         self._standing = Standing()
         self._next_stand = 0.0
-        self._workers = Workers(self.outbox, self._destinations(), pacing)
+        self._workers = Workers(self.outbox, self._recipients(), pacing)
 
     @property
     def statistics(self) -> Mapping[str, Statistics]:
@@ -105,7 +106,7 @@ class Messages:
         """Use changed settings from now on; every webhook is tried at once."""
         self._settings = settings
         self._router.replace(settings.routes, self._known())
-        self._workers.replace(self._destinations())
+        self._workers.replace(self._recipients())
 
     def is_stuck(self, now: float) -> bool:
         """Whether any sender has stood for too long: for the watchdog."""
@@ -122,13 +123,13 @@ class Messages:
     def _forgetful(self) -> list[str]:
         return [w.name for w in self._settings.webhooks if w.kind is Kind.ALERTMANAGER]
 
-    def _destinations(self) -> list[Destination]:
+    def _recipients(self) -> list[Recipient]:
         url = self._settings.slack_url
         channel = Slack(url) if url else None
-        default = Destination(DEFAULT, url, channel, self._render(self._slack))
-        return [default, *map(self._destination, self._settings.webhooks)]
+        default = Recipient(DEFAULT, url, channel, self._render(self._slack))
+        return [default, *map(self._recipient, self._settings.webhooks)]
 
-    def _destination(self, webhook: Webhook) -> Destination:
+    def _recipient(self, webhook: Webhook) -> Recipient:
         match webhook.kind:
             case Kind.SLACK:
                 channel, render = Slack(webhook.url), self._render(self._slack)
@@ -136,7 +137,7 @@ class Messages:
                 channel, render = Plain(webhook.url), self._render(json_payload)
             case Kind.ALERTMANAGER:
                 channel, render = Plain(webhook.url), self._render(Alerts().payload)
-        return Destination(webhook.name, webhook, channel, render)
+        return Recipient(webhook.name, webhook, channel, render)
 
     def _slack(
         self, notification: Notification, host: str, *, delayed_by: float | None

@@ -43,6 +43,7 @@ class Figures(NamedTuple):
     webhooks: Mapping[str, Statistics]
     pending: Mapping[str, int]
     drops: Mapping[str, int]
+    degraded: bool
     lost_lines: int
 
 
@@ -132,9 +133,33 @@ def _of_delivery(figures: Figures) -> Iterator[Family]:
     yield _counter("notifications", "Notifications by fate.", done, "webhook", "fate")
     dead = {name: int(each.dead) for name, each in figures.webhooks.items()}
     yield _gauge("webhook_dead", "1: takes nothing until you act.", _keyed(dead), "webhook")
-    yield _gauge("notifications_pending", "They wait.", _keyed(figures.pending), "webhook")
+    yield _gauge(
+        "webhook_last_error_timestamp_seconds",
+        "When a webhook last failed to take a message, and why.",
+        {
+            (name, each.last_error): each.last_error_at or 0.0
+            for name, each in figures.webhooks.items()
+            if each.last_error
+        },
+        "webhook",
+        "error",
+    )
+    yield _gauge(
+        "notifications_pending",
+        "Notifications waiting to be sent.",
+        _keyed(figures.pending),
+        "webhook",
+    )
     yield _counter(
-        "notifications_dropped", "They will never be sent.", _keyed(figures.drops), "reason"
+        "notifications_dropped",
+        "Notifications that will never be sent.",
+        _keyed(figures.drops),
+        "reason",
+    )
+    yield _gauge(
+        "outbox_degraded",
+        "1: the state directory cannot be written; pending notifications are in memory only.",
+        {(): int(figures.degraded)},
     )
 
 

@@ -33,13 +33,13 @@ from tcp_trace.safetext import PATH_LIMIT, brief, isolated, visible
 from tcp_trace.settings import requirements, routes, textfile, values
 from tcp_trace.settings.values import (
     Address,
+    AlertAfter,
     Events,
     Hook,
     LogFormat,
     LogLevel,
     LostRaces,
     Secret,
-    Threshold,
 )
 from tcp_trace.settings.variables import VARIABLES, Variable
 
@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     from tcp_trace.silences.maintenance import Window
 
 __all__ = [
+    "AlertAfter",
     "ConfigError",
     "Events",
     "Hook",
@@ -60,7 +61,6 @@ __all__ = [
     "Rule",
     "Secret",
     "Settings",
-    "Threshold",
     "load",
 ]
 
@@ -107,7 +107,7 @@ class Settings:
     lost_races: LostRaces
     perf_pages: int
     alert_interval: float
-    alert_after: Threshold
+    alert_after: AlertAfter
     alert_repeat: float
     resolve_after: float
     alert_mention: str | None = None

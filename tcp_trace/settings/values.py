@@ -82,7 +82,7 @@ class LogLevel(Enum):
     ERROR = "error"
 
 
-class Threshold(NamedTuple):
+class AlertAfter(NamedTuple):
     """So many `failures` within `window` seconds."""
 
     failures: int
@@ -140,12 +140,12 @@ def switch(text: str) -> bool:
     return text.lower() == "on"
 
 
-def threshold(text: str) -> Threshold:
+def alert_after(text: str) -> AlertAfter:
     """Return the threshold `3/60s` (three failures within a minute) or `3` (the same)."""
     count, slash, window = (part.strip() for part in text.partition("/"))
     if not re.fullmatch(r"[0-9]{1,6}", count) or int(count) == 0:
         raise ValueError("not a number of failures; write it like 1 or 3/60s")
-    return Threshold(int(count), duration(window) if slash else _DEFAULT_WINDOW)
+    return AlertAfter(int(count), duration(window) if slash else _DEFAULT_WINDOW)
 
 
 def perf_pages(text: str) -> int:

@@ -87,7 +87,7 @@ VARIABLES = (
     Variable(
         "ALERT_AFTER",
         "1",
-        values.threshold,
+        values.alert_after,
         "How many failures of a destination make an incident, and within what time: 3/60s. A"
         " number alone means within a minute.",
         example="3/60s",

@@ -96,7 +96,9 @@ class History(RuleBasedStateMachine):
     def restart(self, away: float, jump: float) -> None:
         """Restart the service; the kernel counts anew."""
         world = self.world
-        self.forgotten += world.incidents._threshold.waiting + world.incidents.below_threshold
+        waiting = world.incidents._threshold._waiting.values()
+        self.forgotten += sum(failure.times for recent in waiting for failure in recent)
+        self.forgotten += world.incidents.below_threshold
         saved = json.dumps(world.incidents.dump(world.now))
         world.mono += away
         world.wall_offset += jump

@@ -218,7 +218,7 @@ def test_what_words_promise() -> None:
     assert "\tdaily\n" in LOGROTATE
     assert 'A"\n        " number alone means within a minute' in VARIABLES
     assert set(re.findall(r"within ([0-9]+) s", CLI)) <= {f"{daemon._SAVE_GAP:g}"}
-    assert values.threshold("3").window == 60.0
+    assert values.alert_after("3").window == 60.0
     assert f"auto: {values._PAGES_FOR_ALL} shared among the CPUs" in VARIABLES
 
 

@@ -11,12 +11,12 @@ from tcp_trace.notify.answers import (
     classify_plainly,
     parse_retry_after,
 )
-from tcp_trace.notify.channel import Outcome, Rejected, Retry, Sent
+from tcp_trace.notify.channel import Fate, Rejected, Retry, Sent
 
 WALL = 1_700_000_000.0  # Tue, 14 Nov 2023 22:13:20 GMT
 
 
-ANSWERS: list[tuple[int, bytes, Outcome]] = [
+ANSWERS: list[tuple[int, bytes, Fate]] = [
     (200, b"ok", Sent()),
     (200, b"ok\n", Sent()),
     (200, b'{"success":true}', Sent()),  # Rocket.Chat
@@ -50,7 +50,7 @@ ANSWERS: list[tuple[int, bytes, Outcome]] = [
 
 
 @pytest.mark.parametrize(("status", "body", "expected"), ANSWERS)
-def test_each_status_and_body_has_one_meaning(status: int, body: bytes, expected: Outcome) -> None:
+def test_each_status_and_body_has_one_meaning(status: int, body: bytes, expected: Fate) -> None:
     """An answer is sent, worth another try, or final, as its status and body say."""
     assert classify(Answer(status, body, None), WALL) == expected
 
@@ -94,8 +94,8 @@ def test_retry_after_is_read_in_every_form_and_bounded(
 @pytest.mark.parametrize("status", [429, 503])
 def test_retry_after_is_heard_with_every_status_worth_another_try(status: int) -> None:
     """Both a rate limit and an overload can name a time."""
-    outcome = classify(Answer(status, b"", "30"), WALL)
-    assert outcome == Retry(30.0, f"status {status}")
+    fate = classify(Answer(status, b"", "30"), WALL)
+    assert fate == Retry(30.0, f"status {status}")
 
 
 @pytest.mark.parametrize(
@@ -112,7 +112,7 @@ def test_retry_after_is_heard_with_every_status_worth_another_try(status: int) -
     ],
 )
 def test_a_webhook_of_another_make_says_it_by_status(
-    status: int, body: bytes, expected: Outcome
+    status: int, body: bytes, expected: Fate
 ) -> None:
     """Any 2xx is success, and no word of the body counts."""
     assert classify_plainly(Answer(status, body, "7"), WALL) == expected

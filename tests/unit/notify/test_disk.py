@@ -94,12 +94,12 @@ def test_an_outbox_whose_disk_stood_is_whole_again(
 
     with monkeypatch.context() as patched:
         patched.setattr(Store, "save", stand)
-        outbox.put(notification("a"))
+        outbox.commit([notification("a")])
         assert outbox.degraded == "the disk does not answer"
         row = outbox.take()
         assert row is not None
         outbox.mark_sent(row)
-        outbox.put(notification("b"))
+        outbox.commit([notification("b")])
         goes_on.set()
     until = time.monotonic() + 20
     while outbox.degraded and time.monotonic() < until:

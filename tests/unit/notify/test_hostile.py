@@ -1,4 +1,4 @@
-"""A webhook's server, or a proxy, that means harm: a send ends in time, small, and with an outcome.
+"""A webhook's server, or a proxy, that means harm: a send ends in time, small, and with an fate.
 
 Each answer is given in clear, under TLS, by a proxy, as a proxy's answer to CONNECT, and under TLS
 behind a proxy.
@@ -16,7 +16,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tcp_trace.notify.channel import Outcome, Rejected, Retry, Sent, TransportError
+from tcp_trace.notify.channel import Fate, Rejected, Retry, Sent, TransportError
 from tcp_trace.notify.slack import Plain, Slack
 from tcp_trace.notify.transport import GRACE, front_page
 from tests.unit.notify.hostile import CHUNKED, DRIPS, ESTABLISHED, FLOODS, ODDITIES, OK, Hostile
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
-    Ask = Callable[[Callable[[], Iterable[bytes]], float], Outcome]
+    Ask = Callable[[Callable[[], Iterable[bytes]], float], Fate]
 
 MESSAGE = {"text": "a message"}
 WAYS = ("http", "https", "proxy", "connect", "https behind a proxy")
@@ -50,7 +50,7 @@ def ask(request: pytest.FixtureRequest, certificate: Path, monkeypatch: pytest.M
     way: str = request.param
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate))
 
-    def sent(answer: Callable[[], Iterable[bytes]], deadline: float) -> Outcome:
+    def sent(answer: Callable[[], Iterable[bytes]], deadline: float) -> Fate:
         tls = certificate if way.startswith("https") else None
         with Hostile(answer, tls, proxy=way == "https behind a proxy") as server:
             here = f"127.0.0.1:{server.port}"
@@ -66,55 +66,53 @@ def ask(request: pytest.FixtureRequest, certificate: Path, monkeypatch: pytest.M
 
 
 @pytest.fixture
-def bounded(caplog: pytest.LogCaptureFixture) -> Iterator[list[Outcome]]:
-    """Measure a test: its memory, and what its outcomes and log lines tell; it fills the list."""
+def bounded(caplog: pytest.LogCaptureFixture) -> Iterator[list[Fate]]:
+    """Measure a test: its memory, and what its fates and log lines tell; it fills the list."""
     caplog.set_level(logging.DEBUG)
-    outcomes: list[Outcome] = []
+    fates: list[Fate] = []
     tracemalloc.start()
     began = tracemalloc.get_traced_memory()[0]
     resident = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    yield outcomes
+    yield fates
     grown = tracemalloc.get_traced_memory()[1] - began
     tracemalloc.stop()
     assert grown < 2**21
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - resident < 16 * 1024
-    assert outcomes
-    assert all(isinstance(outcome, get_args(Outcome)) for outcome in outcomes)
+    assert fates
+    assert all(isinstance(fate, get_args(Fate)) for fate in fates)
     assert no_posts_running()
-    told = [*map(repr, outcomes), caplog.text, *map(str, map(vars, caplog.records))]
+    told = [*map(repr, fates), caplog.text, *map(str, map(vars, caplog.records))]
     assert_no_secret("\n".join(told))
 
 
 @pytest.mark.parametrize("flood", FLOODS)
-def test_a_flood_is_cut_at_once(ask: Ask, bounded: list[Outcome], flood: str) -> None:
+def test_a_flood_is_cut_at_once(ask: Ask, bounded: list[Fate], flood: str) -> None:
     """Whatever there is too much of: it is neither kept nor read on until the deadline."""
     began = time.monotonic()
     bounded.append(ask(FLOODS[flood], LONG))
     assert time.monotonic() - began < LONG / 4
-    (outcome,) = bounded
+    (fate,) = bounded
     # Where a whole answer came before the flood, it counts; else it is tried again.
-    assert isinstance(outcome, Retry) or outcome == Rejected("status 200", dead=True)
+    assert isinstance(fate, Retry) or fate == Rejected("status 200", dead=True)
 
 
 @pytest.mark.parametrize("name", DRIPS)
-def test_what_goes_on_slowly_ends_at_the_deadline(
-    ask: Ask, bounded: list[Outcome], name: str
-) -> None:
+def test_what_goes_on_slowly_ends_at_the_deadline(ask: Ask, bounded: list[Fate], name: str) -> None:
     """A byte now and then keeps no send going."""
     began = time.monotonic()
     bounded.append(ask(DRIPS[name], SHORT))
     assert time.monotonic() - began < SHORT + GRACE + SLACK
-    (outcome,) = bounded
-    assert isinstance(outcome, Retry)
-    if "SSLError" not in outcome.reason:  # a proxy's head was over, and what dripped is no TLS
-        assert outcome.reason == f"no complete answer within {SHORT:g} s"
+    (fate,) = bounded
+    assert isinstance(fate, Retry)
+    if "SSLError" not in fate.reason:  # a proxy's head was over, and what dripped is no TLS
+        assert fate.reason == f"no complete answer within {SHORT:g} s"
 
 
 @pytest.mark.parametrize("name", ODDITIES)
 def test_what_is_no_answer_of_a_webhook_is_no_success(
-    ask: Ask, bounded: list[Outcome], name: str
+    ask: Ask, bounded: list[Fate], name: str
 ) -> None:
-    """It ends with an outcome, and never with "sent"."""
+    """It ends with an fate, and never with "sent"."""
     began = time.monotonic()
     bounded.append(ask(lambda: [ODDITIES[name]], LONG))
     assert time.monotonic() - began < LONG / 4
@@ -139,15 +137,15 @@ FRAGMENTS = st.one_of(
 )
 @given(parts=st.lists(FRAGMENTS, max_size=12))
 def test_any_bytes_make_an_outcome(ask: Ask, parts: list[bytes]) -> None:
-    """Whatever is made of fragments of HTTP: an outcome in time, without the secret."""
+    """Whatever is made of fragments of HTTP: an fate in time, without the secret."""
     began = time.monotonic()
-    outcome = ask(lambda: parts, LONG)
+    fate = ask(lambda: parts, LONG)
     assert time.monotonic() - began < LONG / 4
-    assert isinstance(outcome, get_args(Outcome))
-    assert_no_secret(repr(outcome))
+    assert isinstance(fate, get_args(Fate))
+    assert_no_secret(repr(fate))
 
 
-def test_a_gzip_bomb_stays_packed(bounded: list[Outcome]) -> None:
+def test_a_gzip_bomb_stays_packed(bounded: list[Fate]) -> None:
     """An encoded body is nothing that a webhook says: it is not decoded, and read to 1 KiB."""
     import gzip  # noqa: PLC0415
 
@@ -181,8 +179,8 @@ def test_a_slow_answer_is_waited_for() -> None:
 def test_a_bad_answer_does_not_condemn_the_address() -> None:
     """An answer that cannot be read is tried again soon, not after a quarter of an hour."""
     with Hostile(lambda: [OK + b"Content-Length: 2, 3\r\n\r\nok"]) as server:
-        outcome = Plain(Address(f"http://127.0.0.1:{server.port}{SECRET}")).send(MESSAGE)
-    assert isinstance(outcome, Retry)
+        fate = Plain(Address(f"http://127.0.0.1:{server.port}{SECRET}")).send(MESSAGE)
+    assert isinstance(fate, Retry)
 
 
 def test_no_credentials_but_the_address_s_own(
@@ -208,7 +206,7 @@ def test_no_credentials_but_the_address_s_own(
 
 
 @pytest.mark.parametrize("flood", ["100 Continue", "a chunk's size", "headers"])
-def test_check_is_bounded_likewise(bounded: list[Outcome], flood: str) -> None:
+def test_check_is_bounded_likewise(bounded: list[Fate], flood: str) -> None:
     """The front page is asked for by the same exchange."""
     began = time.monotonic()
     with Hostile(FLOODS[flood]) as server:

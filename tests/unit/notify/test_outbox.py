@@ -53,7 +53,7 @@ def test_a_notification_is_on_disk_before_it_can_be_tried(path: Path) -> None:
     outbox = Outbox(path)
     seen: list[list[str]] = []
     outbox.listen(lambda: seen.append(on_disk(path)))
-    outbox.put(notification("a"))
+    outbox.commit([notification("a")])
     assert seen == [["a"]]
     assert outbox.degraded is None
     outbox.close()
@@ -62,7 +62,7 @@ def test_a_notification_is_on_disk_before_it_can_be_tried(path: Path) -> None:
 def test_it_stays_on_disk_until_it_is_sent(path: Path) -> None:
     """A row that is being sent is still there, and gone when it was."""
     outbox = Outbox(path)
-    outbox.put(notification("a"))
+    outbox.commit([notification("a")])
     row = outbox.take()
     assert row is not None
     assert on_disk(path) == ["a"]
@@ -75,7 +75,7 @@ def test_merged_rows_are_one_on_disk(path: Path) -> None:
     """A day without Slack costs a row per incident."""
     outbox = Outbox(path)
     for number in range(20):
-        outbox.put(notification("a", "i") if number == 0 else update(f"u{number}", "i"))
+        outbox.commit([notification("a", "i") if number == 0 else update(f"u{number}", "i")])
         row = outbox.take()
         assert row is not None
         outbox.mark_retry(row)
@@ -111,7 +111,7 @@ def test_state_and_notifications_are_one_transaction(path: Path) -> None:
     assert outbox.load_state() is None
     outbox.commit([notification("a")], {"open": ["a"]})
     outbox.commit([], {"open": ["a"], "n": 2})
-    outbox.put(notification("b"))
+    outbox.commit([notification("b")])
     outbox.close()
     restarted = Outbox(path)
     assert restarted.load_state() == {"open": ["a"], "n": 2}
@@ -138,12 +138,12 @@ def test_every_drop_is_counted_by_its_reason_and_logged(
     limits = Limits(rows=2, size=2_000, age=50.0)
     outbox = Outbox(path, limits, clock)
     outbox.commit(map(notification, "abc"))
-    outbox.put(notification("x" * 2_000))
-    outbox.put(notification("d"))
+    outbox.commit([notification("x" * 2_000)])
+    outbox.commit([notification("d")])
     row = outbox.take()
     assert row is not None
     outbox.mark_rejected(row, "rejected")
-    outbox.put(notification("e"))
+    outbox.commit([notification("e")])
     clock.advance(51.0)
     outbox.tend()
     assert outbox.drops == {"rows": 2, "bytes": 1, "rejected": 1, "age": 2}
@@ -157,7 +157,7 @@ def test_every_drop_is_counted_by_its_reason_and_logged(
 def test_the_files_are_for_their_owner_only(path: Path) -> None:
     """What a host connects to is nobody else's business."""
     outbox = Outbox(path)
-    outbox.put(notification("a"))
+    outbox.commit([notification("a")])
     modes = {each.name: each.stat().st_mode & 0o077 for each in path.parent.iterdir()}
     assert modes == dict.fromkeys(modes, 0)
     assert path.parent.stat().st_mode & 0o077 == 0
@@ -194,7 +194,7 @@ def test_a_spoilt_file_is_moved_aside_and_the_service_goes_on(
     assert "a spoilt outbox was moved aside" in caplog.text
     kept = restarted.pending
     assert (restarted.degraded, kept) == (None, 0)
-    restarted.put(notification("a"))
+    restarted.commit([notification("a")])
     assert on_disk(path) == ["a"]
     restarted.close()
     figure(
@@ -241,7 +241,7 @@ def test_a_file_spoilt_while_it_is_used_costs_nothing_pending(path: Path) -> Non
         row = outbox.take()
         assert row is not None
         outbox.mark_sent(row)
-        outbox.put(notification(f"m{number}"))
+        outbox.commit([notification(f"m{number}")])
     assert len(list(path.parent.glob("*spoilt*"))) == 1
     assert outbox.degraded is None
     assert on_disk(path) == [f"m{number}" for number in range(200)]
@@ -274,11 +274,11 @@ def test_a_row_that_cannot_be_read_is_dropped_alone(path: Path) -> None:
 def test_two_processes_do_not_share_one_outbox(path: Path) -> None:
     """A second one goes on from memory and takes over what is left when the first ends."""
     first, clock = Outbox(path), Clock()
-    first.put(notification("a"))
+    first.commit([notification("a")])
     second = Outbox(path, clock=clock)
     assert (first.taken, second.taken) == (False, True)
     assert second.degraded == "another tcp-trace uses it"
-    second.put(notification("b"))
+    second.commit([notification("b")])
     assert on_disk(path) == ["a"]
     first.close()
     clock.advance(RETRY_INTERVAL)
@@ -295,11 +295,11 @@ def test_one_that_does_not_wait_stays_the_second(
 ) -> None:
     """It says once what it is, and touches the file not even when the first has ended."""
     first, clock = Outbox(path), Clock()
-    first.put(notification("a"))
+    first.commit([notification("a")])
     second = Outbox(path, clock=clock, waits=False)
     first.close()
     clock.advance(RETRY_INTERVAL)
-    second.put(notification("b"))
+    second.commit([notification("b")])
     assert second.taken
     assert on_disk(path) == ["a"]
     assert second.load_state() is None
@@ -314,10 +314,10 @@ def test_a_disk_that_fails_gives_nobody_the_outbox(path: Path) -> None:
     """While the file cannot be written, the process that has it still sends what is pending."""
     clock = Clock()
     first = Outbox(path, clock=clock)
-    first.put(notification("a"))
+    first.commit([notification("a")])
     assert first._store is not None
     first._store._db.close()  # what a disk's error does: the file is opened anew later
-    first.put(notification("b"))
+    first.commit([notification("b")])
     assert first.degraded is not None
     second = Outbox(path, clock=clock)
     assert (first.taken, second.taken) == (False, True)
@@ -377,7 +377,7 @@ def test_a_folder_that_cannot_be_made_is_told_once(
     clock = Clock()
     outbox = Outbox(tmp_path / "state" / "outbox.db", clock=clock)
     for name in "abc":
-        outbox.put(notification(name))
+        outbox.commit([notification(name)])
         clock.advance(RETRY_INTERVAL)
     assert outbox.degraded == "FileExistsError: File exists"
     assert caplog.text.count("cannot be written") == 1
@@ -392,7 +392,7 @@ def test_a_folder_that_cannot_be_made_is_told_once(
 def test_a_clock_that_jumps_back_makes_nothing_old(path: Path) -> None:
     """A wall clock set back between two processes does not give a message a negative age."""
     outbox = Outbox(path, clock=Clock(wall=2_000_000_000.0))
-    outbox.put(notification("a"))
+    outbox.commit([notification("a")])
     outbox.close()
     restarted = Outbox(path, clock=Clock(mono=7.0, wall=1_000_000_000.0))
     row = restarted.take()
@@ -405,7 +405,7 @@ def test_a_clock_that_jumps_ahead_drops_nothing_of_this_process(path: Path) -> N
     """Ages are measured by the clock that does not jump."""
     clock = Clock()
     outbox = Outbox(path, Limits(age=100.0), clock)
-    outbox.put(notification("a"))
+    outbox.commit([notification("a")])
     clock.wall += 10_000_000
     outbox.tend()
     assert drain(outbox) == ["a"]

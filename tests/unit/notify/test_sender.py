@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tcp_trace.incidents.notification import Kind, Notification
-from tcp_trace.notify.channel import Outcome, Rejected, Retry, Sent
+from tcp_trace.notify.channel import Fate, Rejected, Retry, Sent
 from tcp_trace.notify.outbox import Outbox
 from tcp_trace.notify.pacing import Pacing
 from tcp_trace.notify.sender import Sender
@@ -41,24 +41,24 @@ def render(each: Notification, delayed_by: float | None) -> dict[str, Any]:
 
 
 class Weather:
-    """A channel whose outcome depends on the time; it remembers what arrived and each try."""
+    """A channel whose fate depends on the time; it remembers what arrived and each try."""
 
     deadline = 20.0
 
-    def __init__(self, clock: Clock, outcome: Callable[[float], Outcome]) -> None:
+    def __init__(self, clock: Clock, fate: Callable[[float], Fate]) -> None:
         self.clock = clock
-        self.outcome = outcome
+        self.fate = fate
         self.tries: list[float] = []
         self.arrived: list[tuple[float, Mapping[str, Any]]] = []
 
-    def send(self, payload: Payload) -> Outcome:
+    def send(self, payload: Payload) -> Fate:
         """Try at the clock's time."""
         self.tries.append(self.clock.mono)
-        outcome = self.outcome(self.clock.mono)
-        if outcome == Sent():
+        fate = self.fate(self.clock.mono)
+        if fate == Sent():
             assert isinstance(payload, dict)
             self.arrived.append((self.clock.mono, payload))
-        return outcome
+        return fate
 
     @property
     def ids(self) -> list[str]:
@@ -69,9 +69,9 @@ class Weather:
 class World:
     """An outbox, a sender and a channel in fake time."""
 
-    def __init__(self, outcome: Callable[[float], Outcome] = lambda _: Sent()) -> None:
+    def __init__(self, fate: Callable[[float], Fate] = lambda _: Sent()) -> None:
         self.clock = Clock(mono=0.0)
-        self.channel = Weather(self.clock, outcome)
+        self.channel = Weather(self.clock, fate)
         self.outbox = Outbox(None, clock=self.clock)
         self.sender = Sender(self.outbox, self.channel, render, clock=self.clock)
 
@@ -88,10 +88,10 @@ def test_an_hour_of_outage_costs_few_tries_and_no_message(figure: Figures) -> No
     """An hour without Slack: tried now and then, then all is told, with how late it is."""
     world = World(lambda now: Sent() if now >= 3_600 else Retry(None, "ConnectionError"))
     for number in range(10):
-        world.outbox.put(notification(f"n{number}", f"i{number}"))
+        world.outbox.commit([notification(f"n{number}", f"i{number}")])
     world.run(60)
     for _ in range(1_000):
-        world.outbox.put(update("u", "i3"))
+        world.outbox.commit([update("u", "i3")])
     world.run(3_600 + 310 - 60)
     assert Counter(world.channel.ids) == Counter(f"n{number}" for number in range(10))
     assert sum(payload["failures"] for _, payload in world.channel.arrived) == 1_010
@@ -103,6 +103,7 @@ def test_an_hour_of_outage_costs_few_tries_and_no_message(figure: Figures) -> No
     assert (statistics.sent, statistics.rejected) == (10, 0)
     assert statistics.retried == len(world.channel.tries) - 10
     assert statistics.last_error == "ConnectionError"
+    assert statistics.last_error_at is not None
     last = max(at for at, _ in world.channel.arrived)
     figure(
         "an hour without Slack (fake time)",
@@ -119,10 +120,10 @@ def test_a_day_without_slack_costs_a_row_per_incident(figure: Figures) -> None:
     put = 0
     for at in range(0, 86_400, 300):
         for incident in range(10):
-            world.outbox.put(update(f"u{at}-{incident}", f"i{incident}", failures=7))
+            world.outbox.commit([update(f"u{at}-{incident}", f"i{incident}", failures=7)])
             put += 1
         world.run(300)
-    rows, size = world.outbox.pending, world.outbox._queue.size
+    rows, size = world.outbox.pending, sum(len(row.body) for row in world.outbox._queue.rows())
     assert rows == 10
     assert size < 10_000
     world.run(400)
@@ -143,7 +144,7 @@ def test_a_burst_is_paced() -> None:
     """Three leave at once, the others one a second."""
     world = World()
     for number in range(10):
-        world.outbox.put(notification(f"n{number}"))
+        world.outbox.commit([notification(f"n{number}")])
     world.run(9)
     assert world.channel.tries == pytest.approx([0, 0, 0, 1, 2, 3, 4, 5, 6, 7])
     assert world.channel.ids == [f"n{number}" for number in range(10)]
@@ -152,7 +153,7 @@ def test_a_burst_is_paced() -> None:
 def test_a_message_on_time_says_nothing_of_a_delay() -> None:
     """Only what waited for more than a minute says so."""
     world = World(lambda now: Sent() if now >= 50 else Retry(50.0, "status 429"))
-    world.outbox.put(notification("a"))
+    world.outbox.commit([notification("a")])
     world.run(60)
     assert [payload["delayed_by"] for _, payload in world.channel.arrived] == [None]
 
@@ -160,9 +161,9 @@ def test_a_message_on_time_says_nothing_of_a_delay() -> None:
 def test_retry_after_holds_for_every_message() -> None:
     """A rate limit is the webhook's: nothing goes out before its time, not even what is new."""
     world = World(lambda now: Sent() if now else Retry(100.0, "status 429"))
-    world.outbox.put(notification("a"))
+    world.outbox.commit([notification("a")])
     world.run(10)
-    world.outbox.put(notification("b"))
+    world.outbox.commit([notification("b")])
     world.run(100)
     assert world.channel.tries[0] == 0.0
     assert 100 <= world.channel.tries[1] <= 101
@@ -174,7 +175,7 @@ def test_order_within_an_incident_survives_failures() -> None:
     world = World(lambda now: Sent() if int(now) % 3 == 0 else Retry(None, "status 500"))
     for number in range(30):
         kind = Kind.OPENED if number % 2 == 0 else Kind.RESOLVED
-        world.outbox.put(notification(f"{number:02}", f"i{number % 3}", kind))
+        world.outbox.commit([notification(f"{number:02}", f"i{number % 3}", kind)])
         world.run(2)
     world.run(2_000)
     assert len(world.channel.ids) == 30
@@ -188,9 +189,9 @@ def test_a_rejected_message_is_dropped_and_the_next_one_passes() -> None:
     world = World(
         lambda now: Rejected("status 400 invalid_payload", dead=False) if not now else Sent()
     )
-    world.outbox.put(notification("a"))
+    world.outbox.commit([notification("a")])
     world.run(1)
-    world.outbox.put(notification("b"))
+    world.outbox.commit([notification("b")])
     world.run(1)
     assert world.channel.ids == ["b"]
     assert world.outbox.drops == {"rejected": 1}
@@ -204,7 +205,7 @@ def test_a_dead_webhook_is_an_error_once_and_tried_every_quarter_hour(
     caplog.set_level(logging.INFO)
     dead = Rejected("status 404 no_service", dead=True)
     world = World(lambda now: Sent() if now > 3_000 else dead)
-    world.outbox.put(notification("a"))
+    world.outbox.commit([notification("a")])
     world.run(2_900)
     assert world.channel.tries == pytest.approx([0, 900, 1_800, 2_700])
     errors = [record for record in caplog.records if record.levelno >= logging.ERROR]
@@ -219,7 +220,7 @@ def test_a_dead_webhook_is_an_error_once_and_tried_every_quarter_hour(
 def test_a_reload_tries_at_once() -> None:
     """After `revive` or `replace` no pause of the old webhook counts."""
     world = World(lambda _: Rejected("status 410 channel_is_archived", dead=True))
-    world.outbox.put(notification("a"))
+    world.outbox.commit([notification("a")])
     world.run(10)
     world.sender.revive()
     assert not world.sender.statistics.dead
@@ -236,12 +237,12 @@ def test_what_the_old_webhook_says_does_not_hold_up_the_new_one() -> None:
     world = World()
     good = Weather(world.clock, lambda _: Sent())
 
-    def replaced_meanwhile(_: float) -> Outcome:
+    def replaced_meanwhile(_: float) -> Fate:
         world.sender.replace(good)
         return Rejected("status 404 no_service", dead=True)
 
-    world.channel.outcome = replaced_meanwhile
-    world.outbox.put(notification("a"))
+    world.channel.fate = replaced_meanwhile
+    world.outbox.commit([notification("a")])
     world.run(5)
     assert good.ids == ["a"]
     assert not world.sender.statistics.dead
@@ -254,7 +255,7 @@ def test_without_a_destination_notifications_are_logged_and_not_kept(
     outbox = Outbox(None)
     sender = Sender(outbox, None, render)
     for number in range(50):
-        outbox.put(notification(f"n{number}"))
+        outbox.commit([notification(f"n{number}")])
     sender.step()
     assert outbox.pending == 0
     assert sender.statistics.logged == 50
@@ -308,7 +309,7 @@ def test_the_first_message_leaves_at_once(tmp_path: Path) -> None:
     with Webhook() as webhook, running(webhook, outbox, Pacing()):
         time.sleep(0.2)
         put_at = time.monotonic()
-        outbox.put(notification("a"))
+        outbox.commit([notification("a")])
         (request,) = webhook.wait_for(1)
         assert request.at - put_at < 0.6 * Pacing().idle  # the first time imports requests
 
@@ -320,7 +321,7 @@ def test_everything_arrives_through_every_fault(tmp_path: Path, figure: Figures)
     outbox = Outbox(tmp_path / "outbox.db")
     with Webhook(faults) as webhook, running(webhook, outbox, deadline=1.0):
         for number in range(30):
-            outbox.put(notification(f"n{number}"))
+            outbox.commit([notification(f"n{number}")])
         until = time.monotonic() + 60
         while outbox.pending and time.monotonic() < until:
             time.sleep(0.01)
@@ -340,10 +341,10 @@ def test_the_poll_thread_never_waits_for_the_network(tmp_path: Path) -> None:
     with Webhook([Reply(behaviour=Behaviour.HANG)]) as webhook:
         sender = Sender(outbox, Slack(Address(webhook.url), deadline=4.0), render)
         sender.start()
-        outbox.put(notification("a"))
+        outbox.commit([notification("a")])
         webhook.wait_for(1)
         for number in range(20):
-            outbox.put(notification(f"n{number}"))
+            outbox.commit([notification(f"n{number}")])
         # The send still hangs: who had waited for it would come here after its end.
         assert sender.statistics.retried == 0
         assert outbox.pending == 21
@@ -357,7 +358,7 @@ def test_stop_drains_what_is_due(tmp_path: Path) -> None:
     with Webhook() as webhook:
         sender = Sender(outbox, Slack(Address(webhook.url)), render)
         for number in range(5):
-            outbox.put(notification(f"n{number}"))
+            outbox.commit([notification(f"n{number}")])
         sender.start()
         began = time.monotonic()
         sender.stop(10.0)
@@ -382,7 +383,7 @@ def test_a_sender_whose_time_is_up_takes_nothing() -> None:
     with Webhook() as webhook:
         sender = Sender(outbox, Slack(Address(webhook.url)), render)
         sender.finish(0.0)
-        outbox.put(notification("n"))
+        outbox.commit([notification("n")])
         sender.start()
         sender.join(5.0)
         assert webhook.received == []
@@ -393,12 +394,12 @@ def test_a_real_outage_costs_no_message(tmp_path: Path, figure: Figures) -> None
     """With the webhook's host gone for a while, all arrives after it is back, and is counted."""
     outbox = Outbox(tmp_path / "outbox.db")
     with Webhook() as webhook, running(webhook, outbox, Pacing()):
-        outbox.put(notification("a"))
+        outbox.commit([notification("a")])
         webhook.wait_for(1)
         webhook.__exit__()
         until, put = time.monotonic() + OUTAGE, 0
         while time.monotonic() < until:
-            outbox.put(update(f"u{put}", f"i{put % 5}"))
+            outbox.commit([update(f"u{put}", f"i{put % 5}")])
             put += 1
             time.sleep(0.02)
         # The longest pause so far is twice the outage, if all went badly.
@@ -421,7 +422,7 @@ def test_stop_does_not_wait_for_what_cannot_be_sent(tmp_path: Path) -> None:
     with Webhook([Reply(429, b"", {"Retry-After": "600"})]) as webhook:
         sender = Sender(outbox, Slack(Address(webhook.url)), render)
         sender.start()
-        outbox.put(notification("a"))
+        outbox.commit([notification("a")])
         webhook.wait_for(1)
         began = time.monotonic()
         sender.stop(10.0)
@@ -436,7 +437,7 @@ def test_stop_is_over_in_time_even_when_a_send_hangs(tmp_path: Path) -> None:
     with Webhook([Reply(behaviour=Behaviour.HANG)]) as webhook:
         sender = Sender(outbox, Slack(Address(webhook.url), deadline=4.0), render)
         sender.start()
-        outbox.put(notification("a"))
+        outbox.commit([notification("a")])
         webhook.wait_for(1)
         began = time.monotonic()
         sender.stop(0.5)
@@ -453,7 +454,7 @@ def test_progress_shows_a_loop_that_stands() -> None:
     class Standing:
         deadline = 20.0
 
-        def send(self, _: Payload) -> Outcome:
+        def send(self, _: Payload) -> Fate:
             begun.set()
             standing.wait(30)
             return Sent()
@@ -466,7 +467,7 @@ def test_progress_shows_a_loop_that_stands() -> None:
     while sender._progress == first and time.monotonic() < until:
         time.sleep(0.01)
     assert sender._progress > first
-    outbox.put(notification("a"))
+    outbox.commit([notification("a")])
     assert begun.wait(10)
     stood = sender._progress
     time.sleep(0.2)
@@ -488,7 +489,7 @@ def test_the_secret_is_in_no_log_line_and_no_file(
     outbox = Outbox(tmp_path / "outbox.db")
     with Webhook(faults) as webhook, running(webhook, outbox, deadline=0.3) as sender:
         for number in range(len(faults)):
-            outbox.put(notification(f"n{number}"))
+            outbox.commit([notification(f"n{number}")])
         until = time.monotonic() + 20
         while not sender.statistics.dead and time.monotonic() < until:
             time.sleep(0.01)

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, cast
 import pytest
 
 from tcp_trace.notify.answers import MAX_RETRY_AFTER
-from tcp_trace.notify.channel import Outcome, Rejected, Retry, Sent, TransportError
+from tcp_trace.notify.channel import Fate, Rejected, Retry, Sent, TransportError
 from tcp_trace.notify.slack import Slack
 from tests.unit.notify.samples import Address
 from tests.unit.notify.test_answers import ANSWERS
@@ -43,7 +43,7 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_certificate(tmp_path_factory.mktemp("certificate"))
 
 
-def send(webhook: Webhook, reply: Reply, deadline: float = 5.0) -> Outcome:
+def send(webhook: Webhook, reply: Reply, deadline: float = 5.0) -> Fate:
     """Send one message that is answered so."""
     webhook.script.append(reply)
     return Slack(Address(webhook.url), deadline=deadline).send(MESSAGE)
@@ -70,11 +70,11 @@ def test_a_message_arrives_as_json(webhook: Webhook) -> None:
 
 
 def test_several_messages_arrive_one_by_one(webhook: Webhook) -> None:
-    """A channel can be used again after each outcome."""
+    """A channel can be used again after each fate."""
     slack = Slack(Address(webhook.url))
     webhook.script.append(Reply(500, b"rollup_error"))
-    outcomes = [slack.send(MESSAGE) for _ in range(3)]
-    assert outcomes == [Retry(None, "status 500 rollup_error"), Sent(), Sent()]
+    fates = [slack.send(MESSAGE) for _ in range(3)]
+    assert fates == [Retry(None, "status 500 rollup_error"), Sent(), Sent()]
 
 
 @pytest.mark.parametrize("scheme", ["http", "https"])
@@ -87,9 +87,9 @@ def test_every_answer_means_the_same_over_the_wire(
     with Webhook(script, certificate if scheme == "https" else None) as webhook:
         assert webhook.url.startswith(f"{scheme}:")
         slack = Slack(Address(webhook.url))
-        outcomes = [(status, body, slack.send(MESSAGE)) for status, body, _ in ANSWERS]
+        fates = [(status, body, slack.send(MESSAGE)) for status, body, _ in ANSWERS]
         assert len(webhook.received) == len(ANSWERS)
-    assert outcomes == ANSWERS
+    assert fates == ANSWERS
 
 
 @pytest.mark.parametrize(
@@ -106,25 +106,25 @@ def test_retry_after_over_the_wire(
     webhook: Webhook, headers: dict[str, str], seconds: float | None
 ) -> None:
     """Seconds and dates are honoured up to the limit; what is absurd or absent names no time."""
-    outcome = send(webhook, Reply(429, b"rate_limited", headers))
-    assert outcome == Retry(seconds, "status 429 rate_limited")
+    fate = send(webhook, Reply(429, b"rate_limited", headers))
+    assert fate == Retry(seconds, "status 429 rate_limited")
 
 
 def test_a_date_to_come_is_waited_for(webhook: Webhook) -> None:
     """A date in Retry-After is held against this host's clock."""
     date = format_datetime(datetime.now(UTC) + timedelta(minutes=10), usegmt=True)
-    outcome = send(webhook, Reply(503, b"", {"Retry-After": date}))
-    assert isinstance(outcome, Retry)
-    assert outcome.after is not None
-    assert 540 < outcome.after <= 600
+    fate = send(webhook, Reply(503, b"", {"Retry-After": date}))
+    assert isinstance(fate, Retry)
+    assert fate.after is not None
+    assert 540 < fate.after <= 600
 
 
 def test_a_redirect_is_not_followed(webhook: Webhook) -> None:
     """A redirect carries the message nowhere."""
     with Webhook() as elsewhere:
-        outcome = send(webhook, Reply(307, b"", {"Location": elsewhere.url}))
-        assert isinstance(outcome, Rejected)
-        assert outcome.dead
+        fate = send(webhook, Reply(307, b"", {"Location": elsewhere.url}))
+        assert isinstance(fate, Rejected)
+        assert fate.dead
         assert elsewhere.received == []
 
 
@@ -138,14 +138,14 @@ def test_a_redirect_is_not_followed(webhook: Webhook) -> None:
     ],
 )
 def test_a_connection_that_breaks_is_worth_another_try(
-    webhook: Webhook, behaviour: Behaviour, expected: Outcome | None
+    webhook: Webhook, behaviour: Behaviour, expected: Fate | None
 ) -> None:
     """Without a complete answer the message may be lost: retry; with one, a reset is no matter."""
-    outcome = send(webhook, Reply(behaviour=behaviour))
+    fate = send(webhook, Reply(behaviour=behaviour))
     if expected is None:  # the class's name differs between versions of requests
-        assert isinstance(outcome, Retry)
+        assert isinstance(fate, Retry)
     else:
-        assert outcome == expected
+        assert fate == expected
 
 
 @pytest.mark.parametrize("behaviour", [Behaviour.DRIP_HEAD, Behaviour.DRIP_BODY, Behaviour.HANG])
@@ -153,9 +153,9 @@ def test_the_deadline_holds_for_all_of_it(webhook: Webhook, behaviour: Behaviour
     """A peer that drips or hangs is cut off in time, and leaves no thread behind."""
     began = time.monotonic()
     reply = Reply(body=b"ok" if behaviour is Behaviour.DRIP_BODY else b"", behaviour=behaviour)
-    outcome = send(webhook, reply, deadline=0.4)
+    fate = send(webhook, reply, deadline=0.4)
     assert 0.4 <= time.monotonic() - began < 5.0  # a read alone may take 10
-    assert outcome == Retry(None, "no complete answer within 0.4 s")
+    assert fate == Retry(None, "no complete answer within 0.4 s")
     assert no_posts_running()
 
 
@@ -163,8 +163,8 @@ def test_a_tls_handshake_that_hangs_is_cut_off() -> None:
     """The deadline holds before TLS is up, too."""
     with closing(socket.create_server(("127.0.0.1", 0))) as silent:
         url = f"https://127.0.0.1:{silent.getsockname()[1]}{SECRET}"
-        outcome = Slack(Address(url), deadline=0.4).send(MESSAGE)
-        assert outcome == Retry(None, "no complete answer within 0.4 s")
+        fate = Slack(Address(url), deadline=0.4).send(MESSAGE)
+        assert fate == Retry(None, "no complete answer within 0.4 s")
         assert no_posts_running()
 
 
@@ -177,8 +177,8 @@ def test_a_long_answer_is_not_read_to_its_end(webhook: Webhook) -> None:
 def test_an_untrusted_certificate_stops_the_message(certificate: Path) -> None:
     """TLS to somebody else is no way: nothing is sent, and the reason names the certificate."""
     with Webhook(certificate=certificate) as webhook:
-        outcome = Slack(Address(webhook.url)).send(MESSAGE)
-        assert outcome == Retry(None, "SSLError CERTIFICATE_VERIFY_FAILED")
+        fate = Slack(Address(webhook.url)).send(MESSAGE)
+        assert fate == Retry(None, "SSLError CERTIFICATE_VERIFY_FAILED")
         assert webhook.received == []
 
 
@@ -189,8 +189,8 @@ def test_a_certificate_of_another_host_stops_the_message(
     certificate = make_certificate(tmp_path, "192.0.2.1")
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate))
     with Webhook(certificate=certificate) as webhook:
-        outcome = Slack(Address(webhook.url)).send(MESSAGE)
-        assert outcome in {
+        fate = Slack(Address(webhook.url)).send(MESSAGE)
+        assert fate in {
             Retry(None, "SSLError HOSTNAME_MISMATCH"),  # urllib3 1.26 compares by itself
             Retry(None, "SSLError CERTIFICATE_VERIFY_FAILED"),
         }
@@ -231,8 +231,8 @@ def test_a_hanging_body_under_tls_is_cut_off(
     """TLS detaches the socket it wraps; the deadline's hold on it stays."""
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate))
     with Webhook([Reply(behaviour=Behaviour.HANG)], certificate) as webhook:
-        outcome = Slack(Address(webhook.url), deadline=0.6).send(MESSAGE)
-        assert outcome == Retry(None, "no complete answer within 0.6 s")
+        fate = Slack(Address(webhook.url), deadline=0.6).send(MESSAGE)
+        assert fate == Retry(None, "no complete answer within 0.6 s")
         assert len(webhook.received) == 1
         assert no_posts_running()
 
@@ -241,15 +241,15 @@ def test_nobody_listening_is_worth_another_try() -> None:
     """A refused connection is told by its errno."""
     with closing(socket.create_server(("127.0.0.1", 0))) as server:
         port = server.getsockname()[1]
-    outcome = Slack(Address(f"http://127.0.0.1:{port}{SECRET}")).send(MESSAGE)
-    assert outcome == Retry(None, "ConnectionError ECONNREFUSED")
+    fate = Slack(Address(f"http://127.0.0.1:{port}{SECRET}")).send(MESSAGE)
+    assert fate == Retry(None, "ConnectionError ECONNREFUSED")
 
 
 def test_a_name_that_does_not_resolve_is_worth_another_try() -> None:
     """RFC 6761 keeps .invalid free, so the resolver's error is a real one, told by its symbol."""
-    outcome = Slack(Address(f"https://hooks.invalid{SECRET}"), deadline=30.0).send(MESSAGE)
-    assert isinstance(outcome, Retry)
-    assert outcome.reason in {"ConnectionError EAI_NONAME", "ConnectionError EAI_AGAIN"}
+    fate = Slack(Address(f"https://hooks.invalid{SECRET}"), deadline=30.0).send(MESSAGE)
+    assert isinstance(fate, Retry)
+    assert fate.reason in {"ConnectionError EAI_NONAME", "ConnectionError EAI_AGAIN"}
 
 
 def test_a_resolver_that_hangs_holds_up_one_thread_and_no_more(
@@ -286,8 +286,8 @@ def test_a_name_that_resolves_too_late_sends_nothing(
         return resolve(*arguments)
 
     monkeypatch.setattr(socket, "getaddrinfo", late)
-    outcome = Slack(Address(webhook.url), deadline=0.2).send(MESSAGE)
-    assert isinstance(outcome, Retry)
+    fate = Slack(Address(webhook.url), deadline=0.2).send(MESSAGE)
+    assert isinstance(fate, Retry)
     release.set()
     assert no_posts_running()
     assert webhook.received == []
@@ -296,10 +296,10 @@ def test_a_name_that_resolves_too_late_sends_nothing(
 @pytest.mark.parametrize("url", ["nonsense://x/SECRET", "http://", "http://a..b/SECRET", "SECRET"])
 def test_an_address_that_is_none_is_dead(url: str) -> None:
     """No later try can mend the address."""
-    outcome = Slack(Address(url)).send(MESSAGE)
-    assert isinstance(outcome, Rejected)
-    assert outcome.dead
-    assert "SECRET" not in outcome.reason
+    fate = Slack(Address(url)).send(MESSAGE)
+    assert isinstance(fate, Rejected)
+    assert fate.dead
+    assert "SECRET" not in fate.reason
 
 
 def test_a_word_that_is_part_of_the_address_is_not_repeated(webhook: Webhook) -> None:
@@ -313,7 +313,7 @@ def test_requests_is_imported_where_a_webhook_is_set_only() -> None:
     """It costs memory that a service without one does not pay; and no send imports anything."""
     code = (
         "import sys\n"
-        "from tcp_trace import messages\n"
+        "from tcp_trace.service import messages\n"
         "from tests.unit.notify.samples import Address\n"
         "print('requests' in sys.modules)\n"
         "slack = messages.Slack(Address('http://127.0.0.1:1/'))\n"
@@ -352,7 +352,7 @@ FAULTS = [Reply(behaviour=behaviour) for behaviour in Behaviour] + [
 
 
 def test_the_secret_is_nowhere(caplog: pytest.LogCaptureFixture, certificate: Path) -> None:
-    """No outcome, log line at any level, or traceback shows the path, whatever goes wrong."""
+    """No fate, log line at any level, or traceback shows the path, whatever goes wrong."""
     caplog.set_level(logging.DEBUG)
     seen: list[str] = []
     with Webhook(FAULTS) as webhook, Webhook(certificate=certificate) as secure:

@@ -15,7 +15,7 @@ from tcp_trace.notify.outbox import Outbox
 from tcp_trace.notify.pacing import Pacing
 from tcp_trace.notify.routing import DEFAULT
 from tcp_trace.notify.slack import Plain, Slack
-from tcp_trace.notify.workers import Destination, Workers
+from tcp_trace.notify.workers import Recipient, Workers
 from tests.unit.notify.samples import Address, notification, update
 from tests.webhook import Behaviour, Reply, Webhook
 
@@ -38,17 +38,17 @@ def as_list(each: Notification, _: float | None) -> list[dict[str, Any]]:
     return [{"id": each.id}] if each.kind is not Kind.QUIET else []
 
 
-def to(webhook: Webhook, name: str = DEFAULT, deadline: float = 5.0) -> Destination:
-    """Return a destination as the service makes it."""
-    return Destination(name, webhook.url, Slack(Address(webhook.url), deadline=deadline), render)
+def to(webhook: Webhook, name: str = DEFAULT, deadline: float = 5.0) -> Recipient:
+    """Return a recipient as the service makes it."""
+    return Recipient(name, webhook.url, Slack(Address(webhook.url), deadline=deadline), render)
 
 
 @contextmanager
 def running(
-    outbox: Outbox, destinations: Iterable[Destination], pacing: Pacing = FAST
+    outbox: Outbox, recipients: Iterable[Recipient], pacing: Pacing = FAST
 ) -> Iterator[Workers]:
     """Run the senders."""
-    workers = Workers(outbox, destinations, pacing)
+    workers = Workers(outbox, recipients, pacing)
     workers.start()
     try:
         yield workers
@@ -184,7 +184,7 @@ def test_what_stands_is_told_again_when_nothing_is_pending(tmp_path: Path) -> No
     outbox = Outbox(tmp_path / "outbox.db")
     with Webhook([Reply(500), Reply(202, b"")]) as webhook:
         channel = Plain(Address(webhook.url))
-        with running(outbox, [Destination(DEFAULT, 1, channel, as_list)]) as workers:
+        with running(outbox, [Recipient(DEFAULT, 1, channel, as_list)]) as workers:
             workers.stand(DEFAULT, [notification("a"), notification("b")])
             webhook.wait_for(1)
             time.sleep(0.3)
@@ -212,7 +212,7 @@ def test_what_stands_and_cannot_be_rendered_costs_itself_only(tmp_path: Path) ->
     outbox = Outbox(tmp_path / "outbox.db")
     with Webhook([Reply(202, b"")]) as webhook:
         channel = Plain(Address(webhook.url))
-        with running(outbox, [Destination(DEFAULT, 1, channel, broken)]) as workers:
+        with running(outbox, [Recipient(DEFAULT, 1, channel, broken)]) as workers:
             workers.stand(DEFAULT, [notification("a"), notification("b")])
             (request,) = webhook.wait_for(1)
             assert request.payload == [{"id": "b"}]
@@ -226,8 +226,8 @@ def test_an_alertmanager_that_refuses_is_told_and_left_alone(
     outbox = Outbox(tmp_path / "outbox.db")
     replies = [Reply(400, b'"start time must be before end time"'), Reply(404, b"")]
     with Webhook(replies) as webhook:
-        destination = Destination("fleet", 1, Plain(Address(webhook.url)), as_list)
-        with running(outbox, [to(webhook), destination]) as workers:
+        recipient = Recipient("fleet", 1, Plain(Address(webhook.url)), as_list)
+        with running(outbox, [to(webhook), recipient]) as workers:
             for count in (1, 2):
                 workers.stand("fleet", [notification("a")])
                 webhook.wait_for(count)

@@ -25,9 +25,13 @@ FIGURES = Figures(
     silenced=11,
     below_threshold=13,
     failing_destinations=2,
-    webhooks={"default": Statistics(sent=3, dead=True, last_error="HTTP 404"), "b": Statistics()},
+    webhooks={
+        "default": Statistics(sent=3, dead=True, last_error="status 404", last_error_at=1.5e9),
+        "b": Statistics(),
+    },
     pending={"default": 4, "b": 0},
     drops={"too old": 5},
+    degraded=True,
     lost_lines=9,
 )
 
@@ -74,6 +78,8 @@ def test_a_scrape() -> None:
         "tcp_trace_notifications_total fate=rejected webhook=b": 0,
         "tcp_trace_webhook_dead webhook=default": 1,
         "tcp_trace_webhook_dead webhook=b": 0,
+        "tcp_trace_webhook_last_error_timestamp_seconds error=status 404 webhook=default": 1.5e9,
+        "tcp_trace_outbox_degraded": 1,
         "tcp_trace_notifications_pending webhook=default": 4,
         "tcp_trace_notifications_pending webhook=b": 0,
         "tcp_trace_notifications_dropped_total reason=too old": 5,

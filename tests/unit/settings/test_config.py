@@ -17,13 +17,13 @@ from dotenv import dotenv_values
 from tcp_trace.connects.watch import EVERYTHING
 from tcp_trace.settings import config, values, variables
 from tcp_trace.settings.config import (
+    AlertAfter,
     ConfigError,
     Events,
     Hook,
     LogFormat,
     Secret,
     Settings,
-    Threshold,
 )
 
 URL = "https://hooks.slack.com/services/T0AAAAAAA/B0BBBBBBB/cccccccccccccccccccccccc"
@@ -62,7 +62,7 @@ def test_defaults() -> None:
         14400.0,
         120.0,
     )
-    assert settings.alert_after == Threshold(1, 60.0)
+    assert settings.alert_after == AlertAfter(1, 60.0)
     assert settings.log_format is LogFormat.JSON
     assert settings.state_dir == Path("/var/lib/tcp-trace")
     assert settings.host_name == socket.gethostname()
@@ -204,11 +204,11 @@ def test_duration_out_of_range(text: str) -> None:
 
 def test_threshold() -> None:
     """A threshold is a number of failures, with a window or within a minute."""
-    assert values.threshold("3/2m") == Threshold(3, 120.0)
-    assert values.threshold("5") == Threshold(5, 60.0)
+    assert values.alert_after("3/2m") == AlertAfter(3, 120.0)
+    assert values.alert_after("5") == AlertAfter(5, 60.0)
     for text in ("0", "-1", "x/60s", "3/", "3/x", "1.5"):
         with pytest.raises(ValueError, match="not a"):
-            values.threshold(text)
+            values.alert_after(text)
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
     python3 -m docs.picture
 
 Needs Debian's packages chromium, pngquant, fonts-lato and fonts-noto-color-emoji; no test does.
-Ten minutes in the life of a web server go through the core's state machine: its database refuses
+Ten minutes in the life of a web server go through the state machine: its database refuses
 connects, and takes them again. Slack's payload of each message becomes HTML, and a headless browser
 takes its picture. Look at it before you commit it.
 """

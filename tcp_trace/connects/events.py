@@ -39,7 +39,7 @@ RETURNED = 0
 
 
 class Moment(NamedTuple):
-    """The present, passed into the core by whoever has a clock.
+    """The present, passed in by whoever has a clock.
 
     `mono` (seconds, CLOCK_MONOTONIC) is for deadlines and durations, which must not jump;
     `wall` (seconds since the epoch) is for what people read and what outlives a restart.

@@ -15,7 +15,7 @@ _COMPILE = """
 import ctypes, json, sys
 from types import SimpleNamespace
 import bcc
-from tcp_trace import config
+from tcp_trace.settings import config
 from tcp_trace.kernel import program
 
 bcc.BPF._trace_autoload = lambda self: None

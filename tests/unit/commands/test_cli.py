@@ -231,7 +231,8 @@ def test_reader_that_leaves_early() -> None:
 def test_commands_import_only_what_they_need() -> None:
     """The way to stage 2 loads neither bcc nor requests, which cost seconds and megabytes."""
     code = (
-        "import sys; from tcp_trace import cli, config; cli._parser(with_variables=False)"
+        "import sys; from tcp_trace.commands import cli; from tcp_trace.settings import config;"
+        "cli._parser(with_variables=False)"
         ".parse_args(['run', '--handover', '9']); config.load({}, None);"
         "print(*{'bcc', 'requests', 'ssl', 'json', 'ctypes'} & set(sys.modules))"
     )

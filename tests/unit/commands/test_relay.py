@@ -25,7 +25,7 @@ pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root, whose ter
 # In the place of stage 2: the user is another one, the relay is the parent.
 _START = """
 import ctypes, errno, fcntl, json, os, signal, sys, termios, time
-from tcp_trace import relay, scratch
+from tcp_trace.commands import relay, scratch
 from tcp_trace.kernel.privileges import Account, become
 user = scratch.account()
 name = os.ttyname(0)

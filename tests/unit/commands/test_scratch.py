@@ -42,7 +42,7 @@ def test_nobody_but_root_can_change_what_root_runs(monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv("TMPDIR", "/var/tmp")  # noqa: S108 - that is the point
     code = (
         "import os; os.umask(0)\n"
-        "from tcp_trace import scratch\n"
+        "from tcp_trace.commands import scratch\n"
         "with scratch.directory() as made: print(scratch.program(), made, flush=True); input()"
     )
     with subprocess.Popen(
@@ -93,7 +93,7 @@ def test_user_and_directory_go_with_the_process(end: int) -> None:
     """However it ends; and what still runs as that user ends, too."""
     code = (
         "import subprocess\n"
-        "from tcp_trace import scratch\n"
+        "from tcp_trace.commands import scratch\n"
         "user = scratch.account()\n"
         "subprocess.Popen(['sleep', '60'], user=user.pw_uid, start_new_session=True,"
         " stdout=subprocess.DEVNULL)\n"
@@ -127,7 +127,10 @@ def test_user_and_directory_go_with_the_process(end: int) -> None:
 @needs_root
 def test_many_at_a_time_leave_no_user() -> None:
     """All want to change /etc/passwd at one moment, in which only one can."""
-    code = "from tcp_trace import scratch; print(scratch.account().pw_name, flush=True); input()"
+    code = (
+        "from tcp_trace.commands import scratch;"
+        "print(scratch.account().pw_name, flush=True); input()"
+    )
     many = [
         subprocess.Popen(
             [sys.executable, "-c", code], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE

@@ -293,7 +293,8 @@ def test_confinement_leaves_the_rights_for_it(
     program = """
 import sys
 from pathlib import Path
-from tcp_trace import config, logs
+from tcp_trace.log import logs
+from tcp_trace.settings import config
 from tcp_trace.kernel.confinement import restrict_writes
 restrict_writes((Path(sys.argv[1]).parent,))
 logs.setup(config.load({}, None), Path(sys.argv[1]), sys.stderr)

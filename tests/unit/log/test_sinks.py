@@ -148,7 +148,8 @@ def test_what_waits_is_written_at_the_end(tmp_path: Path) -> None:
     program = """
 import logging, sys
 from pathlib import Path
-from tcp_trace import config, logs
+from tcp_trace.log import logs
+from tcp_trace.settings import config
 logs.setup(config.load({}, None), Path(sys.argv[1]), sys.stderr)
 for number in range(1000):
     logging.getLogger().info("line")
@@ -164,7 +165,8 @@ def test_the_end_does_not_wait_for_a_sink_that_stands() -> None:
     """A process whose stderr nobody reads ends within `FLUSH_SECONDS` and a little."""
     program = """
 import logging, sys
-from tcp_trace import config, logs
+from tcp_trace.log import logs
+from tcp_trace.settings import config
 logs.setup(config.load({}, None), None, sys.stderr)
 for number in range(2000):
     logging.getLogger().info("line")

@@ -476,7 +476,7 @@ def test_whatever_the_kernel_calls_this_host(kernels: str, name: str) -> None:
     """A host without a name, or with one that cannot be shown, starts all the same."""
     program = f"""
 import ctypes, json
-from tcp_trace import config
+from tcp_trace.settings import config
 name = {kernels}
 assert ctypes.CDLL(None).sethostname(name, len(name)) == 0
 for given in ({{}}, {{"HOST_NAME": " "}}):

@@ -34,7 +34,7 @@ def test_a_process_goes_on_with_nothing_else() -> None:
     """Also its own libraries see the restricted environment, and a locale in which i is I."""
     code = (
         "import ctypes, locale, os\n"
-        "from tcp_trace import environment\n"
+        "from tcp_trace.settings import environment\n"
         "environment.restrict()\n"
         "libc = ctypes.CDLL(None)\n"
         "libc.getenv.restype = ctypes.c_char_p\n"

@@ -24,7 +24,7 @@ from tcp_trace.connects.events import Counters, Destination, Failure, Moment, Pr
 from tcp_trace.connects.maker import Maker
 from tcp_trace.connects.reasons import Reason
 from tcp_trace.incidents.incidents import Incidents, Policy
-from tcp_trace.notify.render import slack_payload
+from tcp_trace.notify.receivers.slack import slack_payload
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -3,34 +3,19 @@
 from __future__ import annotations
 
 import time
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from tcp_trace.host import unprivileged
 from tcp_trace.host.unprivileged import Refused
 from tcp_trace.notify.channel import DEADLINE, Rejected, Retry
-from tcp_trace.notify.render import JSON_VERSION
+from tcp_trace.notify.httpchannel import HttpChannel
+from tcp_trace.notify.receivers import DEFAULT_TYPE, RECEIVERS
 from tcp_trace.notify.routing import DEFAULT
-from tcp_trace.notify.slack import Plain, Slack
 from tcp_trace.settings import requirements
-from tcp_trace.settings.routes import Kind, Webhook
+from tcp_trace.settings.routes import Webhook
 
 if TYPE_CHECKING:
-    from tcp_trace.notify.channel import Payload
     from tcp_trace.settings.config import Settings
-
-
-_DELIVERED = {
-    Kind.SLACK: "delivered: the message stands in the webhook's channel",
-    Kind.JSON: "delivered: the server took the test message, and answered that it did",
-    Kind.ALERTMANAGER: (
-        "delivered: Alertmanager took the alert TcpTraceTest, which ends in 2 min; whom it tells"
-        " is up to its own routes"
-    ),
-}
-
-# Long enough for Alertmanager's group_wait, after which it tells people.
-_ALERT_SECONDS = 120.0
 
 
 class NotDelivered(Refused):
@@ -62,7 +47,7 @@ def send(settings: Settings) -> str:
     told: list[str] = []
     failed = False
     for webhook in webhooks:
-        sentence = _DELIVERED[webhook.kind]
+        sentence = RECEIVERS[webhook.type].DELIVERED
         try:
             _try(webhook, settings.host_name)
         except NotDelivered as error:
@@ -75,15 +60,16 @@ def send(settings: Settings) -> str:
 
 def _all(settings: Settings) -> list[Webhook]:
     url = settings.slack_url
-    webhooks = [*([Webhook(DEFAULT, Kind.SLACK, url)] if url else []), *settings.webhooks]
+    webhooks = [*([Webhook(DEFAULT, DEFAULT_TYPE, url)] if url else []), *settings.webhooks]
     if not webhooks:
         raise NotDelivered("no webhook is set; put SLACK_URL into the env file, or see --env-file")
     return webhooks
 
 
 def _try(webhook: Webhook, host_name: str) -> None:
-    channel = Slack if webhook.kind is Kind.SLACK else Plain
-    fate = channel(webhook.url).send(_payload(webhook.kind, host_name, time.time()))
+    receiver = RECEIVERS[webhook.type]
+    channel = HttpChannel(webhook.url, receiver.judge)
+    fate = channel.send(receiver.test_message(host_name, time.time()))
     if isinstance(fate, Retry | Rejected):
         setting = "SLACK_URL" if webhook.name == DEFAULT else "its address"
         raise NotDelivered(_why(fate, setting))
@@ -101,33 +87,3 @@ def _why(fate: Retry | Rejected, setting: str) -> str:
             f" compare {setting} with what the other side shows, or make a new webhook"
         )
     return f"not delivered ({fate.reason}); the other side refuses the message"
-
-
-def _payload(kind: Kind, host_name: str, now: float) -> Payload:
-    text = (
-        f"Test message of tcp_trace on {host_name}: failed TCP connects of this host will be told"
-        " here. Nothing has failed."
-    )
-    match kind:
-        case Kind.SLACK:
-            escaped = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-            return {"text": escaped}
-        case Kind.JSON:
-            return {
-                "version": JSON_VERSION,
-                "source": "tcp-trace",
-                "host": host_name,
-                "delayed_by": None,
-                "text": text,
-                "ratio": None,
-                "notification": None,
-            }
-        case Kind.ALERTMANAGER:
-            began, over = (
-                datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds")
-                for at in (now, now + _ALERT_SECONDS)
-            )
-            labels = {"alertname": "TcpTraceTest", "host": host_name, "source": "tcp-trace"}
-            annotations = {"summary": text}
-            alert = {"labels": labels, "annotations": annotations, "startsAt": began}
-            return [alert | {"endsAt": over}]

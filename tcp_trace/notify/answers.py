@@ -1,12 +1,7 @@
-"""What a webhook's answer means: the one place that knows statuses and bodies.
-
-Slack answers 200 with the body `ok`; Mattermost does the same; Rocket.Chat answers 200 with
-`{"success":true}`. None of them has an idempotency key, so whatever is retried may arrive twice.
-"""
+"""What the status of a webhook's answer means; what a body means, each kind of webhook knows."""
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from email.utils import parsedate_to_datetime
@@ -18,19 +13,8 @@ MAX_RETRY_AFTER = 900.0
 """Seconds: a longer Retry-After is taken for a mistake and cut to this."""
 
 _WORD = re.compile(r"[a-z_]{1,40}")
-_ACCEPTED = frozenset({201, 202, 204})
 _TRANSIENT = frozenset({408, 425, 429})
 _MESSAGE_AT_FAULT = frozenset({400, 413, 415, 422})
-_DEAD_WORDS = frozenset(
-    {
-        "action_prohibited",
-        "channel_is_archived",
-        "channel_not_found",
-        "invalid_token",
-        "no_active_hooks",
-        "no_service",
-    }
-)
 
 
 class Answer(NamedTuple):
@@ -41,49 +25,23 @@ class Answer(NamedTuple):
     retry_after: str | None
 
 
-def classify(answer: Answer, wall: float) -> Fate:
-    """Return what an answer means; `wall` (seconds since the epoch) reads Retry-After's dates."""
-    status, word = answer.status, error_word(answer.body)
+def judge_status(
+    answer: Answer, wall: float, word: str | None = None, *, dead: bool = False
+) -> Fate:
+    """Return what an answer means by its status alone: 2xx is success.
+
+    `wall` (seconds since the epoch) reads Retry-After's dates. `word` is what the body says, for
+    the reason; where a status blames the message, it is the webhook that is `dead` all the same.
+    """
+    status = answer.status
     reason = f"status {status} {word}" if word else f"status {status}"
-    if status == 200:
-        return _classify_200(answer.body, word)
-    if status in _ACCEPTED:
+    if 200 <= status < 300:
         return Sent()
     if status >= 500 or status in _TRANSIENT:
         return Retry(parse_retry_after(answer.retry_after, wall), reason)
     if 300 <= status < 400:
         return Rejected(f"{reason}: a redirect, which is not followed", dead=True)
-    if status in _MESSAGE_AT_FAULT:
-        return Rejected(reason, dead=word in _DEAD_WORDS)
-    return Rejected(reason, dead=True)
-
-
-def classify_plainly(answer: Answer, wall: float) -> Fate:
-    """Return what an answer of a webhook means that says all by its status: 2xx is success."""
-    if 200 <= answer.status < 300:
-        return Sent()
-    return classify(answer._replace(body=b""), wall)
-
-
-def _classify_200(body: bytes, word: str | None) -> Fate:
-    """Tell apart the ways to say 200: only an `ok` in Slack's or Rocket.Chat's form is one.
-
-    An error word blames the message. Anything else (a proxy's page, another service) is no
-    webhook of a kind known here: the message is kept, and a person has to look at the address.
-    """
-    if body.strip() == b"ok" or _says_success(body):
-        return Sent()
-    if word:
-        return Rejected(f"status 200 {word}", dead=word in _DEAD_WORDS)
-    return Rejected("status 200 without the body 'ok'", dead=True)
-
-
-def _says_success(body: bytes) -> bool:
-    try:
-        value = json.loads(body)
-    except (ValueError, RecursionError):
-        return False
-    return isinstance(value, dict) and value.get("success") is True
+    return Rejected(reason, dead=dead or status not in _MESSAGE_AT_FAULT)
 
 
 def error_word(body: bytes) -> str | None:

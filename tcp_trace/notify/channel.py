@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable
 
-    Payload = Mapping[str, object] | Sequence[object]
+    Payload = dict[str, Any] | list[dict[str, Any]]
 
 DEADLINE = 20.0
 """Seconds after which a send is cut off, unless a channel is given another time."""

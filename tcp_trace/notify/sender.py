@@ -24,11 +24,10 @@ if TYPE_CHECKING:
 
     from tcp_trace.connects.events import Moment
     from tcp_trace.incidents.notification import Notification
-    from tcp_trace.notify.channel import Channel, Fate
+    from tcp_trace.notify.channel import Channel, Fate, Payload
     from tcp_trace.notify.outbox import Outbox
     from tcp_trace.notify.queue import Pending
 
-    Payload = dict[str, Any] | list[dict[str, Any]]
     Render = Callable[[Notification, float | None], Payload]
 
 log = logging.getLogger(__name__)
@@ -232,7 +231,8 @@ class Sender:
         """Tell again what stands, some at a time; return the seconds until the next may be due."""
         with self._lock:
             batch, self._standing = self._standing[:_BATCH], self._standing[_BATCH:]
-        payload = [alert for each in batch for alert in self._rendered(each, None) or ()]
+        rendered = [self._rendered(each, None) for each in batch]
+        payload = [alert for each in rendered if isinstance(each, list) for alert in each]
         if not payload:
             return self._pacing.idle
         era = self._era

@@ -12,7 +12,8 @@ credentials are those of the address alone, never those of a ~/.netrc. Nothing i
 The texts of the exceptions of `requests` and urllib3, and their log lines, contain the webhook's
 path, which is the secret. So nothing here passes a text on: only names of classes and numbers.
 
-Importing `requests` costs 4 MB resident: `slack.py` imports this module where a webhook is set.
+Importing `requests` costs 4 MB resident: `httpchannel.py` imports this module, and only where a
+webhook is set.
 """
 
 from __future__ import annotations

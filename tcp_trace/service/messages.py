@@ -6,23 +6,25 @@ import logging
 import os
 from typing import TYPE_CHECKING, Any
 
-from tcp_trace.notify.alerts import Alerts
+from tcp_trace.notify.httpchannel import HttpChannel
 from tcp_trace.notify.outbox import Outbox
-from tcp_trace.notify.render import json_payload, slack_payload
+from tcp_trace.notify.receivers import DEFAULT_TYPE, RECEIVERS
+from tcp_trace.notify.receivers.receiver import Envelope
 from tcp_trace.notify.routing import DEFAULT, Router
-from tcp_trace.notify.slack import Plain, Slack
 from tcp_trace.notify.standing import Standing
 from tcp_trace.notify.store import NAME
 from tcp_trace.notify.workers import Recipient, Workers
-from tcp_trace.settings.routes import Kind, Webhook
+from tcp_trace.settings.routes import Webhook
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
     from tcp_trace.connects.events import Moment
     from tcp_trace.incidents.notification import Notification
+    from tcp_trace.notify.channel import Payload
     from tcp_trace.notify.pacing import Pacing
-    from tcp_trace.notify.sender import Payload, Render
+    from tcp_trace.notify.receivers.receiver import Renderer
+    from tcp_trace.notify.sender import Render
     from tcp_trace.notify.statistics import Statistics
     from tcp_trace.settings.config import Settings
 
@@ -121,34 +123,27 @@ class Messages:
         return {DEFAULT, *(webhook.name for webhook in self._settings.webhooks)}
 
     def _forgetful(self) -> list[str]:
-        return [w.name for w in self._settings.webhooks if w.kind is Kind.ALERTMANAGER]
+        return [each.name for each in self._settings.webhooks if RECEIVERS[each.type].FORGETS]
 
     def _recipients(self) -> list[Recipient]:
         url = self._settings.slack_url
-        channel = Slack(url) if url else None
-        default = Recipient(DEFAULT, url, channel, self._render(self._slack))
+        if url is None:  # what nobody is sent is logged
+            render = self._addressed(RECEIVERS[DEFAULT_TYPE].renderer())
+            default = Recipient(DEFAULT, None, None, render)
+        else:
+            default = self._recipient(Webhook(DEFAULT, DEFAULT_TYPE, url))
         return [default, *map(self._recipient, self._settings.webhooks)]
 
     def _recipient(self, webhook: Webhook) -> Recipient:
-        match webhook.kind:
-            case Kind.SLACK:
-                channel, render = Slack(webhook.url), self._render(self._slack)
-            case Kind.JSON:
-                channel, render = Plain(webhook.url), self._render(json_payload)
-            case Kind.ALERTMANAGER:
-                channel, render = Plain(webhook.url), self._render(Alerts().payload)
-        return Recipient(webhook.name, webhook, channel, render)
+        receiver = RECEIVERS[webhook.type]
+        channel = HttpChannel(webhook.url, receiver.judge)
+        return Recipient(webhook.name, webhook, channel, self._addressed(receiver.renderer()))
 
-    def _slack(
-        self, notification: Notification, host: str, *, delayed_by: float | None
-    ) -> dict[str, Any]:
-        mention = self._settings.alert_mention or ""
-        return slack_payload(notification, host, delayed_by=delayed_by, mention=mention)
-
-    def _render(self, payload: Callable[..., Payload]) -> Render:
-        """Return a `render` for a sender, with the host's name as it is at the time."""
+    def _addressed(self, renderer: Renderer) -> Render:
+        """Return a `render` for a sender, with the host's name and mentions as they are then."""
 
         def render(notification: Notification, delayed_by: float | None) -> Payload:
-            return payload(notification, self._settings.host_name, delayed_by=delayed_by)
+            mention = self._settings.alert_mention or ""
+            return renderer(notification, Envelope(self._settings.host_name, delayed_by, mention))
 
         return render

@@ -304,7 +304,7 @@ def _find_webhook(
         return None
     text, place = sources[used[0]]
     try:
-        return values.webhook(text.strip())
+        return values.slack_url(text.strip())
     except ValueError as error:
         errors.append(f"{place}{used[0]}: {error}")
         return None

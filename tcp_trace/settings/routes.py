@@ -17,21 +17,21 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 from tcp_trace.connects.reasons import Reason
 from tcp_trace.connects.watch import parse_rules
+from tcp_trace.notify.receivers import DEFAULT_TYPE, RECEIVERS
 from tcp_trace.notify.routing import DEFAULT, Route
 from tcp_trace.safetext import PATH_LIMIT, brief
 from tcp_trace.settings import textfile, values
+from tcp_trace.settings.values import Secret
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from tcp_trace.settings.values import Secret
+    from tcp_trace.notify.receivers.receiver import Receiver
 
 MOST_WEBHOOKS = 8
 """Each has a thread, and one more while it sends; the unit allows 32 tasks."""
@@ -42,23 +42,14 @@ _NAME_LIMIT = 40
 _SOURCES = ("url", "url_file", "credential")
 _WEBHOOK_FIELDS = ("type", *_SOURCES)
 _ROUTE_FIELDS = ("to", "destinations", "units", "reasons")
-_ALERTS_PATH = "/api/v2/alerts"
-
-
-class Kind(Enum):
-    """What a webhook understands; the value is its name in the file."""
-
-    SLACK = "slack"
-    JSON = "json"
-    ALERTMANAGER = "alertmanager"
 
 
 @dataclass(frozen=True, slots=True)
 class Webhook:
-    """A place to send to; `name` is unique, the URL is a secret."""
+    """A place to send to; `name` is unique, `type` one of RECEIVERS, the URL a secret."""
 
     name: str
-    kind: Kind
+    type: str
     url: Secret
 
 
@@ -131,21 +122,22 @@ class _Reader:
             elif not (name.isprintable() and 0 < len(name) <= _NAME_LIMIT):
                 self._complain(where, f"not a printable name of at most {_NAME_LIMIT} characters")
             self._refuse_unknown(where, table, _WEBHOOK_FIELDS)
-            kind = self._kind(where, table)
-            url = self._url(where, table, kind)
-            if kind and url:
-                yield Webhook(name, kind, url)
+            receiver = self._receiver(where, table)
+            url = self._url(where, table, receiver)
+            if receiver and url:
+                yield Webhook(name, receiver.NAME, url)
 
-    def _kind(self, where: str, table: Mapping[str, Any]) -> Kind | None:
-        text = table.get("type", Kind.SLACK.value)
-        try:
-            return Kind(text)
-        except ValueError:
-            known = ", ".join(kind.value for kind in Kind)
-            self._complain(where, f"type: not one of the types; write one of {known}")
-            return None
+    def _receiver(self, where: str, table: Mapping[str, Any]) -> Receiver | None:
+        found = table.get("type", DEFAULT_TYPE)
+        if isinstance(found, str) and found in RECEIVERS:
+            return RECEIVERS[found]
+        known = ", ".join(RECEIVERS)
+        self._complain(where, f"type: not one of the types; write one of {known}")
+        return None
 
-    def _url(self, where: str, table: Mapping[str, Any], kind: Kind | None) -> Secret | None:
+    def _url(
+        self, where: str, table: Mapping[str, Any], receiver: Receiver | None
+    ) -> Secret | None:
         given = [source for source in _SOURCES if source in table]
         if len(given) != 1:
             found = " and ".join(given) or "no address"
@@ -161,7 +153,7 @@ class _Reader:
         else:
             shown = f"{source}={brief(text, PATH_LIMIT)}"  # which is no secret where it can be read
             text = self._from_file(where, source, text)
-        return None if text is None else self._parse_url(where, shown, text.strip(), kind)
+        return None if text is None else self._parse_url(where, shown, text.strip(), receiver)
 
     def _from_file(self, where: str, source: str, text: str) -> str | None:
         if source == "credential" and self._credentials is None:
@@ -186,11 +178,11 @@ class _Reader:
             self._warn_if_public(path)
         return found
 
-    def _parse_url(self, where: str, source: str, text: str, kind: Kind | None) -> Secret | None:
+    def _parse_url(
+        self, where: str, source: str, text: str, receiver: Receiver | None
+    ) -> Secret | None:
         try:
-            if kind is Kind.ALERTMANAGER:
-                return values.webhook(_alerts_url(text), plain=True)
-            return values.webhook(text)
+            return Secret((receiver or RECEIVERS[DEFAULT_TYPE]).address(text))
         except ValueError as error:
             self._complain(where, f"{source}: {error}")
             return None
@@ -271,15 +263,6 @@ class _Reader:
         warning = values.public_secret(path)
         if warning and warning not in self._warnings:
             self._warnings.append(warning)
-
-
-def _alerts_url(text: str) -> str:
-    """Return the address of Alertmanager's API, where only the server's was given."""
-    try:
-        path = urlsplit(text).path
-    except ValueError:
-        return text
-    return text if path.endswith(_ALERTS_PATH) else text.rstrip("/") + _ALERTS_PATH
 
 
 def _did_you_mean(name: str, known: list[str]) -> str:

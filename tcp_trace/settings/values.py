@@ -6,7 +6,6 @@ write instead.
 
 from __future__ import annotations
 
-import ipaddress
 import os
 import re
 from enum import Enum
@@ -15,6 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 from urllib.parse import urlsplit
 
+from tcp_trace.notify.receivers import DEFAULT_TYPE, RECEIVERS
+from tcp_trace.notify.receivers.addresses import is_loopback
 from tcp_trace.safetext import brief, visible
 
 if TYPE_CHECKING:
@@ -219,26 +220,9 @@ def absolute_path(text: str) -> Path:
     return path
 
 
-def webhook(text: str, *, plain: bool = False) -> Secret:
-    """Return the webhook's URL. No error tells any part of it: the path is the secret.
-
-    With `plain` it may be http where it holds no password: its path is none.
-    """
-    try:
-        url = urlsplit(text)
-        host, _ = url.hostname or "", url.port
-        plain = plain and url.password is None
-    except ValueError:
-        raise ValueError("not a URL; write https://hooks.slack.com/services/...") from None
-    if not text.isprintable() or " " in text or not host or url.scheme not in {"http", "https"}:
-        raise ValueError("not a URL; write https://hooks.slack.com/services/...")
-    if url.scheme == "http" and not plain and not is_loopback(host):
-        raise ValueError(
-            "http would send the secret in clear text; write https:// (http is for loopback only)"
-        )
-    if url.path.endswith("..."):
-        raise ValueError("still the example; paste the webhook's URL that Slack shows")
-    return Secret(text)
+def slack_url(text: str) -> Secret:
+    """Return the URL of a webhook of Slack's kind; no error shows any part of it."""
+    return Secret(RECEIVERS[DEFAULT_TYPE].address(text))
 
 
 def public_secret(path: Path) -> str | None:
@@ -273,13 +257,3 @@ def metrics(text: str) -> Address:
     if find_spec("prometheus_client") is None:
         raise ValueError("needs a library; install the package python3-prometheus-client")
     return Address(host, port)
-
-
-def is_loopback(host: str) -> bool:
-    """Tell whether a host of a URL is this machine, without resolving it."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

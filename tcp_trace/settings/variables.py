@@ -41,7 +41,7 @@ VARIABLES = (
     Variable(
         "SLACK_URL",
         "",
-        values.webhook,
+        values.slack_url,
         "Incoming webhook of Slack (or Mattermost, Rocket.Chat) that is told of failures. It is a"
         " secret: whoever knows it can post. Without one, failures are only logged.",
         shown="none",

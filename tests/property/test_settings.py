@@ -8,8 +8,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from tcp_trace.notify.alerts import Alerts
-from tcp_trace.notify.render import json_payload, slack_payload
+from tcp_trace.notify.receivers.alertmanager import Alerts
+from tcp_trace.notify.receivers.plainjson import json_payload
+from tcp_trace.notify.receivers.slack import slack_payload
 from tcp_trace.settings import config
 from tcp_trace.settings.variables import VARIABLES
 from tests.unit.notify.golden import SAMPLES

@@ -14,8 +14,8 @@ import pytest
 
 from tcp_trace.commands import reach, testalert
 from tcp_trace.log import logs
+from tcp_trace.notify.httpchannel import HttpChannel
 from tcp_trace.notify.pacing import Pacing
-from tcp_trace.notify.slack import Slack
 from tcp_trace.service.messages import Messages
 from tcp_trace.settings import config
 from tests.captured import Captured
@@ -83,7 +83,7 @@ def settings(folder: Path, webhook: Webhook, log_format: str) -> Settings:
 
 def go_through(given: Settings, webhook: Webhook, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Go through every fault, and return what is shown besides the log."""
-    defaults = Slack.__init__.__kwdefaults__
+    defaults = HttpChannel.__init__.__kwdefaults__
     assert defaults is not None
     monkeypatch.setitem(defaults, "deadline", 0.3)
     messages = Messages(given, FAST)

@@ -15,8 +15,7 @@ from tcp_trace.incidents.notification import Kind, Notification
 from tcp_trace.notify.outbox import Outbox
 from tcp_trace.notify.pacing import Pacing
 from tcp_trace.notify.sender import Sender
-from tcp_trace.notify.slack import Slack
-from tests.unit.notify.samples import Address, notification
+from tests.unit.notify.samples import Address, notification, to_slack
 
 
 def render(each: Notification, _: float | None) -> dict[str, object]:
@@ -34,7 +33,7 @@ def main(database: Path, url: str, first: int, count: int) -> None:
     outbox = Outbox(database)
     tell(f"state {(outbox.load_state() or {}).get('last')}")
     pacing = Pacing(rate=400.0, burst=1, first_backoff=0.01, longest_backoff=0.05)
-    Sender(outbox, Slack(Address(url), deadline=5.0), render, pacing=pacing).start()
+    Sender(outbox, to_slack(Address(url), deadline=5.0), render, pacing=pacing).start()
     for number in range(first, first + count):
         name, kind = f"n{number:06}", Kind.UPDATED if number % 3 else Kind.RESOLVED
         outbox.commit([notification(name, f"i{number % 7}", kind)], {"last": name})

@@ -2,8 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from tcp_trace.connects.events import Destination, Moment
 from tcp_trace.incidents.notification import Kind, Notification, Severity
+from tcp_trace.notify.answers import judge_status
+from tcp_trace.notify.channel import DEADLINE
+from tcp_trace.notify.httpchannel import HttpChannel
+from tcp_trace.notify.receivers import slack
+
+if TYPE_CHECKING:
+    from tcp_trace.notify.httpchannel import Url
 
 
 class Address:
@@ -32,6 +41,16 @@ class Clock:
         """Move both hands."""
         self.mono += seconds
         self.wall += seconds
+
+
+def to_slack(url: Url, deadline: float = DEADLINE) -> HttpChannel:
+    """Return a channel to a webhook that has to say `ok`."""
+    return HttpChannel(url, slack.judge, deadline=deadline)
+
+
+def to_any(url: Url, deadline: float = DEADLINE) -> HttpChannel:
+    """Return a channel to a webhook that says all by its status."""
+    return HttpChannel(url, judge_status, deadline=deadline)
 
 
 def notification(

@@ -7,11 +7,11 @@ import pytest
 from tcp_trace.notify.answers import (
     MAX_RETRY_AFTER,
     Answer,
-    classify,
-    classify_plainly,
+    judge_status,
     parse_retry_after,
 )
 from tcp_trace.notify.channel import Fate, Rejected, Retry, Sent
+from tcp_trace.notify.receivers.slack import judge
 
 WALL = 1_700_000_000.0  # Tue, 14 Nov 2023 22:13:20 GMT
 
@@ -52,7 +52,7 @@ ANSWERS: list[tuple[int, bytes, Fate]] = [
 @pytest.mark.parametrize(("status", "body", "expected"), ANSWERS)
 def test_each_status_and_body_has_one_meaning(status: int, body: bytes, expected: Fate) -> None:
     """An answer is sent, worth another try, or final, as its status and body say."""
-    assert classify(Answer(status, body, None), WALL) == expected
+    assert judge(Answer(status, body, None), WALL) == expected
 
 
 @pytest.mark.parametrize(
@@ -60,7 +60,7 @@ def test_each_status_and_body_has_one_meaning(status: int, body: bytes, expected
 )
 def test_only_a_short_word_of_the_body_is_repeated(body: bytes) -> None:
     """A body that is not one of Slack's words stays out of the reason."""
-    assert classify(Answer(404, body, None), WALL) == Rejected("status 404", dead=True)
+    assert judge(Answer(404, body, None), WALL) == Rejected("status 404", dead=True)
 
 
 @pytest.mark.parametrize(
@@ -94,7 +94,7 @@ def test_retry_after_is_read_in_every_form_and_bounded(
 @pytest.mark.parametrize("status", [429, 503])
 def test_retry_after_is_heard_with_every_status_worth_another_try(status: int) -> None:
     """Both a rate limit and an overload can name a time."""
-    fate = classify(Answer(status, b"", "30"), WALL)
+    fate = judge(Answer(status, b"", "30"), WALL)
     assert fate == Retry(30.0, f"status {status}")
 
 
@@ -115,4 +115,4 @@ def test_a_webhook_of_another_make_says_it_by_status(
     status: int, body: bytes, expected: Fate
 ) -> None:
     """Any 2xx is success, and no word of the body counts."""
-    assert classify_plainly(Answer(status, body, "7"), WALL) == expected
+    assert judge_status(Answer(status, body, "7"), WALL) == expected

@@ -17,11 +17,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tcp_trace.notify.channel import Fate, Rejected, Retry, Sent, TransportError
-from tcp_trace.notify.slack import Plain, Slack
 from tcp_trace.notify.transport import GRACE, front_page
 from tests.unit.notify.hostile import CHUNKED, DRIPS, ESTABLISHED, FLOODS, ODDITIES, OK, Hostile
-from tests.unit.notify.samples import Address
-from tests.unit.notify.test_slack import assert_no_secret, no_posts_running
+from tests.unit.notify.samples import Address, to_any, to_slack
+from tests.unit.notify.test_httpchannel import assert_no_secret, no_posts_running
 from tests.webhook import SECRET, make_certificate
 
 if TYPE_CHECKING:
@@ -55,12 +54,12 @@ def ask(request: pytest.FixtureRequest, certificate: Path, monkeypatch: pytest.M
         with Hostile(answer, tls, proxy=way == "https behind a proxy") as server:
             here = f"127.0.0.1:{server.port}"
             if way in {"http", "https"}:
-                return Slack(Address(f"{way}://{here}{SECRET}"), deadline=deadline).send(MESSAGE)
+                return to_slack(Address(f"{way}://{here}{SECRET}"), deadline=deadline).send(MESSAGE)
             scheme = "http" if way == "proxy" else "https"
             monkeypatch.setenv(f"{scheme}_proxy", f"http://{here}")
             # Nobody is at this address: what comes is the proxy's.
             url = f"{scheme}://127.0.0.1:1{SECRET}"
-            return Slack(Address(url), deadline=deadline).send(MESSAGE)
+            return to_slack(Address(url), deadline=deadline).send(MESSAGE)
 
     return sent
 
@@ -153,7 +152,7 @@ def test_a_gzip_bomb_stays_packed(bounded: list[Fate]) -> None:
     head = OK + f"Content-Encoding: gzip\r\nContent-Length: {len(bomb)}\r\n\r\n".encode()
     tracemalloc.reset_peak()
     with Hostile(lambda: [head + bomb]) as server:
-        bounded.append(Slack(Address(f"http://127.0.0.1:{server.port}{SECRET}")).send(MESSAGE))
+        bounded.append(to_slack(Address(f"http://127.0.0.1:{server.port}{SECRET}")).send(MESSAGE))
     assert isinstance(bounded[0], Rejected)
 
 
@@ -161,7 +160,7 @@ def test_informational_answers_are_no_answer() -> None:
     """A server may send early hints first: what counts is the final status."""
     first = b"HTTP/1.1 102 Processing\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n"
     with Hostile(lambda: [first, OK + b"Content-Length: 2\r\n\r\nok"]) as server:
-        assert Slack(Address(f"http://127.0.0.1:{server.port}{SECRET}")).send(MESSAGE) == Sent()
+        assert to_slack(Address(f"http://127.0.0.1:{server.port}{SECRET}")).send(MESSAGE) == Sent()
 
 
 def test_a_slow_answer_is_waited_for() -> None:
@@ -172,14 +171,14 @@ def test_a_slow_answer_is_waited_for() -> None:
         yield OK + b"Content-Length: 2\r\n\r\nok"
 
     with Hostile(slow) as server:
-        assert Slack(Address(f"http://127.0.0.1:{server.port}{SECRET}")).send(MESSAGE) == Sent()
+        assert to_slack(Address(f"http://127.0.0.1:{server.port}{SECRET}")).send(MESSAGE) == Sent()
         assert len(server.requests) == 1
 
 
 def test_a_bad_answer_does_not_condemn_the_address() -> None:
     """An answer that cannot be read is tried again soon, not after a quarter of an hour."""
     with Hostile(lambda: [OK + b"Content-Length: 2, 3\r\n\r\nok"]) as server:
-        fate = Plain(Address(f"http://127.0.0.1:{server.port}{SECRET}")).send(MESSAGE)
+        fate = to_any(Address(f"http://127.0.0.1:{server.port}{SECRET}")).send(MESSAGE)
     assert isinstance(fate, Retry)
 
 
@@ -194,8 +193,8 @@ def test_no_credentials_but_the_address_s_own(
     monkeypatch.setenv("NETRC", str(netrc))
     with Hostile(lambda: [OK + b"Content-Length: 2\r\n\r\nok"]) as server:
         here = f"127.0.0.1:{server.port}"
-        assert Slack(Address(f"http://{here}{SECRET}")).send(MESSAGE) == Sent()
-        assert Slack(Address(f"http://me:mine@{here}{SECRET}")).send(MESSAGE) == Sent()
+        assert to_slack(Address(f"http://{here}{SECRET}")).send(MESSAGE) == Sent()
+        assert to_slack(Address(f"http://me:mine@{here}{SECRET}")).send(MESSAGE) == Sent()
         assert front_page(f"http://me:mine@{here}{SECRET}").status == 200
         plain, own, front = server.requests
     assert b"Authorization" not in plain

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tcp_trace.incidents.notification import Kind, Severity, merge
-from tcp_trace.notify.render import slack_payload
+from tcp_trace.notify.receivers.slack import slack_payload
 from tests.unit.incidents.incident_world import World, destination
 from tests.unit.notify.golden import HOST, OPENED, PSQL, RESOLVED, STORM_OPENED, UPDATED
 

@@ -23,7 +23,8 @@ from tcp_trace.incidents.notification import (
     ProcessCount,
     ReasonCount,
 )
-from tcp_trace.notify.render import _section, json_payload, slack_payload
+from tcp_trace.notify.receivers.plainjson import json_payload
+from tcp_trace.notify.receivers.slack import _section, slack_payload
 from tcp_trace.notify.wording import span, utc
 from tcp_trace.safetext import clip, clip_lines, code, visible
 from tests.unit.notify.golden import (

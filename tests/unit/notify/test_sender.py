@@ -17,8 +17,7 @@ from tcp_trace.notify.channel import Fate, Rejected, Retry, Sent
 from tcp_trace.notify.outbox import Outbox
 from tcp_trace.notify.pacing import Pacing
 from tcp_trace.notify.sender import Sender
-from tcp_trace.notify.slack import Slack
-from tests.unit.notify.samples import Address, Clock, notification, update
+from tests.unit.notify.samples import Address, Clock, notification, to_slack, update
 from tests.webhook import SECRET, Behaviour, Reply, Webhook
 
 if TYPE_CHECKING:
@@ -288,7 +287,7 @@ def running(
     webhook: Webhook, outbox: Outbox, pacing: Pacing = FAST, deadline: float = 5.0
 ) -> Iterator[Sender]:
     """Run a sender to a webhook."""
-    slack = Slack(Address(webhook.url), deadline=deadline)
+    slack = to_slack(Address(webhook.url), deadline=deadline)
     sender = Sender(outbox, slack, render, pacing=pacing)
     sender.start()
     try:
@@ -339,7 +338,7 @@ def test_the_poll_thread_never_waits_for_the_network(tmp_path: Path) -> None:
     """While a send hangs, what is put is committed all the same."""
     outbox = Outbox(tmp_path / "outbox.db")
     with Webhook([Reply(behaviour=Behaviour.HANG)]) as webhook:
-        sender = Sender(outbox, Slack(Address(webhook.url), deadline=4.0), render)
+        sender = Sender(outbox, to_slack(Address(webhook.url), deadline=4.0), render)
         sender.start()
         outbox.commit([notification("a")])
         webhook.wait_for(1)
@@ -356,7 +355,7 @@ def test_stop_drains_what_is_due(tmp_path: Path) -> None:
     """On stop, what is pending is still sent, as fast as the pace allows."""
     outbox = Outbox(tmp_path / "outbox.db")
     with Webhook() as webhook:
-        sender = Sender(outbox, Slack(Address(webhook.url)), render)
+        sender = Sender(outbox, to_slack(Address(webhook.url)), render)
         for number in range(5):
             outbox.commit([notification(f"n{number}")])
         sender.start()
@@ -381,7 +380,7 @@ def test_a_sender_whose_time_is_up_takes_nothing() -> None:
     """Its webhook is gone: what is put from then on is for another sender, however late it ends."""
     outbox = Outbox(None)
     with Webhook() as webhook:
-        sender = Sender(outbox, Slack(Address(webhook.url)), render)
+        sender = Sender(outbox, to_slack(Address(webhook.url)), render)
         sender.finish(0.0)
         outbox.commit([notification("n")])
         sender.start()
@@ -420,7 +419,7 @@ def test_stop_does_not_wait_for_what_cannot_be_sent(tmp_path: Path) -> None:
     """During a long pause there is nothing to drain: stop returns, and the outbox keeps it."""
     outbox = Outbox(tmp_path / "outbox.db")
     with Webhook([Reply(429, b"", {"Retry-After": "600"})]) as webhook:
-        sender = Sender(outbox, Slack(Address(webhook.url)), render)
+        sender = Sender(outbox, to_slack(Address(webhook.url)), render)
         sender.start()
         outbox.commit([notification("a")])
         webhook.wait_for(1)
@@ -435,7 +434,7 @@ def test_stop_is_over_in_time_even_when_a_send_hangs(tmp_path: Path) -> None:
     """A send that hangs is left behind when the time to drain is up."""
     outbox = Outbox(tmp_path / "outbox.db")
     with Webhook([Reply(behaviour=Behaviour.HANG)]) as webhook:
-        sender = Sender(outbox, Slack(Address(webhook.url), deadline=4.0), render)
+        sender = Sender(outbox, to_slack(Address(webhook.url), deadline=4.0), render)
         sender.start()
         outbox.commit([notification("a")])
         webhook.wait_for(1)

@@ -10,7 +10,7 @@ import pytest
 
 from tcp_trace.connects.reasons import Reason
 from tcp_trace.incidents.notification import Kind, Severity
-from tcp_trace.notify.render import JSON_VERSION, json_payload
+from tcp_trace.notify.receivers.plainjson import JSON_VERSION, json_payload
 from tests.unit.notify.golden import HOST, SAMPLES
 
 if TYPE_CHECKING:

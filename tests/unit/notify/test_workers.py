@@ -14,9 +14,8 @@ from tcp_trace.incidents.notification import Kind, Notification
 from tcp_trace.notify.outbox import Outbox
 from tcp_trace.notify.pacing import Pacing
 from tcp_trace.notify.routing import DEFAULT
-from tcp_trace.notify.slack import Plain, Slack
 from tcp_trace.notify.workers import Recipient, Workers
-from tests.unit.notify.samples import Address, notification, update
+from tests.unit.notify.samples import Address, notification, to_any, to_slack, update
 from tests.webhook import Behaviour, Reply, Webhook
 
 if TYPE_CHECKING:
@@ -40,7 +39,7 @@ def as_list(each: Notification, _: float | None) -> list[dict[str, Any]]:
 
 def to(webhook: Webhook, name: str = DEFAULT, deadline: float = 5.0) -> Recipient:
     """Return a recipient as the service makes it."""
-    return Recipient(name, webhook.url, Slack(Address(webhook.url), deadline=deadline), render)
+    return Recipient(name, webhook.url, to_slack(Address(webhook.url), deadline=deadline), render)
 
 
 @contextmanager
@@ -183,7 +182,7 @@ def test_what_stands_is_told_again_when_nothing_is_pending(tmp_path: Path) -> No
     """Many in one message; what fails is dropped until it is given again, and never stored."""
     outbox = Outbox(tmp_path / "outbox.db")
     with Webhook([Reply(500), Reply(202, b"")]) as webhook:
-        channel = Plain(Address(webhook.url))
+        channel = to_any(Address(webhook.url))
         with running(outbox, [Recipient(DEFAULT, 1, channel, as_list)]) as workers:
             workers.stand(DEFAULT, [notification("a"), notification("b")])
             webhook.wait_for(1)
@@ -211,7 +210,7 @@ def test_what_stands_and_cannot_be_rendered_costs_itself_only(tmp_path: Path) ->
 
     outbox = Outbox(tmp_path / "outbox.db")
     with Webhook([Reply(202, b"")]) as webhook:
-        channel = Plain(Address(webhook.url))
+        channel = to_any(Address(webhook.url))
         with running(outbox, [Recipient(DEFAULT, 1, channel, broken)]) as workers:
             workers.stand(DEFAULT, [notification("a"), notification("b")])
             (request,) = webhook.wait_for(1)
@@ -226,7 +225,7 @@ def test_an_alertmanager_that_refuses_is_told_and_left_alone(
     outbox = Outbox(tmp_path / "outbox.db")
     replies = [Reply(400, b'"start time must be before end time"'), Reply(404, b"")]
     with Webhook(replies) as webhook:
-        recipient = Recipient("fleet", 1, Plain(Address(webhook.url)), as_list)
+        recipient = Recipient("fleet", 1, to_any(Address(webhook.url)), as_list)
         with running(outbox, [to(webhook), recipient]) as workers:
             for count in (1, 2):
                 workers.stand("fleet", [notification("a")])

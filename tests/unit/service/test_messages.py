@@ -14,7 +14,7 @@ import pytest
 from tcp_trace.connects.events import Moment
 from tcp_trace.incidents.incidents import Incidents, Policy
 from tcp_trace.notify.pacing import Pacing
-from tcp_trace.notify.render import json_payload
+from tcp_trace.notify.receivers.plainjson import json_payload
 from tcp_trace.service.messages import STAND_INTERVAL, Messages
 from tcp_trace.settings import config
 from tcp_trace.silences.match import parse_match

@@ -223,7 +223,7 @@ def test_threshold() -> None:
 )
 def test_webhook(text: str) -> None:
     """HTTPS is taken everywhere, HTTP on loopback."""
-    assert values.webhook(text).reveal() == text
+    assert values.slack_url(text).reveal() == text
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,6 @@ from tcp_trace.connects.reasons import Reason
 from tcp_trace.connects.watch import parse_rules
 from tcp_trace.notify.routing import Route
 from tcp_trace.settings import config, routes
-from tcp_trace.settings.routes import Kind
 
 URL = "https://hooks.slack.com/services/T0AAAAAAA/B0BBBBBBB/cccccccccccccccccccccccc"
 OTHER = "https://chat.example.org/hooks/dddddddddddddddddddddddddd"
@@ -65,10 +64,10 @@ def test_a_whole_file(path: Path) -> None:
         """,
     )
     assert (found.errors, found.warnings) == ((), ())
-    assert [(w.name, w.kind, w.url.reveal()) for w in found.webhooks] == [
-        ("db", Kind.SLACK, URL),
-        ("log", Kind.JSON, OTHER),
-        ("fleet", Kind.ALERTMANAGER, "http://alerts.example.org:9093/prefix/api/v2/alerts"),
+    assert [(w.name, w.type, w.url.reveal()) for w in found.webhooks] == [
+        ("db", "slack", URL),
+        ("log", "json", OTHER),
+        ("fleet", "alertmanager", "http://alerts.example.org:9093/prefix/api/v2/alerts"),
     ]
     assert found.routes == (
         Route(

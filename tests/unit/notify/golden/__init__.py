@@ -23,8 +23,8 @@ from tcp_trace.incidents.notification import (
     Severity,
     merge,
 )
-from tcp_trace.notify.alerts import Alerts
-from tcp_trace.notify.render import json_payload, slack_payload
+from tcp_trace.notify.receivers import RECEIVERS
+from tcp_trace.notify.receivers.receiver import Envelope
 
 HOST = "web-1.example.org"
 NOON = 1_767_268_800.0  # 2026-01-01 12:00:00 UTC
@@ -246,9 +246,8 @@ def golden_file(name: str) -> Path:
 def rendered(name: str) -> str:
     """Return the payloads of this sample as they are now."""
     notification, delayed_by = SAMPLES[name]
+    envelope = Envelope(HOST, delayed_by)
     payloads = {
-        "slack": slack_payload(notification, HOST, delayed_by=delayed_by),
-        "json": json_payload(notification, HOST, delayed_by=delayed_by),
-        "alertmanager": Alerts().payload(notification, HOST, delayed_by=delayed_by),
+        name: receiver.renderer()(notification, envelope) for name, receiver in RECEIVERS.items()
     }
     return json.dumps(payloads, indent=1, ensure_ascii=False) + "\n"

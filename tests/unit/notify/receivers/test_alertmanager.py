@@ -7,7 +7,7 @@ from datetime import datetime
 
 from tcp_trace.connects.reasons import Reason
 from tcp_trace.incidents.notification import Kind, Severity
-from tcp_trace.notify.alerts import Alerts
+from tcp_trace.notify.receivers.alertmanager import Alerts
 from tests.unit.notify.golden import (
     HOST,
     HOSTILE,

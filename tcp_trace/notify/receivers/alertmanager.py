@@ -11,24 +11,67 @@ from __future__ import annotations
 from collections import OrderedDict
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
-from tcp_trace.notify import wording
-from tcp_trace.notify.render import json_payload
+from tcp_trace.notify import render, wording
+from tcp_trace.notify.answers import judge_status
+from tcp_trace.notify.receivers.addresses import checked
+from tcp_trace.notify.receivers.receiver import test_text
 from tcp_trace.safetext import plain, trusted, visible
 
 if TYPE_CHECKING:
     from tcp_trace.incidents.notification import Notification
+    from tcp_trace.notify.receivers.receiver import Envelope, Renderer
 
     Labels = dict[str, str]
+
+NAME = "alertmanager"
+FORGETS = True
+DELIVERED = (
+    "delivered: Alertmanager took the alert TcpTraceTest, which ends in 2 min; whom it tells"
+    " is up to its own routes"
+)
 
 CONNECT_ALERT = "TcpConnectFailing"
 STORM_ALERT = "TcpConnectStorm"
 
+_EXAMPLE = "http://alertmanager.example.org:9093"
+_PATH = "/api/v2/alerts"
+# Long enough for Alertmanager's group_wait, after which it tells people.
+_TEST_SECONDS = 120.0
 _REMEMBERED = 2_000
 _LAST_REPRESENTABLE = 253_402_300_799.0  # the end of the year 9999
 # Alertmanager's templates put annotations into Slack and HTML as they are: nothing in them may
 # mention anybody or be markup there.
 _HARMLESS = str.maketrans({"<": "\u2039", ">": "\u203a", "@": "\uff20", "`": "'"})
+
+
+judge = judge_status
+
+
+def address(text: str) -> str:
+    """Return the address of Alertmanager's API, where only the server's was given.
+
+    It may be http: its path is no secret.
+    """
+    return checked(_api(text), _EXAMPLE, plain=True)
+
+
+def renderer() -> Renderer:
+    """Return what makes bodies, and remembers what stands."""
+    alerts = Alerts()
+
+    def render_alerts(notification: Notification, envelope: Envelope) -> list[dict[str, Any]]:
+        return alerts.payload(notification, envelope.host, delayed_by=envelope.delayed_by)
+
+    return render_alerts
+
+
+def test_message(host: str, wall: float) -> list[dict[str, Any]]:
+    """Return an alert that ends by itself."""
+    labels = {"alertname": "TcpTraceTest", "host": host, "source": "tcp-trace"}
+    times = {"startsAt": _rfc3339(wall), "endsAt": _rfc3339(wall + _TEST_SECONDS)}
+    return [{"labels": labels, "annotations": {"summary": test_text(host)}, **times}]
 
 
 class Alerts:
@@ -76,6 +119,14 @@ class Alerts:
         return self._labels.get(incident, [])
 
 
+def _api(text: str) -> str:
+    try:
+        path = urlsplit(text).path
+    except ValueError:
+        return text
+    return text if path.endswith(_PATH) else text.rstrip("/") + _PATH
+
+
 def _labels(n: Notification, host: str, before: Labels | None) -> Labels:
     """Return what identifies the alert; the reason is the first one told, so that it stays."""
     reason = n.reasons[0].reason.value if n.reasons else "unknown"
@@ -95,7 +146,7 @@ def _labels(n: Notification, host: str, before: Labels | None) -> Labels:
 
 def _annotations(n: Notification, host: str, delayed_by: float | None) -> Labels:
     subject = plain(str(n.destination or wording.subject(n)))
-    text = json_payload(n, host, delayed_by=delayed_by)["text"]
+    text = render.plain_text(n, host, delayed_by)
     return {
         "summary": f"{wording.title(n, subject)} (host {trusted(host)})".translate(_HARMLESS),
         "description": text.translate(_HARMLESS),

@@ -18,8 +18,7 @@ import pytest
 
 from tcp_trace.notify.answers import MAX_RETRY_AFTER
 from tcp_trace.notify.channel import Fate, Rejected, Retry, Sent, TransportError
-from tcp_trace.notify.slack import Slack
-from tests.unit.notify.samples import Address
+from tests.unit.notify.samples import Address, to_slack
 from tests.unit.notify.test_answers import ANSWERS
 from tests.webhook import SECRET, Behaviour, Reply, Webhook, make_certificate
 
@@ -46,7 +45,7 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def send(webhook: Webhook, reply: Reply, deadline: float = 5.0) -> Fate:
     """Send one message that is answered so."""
     webhook.script.append(reply)
-    return Slack(Address(webhook.url), deadline=deadline).send(MESSAGE)
+    return to_slack(Address(webhook.url), deadline=deadline).send(MESSAGE)
 
 
 def no_posts_running(within: float = 5.0) -> bool:
@@ -61,7 +60,7 @@ def no_posts_running(within: float = 5.0) -> bool:
 
 def test_a_message_arrives_as_json(webhook: Webhook) -> None:
     """The payload is the body of one POST to the secret path."""
-    assert Slack(Address(webhook.url)).send({"text": "ä <&> \udcff"}) == Sent()
+    assert to_slack(Address(webhook.url)).send({"text": "ä <&> \udcff"}) == Sent()
     (request,) = webhook.received
     assert request.path == SECRET
     assert request.headers["Content-Type"] == "application/json; charset=utf-8"
@@ -71,7 +70,7 @@ def test_a_message_arrives_as_json(webhook: Webhook) -> None:
 
 def test_several_messages_arrive_one_by_one(webhook: Webhook) -> None:
     """A channel can be used again after each fate."""
-    slack = Slack(Address(webhook.url))
+    slack = to_slack(Address(webhook.url))
     webhook.script.append(Reply(500, b"rollup_error"))
     fates = [slack.send(MESSAGE) for _ in range(3)]
     assert fates == [Retry(None, "status 500 rollup_error"), Sent(), Sent()]
@@ -86,7 +85,7 @@ def test_every_answer_means_the_same_over_the_wire(
     script = [Reply(status, body) for status, body, _ in ANSWERS]
     with Webhook(script, certificate if scheme == "https" else None) as webhook:
         assert webhook.url.startswith(f"{scheme}:")
-        slack = Slack(Address(webhook.url))
+        slack = to_slack(Address(webhook.url))
         fates = [(status, body, slack.send(MESSAGE)) for status, body, _ in ANSWERS]
         assert len(webhook.received) == len(ANSWERS)
     assert fates == ANSWERS
@@ -163,7 +162,7 @@ def test_a_tls_handshake_that_hangs_is_cut_off() -> None:
     """The deadline holds before TLS is up, too."""
     with closing(socket.create_server(("127.0.0.1", 0))) as silent:
         url = f"https://127.0.0.1:{silent.getsockname()[1]}{SECRET}"
-        fate = Slack(Address(url), deadline=0.4).send(MESSAGE)
+        fate = to_slack(Address(url), deadline=0.4).send(MESSAGE)
         assert fate == Retry(None, "no complete answer within 0.4 s")
         assert no_posts_running()
 
@@ -177,7 +176,7 @@ def test_a_long_answer_is_not_read_to_its_end(webhook: Webhook) -> None:
 def test_an_untrusted_certificate_stops_the_message(certificate: Path) -> None:
     """TLS to somebody else is no way: nothing is sent, and the reason names the certificate."""
     with Webhook(certificate=certificate) as webhook:
-        fate = Slack(Address(webhook.url)).send(MESSAGE)
+        fate = to_slack(Address(webhook.url)).send(MESSAGE)
         assert fate == Retry(None, "SSLError CERTIFICATE_VERIFY_FAILED")
         assert webhook.received == []
 
@@ -189,7 +188,7 @@ def test_a_certificate_of_another_host_stops_the_message(
     certificate = make_certificate(tmp_path, "192.0.2.1")
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate))
     with Webhook(certificate=certificate) as webhook:
-        fate = Slack(Address(webhook.url)).send(MESSAGE)
+        fate = to_slack(Address(webhook.url)).send(MESSAGE)
         assert fate in {
             Retry(None, "SSLError HOSTNAME_MISMATCH"),  # urllib3 1.26 compares by itself
             Retry(None, "SSLError CERTIFICATE_VERIFY_FAILED"),
@@ -211,7 +210,7 @@ def test_a_server_that_speaks_no_tls_gets_no_message() -> None:
         thread = threading.Thread(target=answer, args=(server,))
         thread.start()
         url = f"https://127.0.0.1:{server.getsockname()[1]}{SECRET}"
-        assert Slack(Address(url)).send(MESSAGE) == Retry(None, "SSLError WRONG_VERSION_NUMBER")
+        assert to_slack(Address(url)).send(MESSAGE) == Retry(None, "SSLError WRONG_VERSION_NUMBER")
         thread.join()
     assert b"message" not in heard[0]
 
@@ -222,7 +221,7 @@ def test_a_trusted_certificate_lets_it_pass(
     """A company's own authority is taken from REQUESTS_CA_BUNDLE."""
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate))
     with Webhook(certificate=certificate) as webhook:
-        assert Slack(Address(webhook.url)).send(MESSAGE) == Sent()
+        assert to_slack(Address(webhook.url)).send(MESSAGE) == Sent()
 
 
 def test_a_hanging_body_under_tls_is_cut_off(
@@ -231,7 +230,7 @@ def test_a_hanging_body_under_tls_is_cut_off(
     """TLS detaches the socket it wraps; the deadline's hold on it stays."""
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate))
     with Webhook([Reply(behaviour=Behaviour.HANG)], certificate) as webhook:
-        fate = Slack(Address(webhook.url), deadline=0.6).send(MESSAGE)
+        fate = to_slack(Address(webhook.url), deadline=0.6).send(MESSAGE)
         assert fate == Retry(None, "no complete answer within 0.6 s")
         assert len(webhook.received) == 1
         assert no_posts_running()
@@ -241,13 +240,13 @@ def test_nobody_listening_is_worth_another_try() -> None:
     """A refused connection is told by its errno."""
     with closing(socket.create_server(("127.0.0.1", 0))) as server:
         port = server.getsockname()[1]
-    fate = Slack(Address(f"http://127.0.0.1:{port}{SECRET}")).send(MESSAGE)
+    fate = to_slack(Address(f"http://127.0.0.1:{port}{SECRET}")).send(MESSAGE)
     assert fate == Retry(None, "ConnectionError ECONNREFUSED")
 
 
 def test_a_name_that_does_not_resolve_is_worth_another_try() -> None:
     """RFC 6761 keeps .invalid free, so the resolver's error is a real one, told by its symbol."""
-    fate = Slack(Address(f"https://hooks.invalid{SECRET}"), deadline=30.0).send(MESSAGE)
+    fate = to_slack(Address(f"https://hooks.invalid{SECRET}"), deadline=30.0).send(MESSAGE)
     assert isinstance(fate, Retry)
     assert fate.reason in {"ConnectionError EAI_NONAME", "ConnectionError EAI_AGAIN"}
 
@@ -265,7 +264,7 @@ def test_a_resolver_that_hangs_holds_up_one_thread_and_no_more(
         raise socket.gaierror(socket.EAI_AGAIN, "late")
 
     monkeypatch.setattr(socket, "getaddrinfo", hang)
-    slack = Slack(Address(f"http://hooks.invalid{SECRET}"), deadline=0.2)
+    slack = to_slack(Address(f"http://hooks.invalid{SECRET}"), deadline=0.2)
     assert slack.send(MESSAGE) == Retry(None, "no complete answer within 0.2 s")
     second = slack.send(MESSAGE)
     assert second == Retry(None, "the try before is still resolving the host's name")
@@ -286,7 +285,7 @@ def test_a_name_that_resolves_too_late_sends_nothing(
         return resolve(*arguments)
 
     monkeypatch.setattr(socket, "getaddrinfo", late)
-    fate = Slack(Address(webhook.url), deadline=0.2).send(MESSAGE)
+    fate = to_slack(Address(webhook.url), deadline=0.2).send(MESSAGE)
     assert isinstance(fate, Retry)
     release.set()
     assert no_posts_running()
@@ -296,7 +295,7 @@ def test_a_name_that_resolves_too_late_sends_nothing(
 @pytest.mark.parametrize("url", ["nonsense://x/SECRET", "http://", "http://a..b/SECRET", "SECRET"])
 def test_an_address_that_is_none_is_dead(url: str) -> None:
     """No later try can mend the address."""
-    fate = Slack(Address(url)).send(MESSAGE)
+    fate = to_slack(Address(url)).send(MESSAGE)
     assert isinstance(fate, Rejected)
     assert fate.dead
     assert "SECRET" not in fate.reason
@@ -306,7 +305,7 @@ def test_a_word_that_is_part_of_the_address_is_not_repeated(webhook: Webhook) ->
     """A server that echoes the path does not bring it into the log."""
     webhook.script.append(Reply(404, b"hushhush"))
     address = Address(webhook.url.replace(SECRET, "/hooks/hushhush"))
-    assert Slack(address).send(MESSAGE) == Rejected("status 404", dead=True)
+    assert to_slack(address).send(MESSAGE) == Rejected("status 404", dead=True)
 
 
 def test_requests_is_imported_where_a_webhook_is_set_only() -> None:
@@ -314,9 +313,9 @@ def test_requests_is_imported_where_a_webhook_is_set_only() -> None:
     code = (
         "import sys\n"
         "from tcp_trace.service import messages\n"
-        "from tests.unit.notify.samples import Address\n"
+        "from tests.unit.notify.samples import Address, to_slack\n"
         "print('requests' in sys.modules)\n"
-        "slack = messages.Slack(Address('http://127.0.0.1:1/'))\n"
+        "slack = to_slack(Address('http://127.0.0.1:1/'))\n"
         "made = set(sys.modules)\n"
         "slack.send({})\n"
         "print('requests' in made, set(sys.modules) - made)\n"
@@ -341,7 +340,7 @@ def test_a_missing_requests_is_told_at_the_start(monkeypatch: pytest.MonkeyPatch
     monkeypatch.delitem(sys.modules, "tcp_trace.notify.transport", raising=False)
     monkeypatch.setitem(cast("dict[str, object]", sys.modules), "requests", None)
     with pytest.raises(ModuleNotFoundError, match="apt install python3-requests"):
-        Slack(Address("http://127.0.0.1:1/"))
+        to_slack(Address("http://127.0.0.1:1/"))
 
 
 FAULTS = [Reply(behaviour=behaviour) for behaviour in Behaviour] + [
@@ -356,10 +355,10 @@ def test_the_secret_is_nowhere(caplog: pytest.LogCaptureFixture, certificate: Pa
     caplog.set_level(logging.DEBUG)
     seen: list[str] = []
     with Webhook(FAULTS) as webhook, Webhook(certificate=certificate) as secure:
-        slack = Slack(Address(webhook.url), deadline=0.3)
+        slack = to_slack(Address(webhook.url), deadline=0.3)
         seen += [repr(slack.send(MESSAGE)) for _ in FAULTS]
         addresses = [secure.url, f"http://127.0.0.1:1{SECRET}", f"x://{SECRET}", f"http://{SECRET}"]
-        seen += [repr(Slack(Address(url)).send(MESSAGE)) for url in addresses]
+        seen += [repr(to_slack(Address(url)).send(MESSAGE)) for url in addresses]
         # A bare malformed header makes urllib3 log a warning that names the path.
         webhook.script.append(Reply(headers={"X\r\nbroken line": "x"}))
         seen.append(repr(slack.send(MESSAGE)))

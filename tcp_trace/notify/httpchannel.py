@@ -1,4 +1,4 @@
-"""Webhooks: Slack's, those that take the same (Mattermost, Rocket.Chat), and all others."""
+"""A channel to a webhook, of whatever kind: one POST, and what came of it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 import time
 from typing import TYPE_CHECKING, Protocol
 
-from tcp_trace.notify.answers import classify, classify_plainly, error_word
+from tcp_trace.notify.answers import error_word
 from tcp_trace.notify.channel import DEADLINE, Fate, Rejected, Retry, TransportError
 
 if TYPE_CHECKING:
@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
     from tcp_trace.notify.answers import Answer
     from tcp_trace.notify.channel import Payload
+
+    Judge = Callable[[Answer, float], Fate]
 
 
 class Url(Protocol):
@@ -23,17 +25,23 @@ class Url(Protocol):
         """Return the address itself."""
 
 
-class Slack:
-    """A channel to one webhook, which has to say `ok`.
+class HttpChannel:
+    """A channel to one webhook.
 
-    `url` is its address, `deadline` the seconds after which a send is cut off, `wall` returns the
-    seconds since the epoch. The first one loads the HTTP library `requests`, 4 MB that a service
-    without a webhook does not pay: make it before any thread runs, for two threads that import at
-    once can wait for each other. Raises ModuleNotFoundError where `requests` is not installed.
+    `url` is its address, `judge` says what an answer means at a time, `deadline` is the seconds
+    after which a send is cut off, `wall` returns the seconds since the epoch. The first channel
+    loads the HTTP library `requests`, 4 MB that a service without a webhook does not pay: make it
+    before any thread runs, for two threads that import at once can wait for each other. Raises
+    ModuleNotFoundError where `requests` is not installed.
     """
 
     def __init__(
-        self, url: Url, *, deadline: float = DEADLINE, wall: Callable[[], float] = time.time
+        self,
+        url: Url,
+        judge: Judge,
+        *,
+        deadline: float = DEADLINE,
+        wall: Callable[[], float] = time.time,
     ) -> None:
         try:
             from tcp_trace.notify.transport import Post  # noqa: PLC0415 - see above
@@ -42,6 +50,7 @@ class Slack:
                 "a webhook is set, but Python's requests is missing: apt install python3-requests"
             ) from error
         self._url = url
+        self._judge = judge
         self._wall = wall
         self._deadline = deadline
         self._post = Post(url.reveal(), deadline)
@@ -61,19 +70,9 @@ class Slack:
             return Retry(None, error.reason)
         return self._judge(self._without_echo(answer), self._wall())
 
-    def _judge(self, answer: Answer, wall: float) -> Fate:
-        return classify(answer, wall)
-
     def _without_echo(self, answer: Answer) -> Answer:
         """Return the answer without a word that is a part of the address: it would be logged."""
         word = error_word(answer.body)
         if word is not None and word in self._url.reveal():
             return answer._replace(body=b"")
         return answer
-
-
-class Plain(Slack):
-    """A channel to a webhook of another make, Alertmanager's among them: any status 2xx is good."""
-
-    def _judge(self, answer: Answer, wall: float) -> Fate:
-        return classify_plainly(answer, wall)

@@ -1,0 +1,82 @@
+"""Webhooks of other programs: one JSON object, described by docs/webhook.schema.json."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from tcp_trace.notify import render
+from tcp_trace.notify.answers import judge_status
+from tcp_trace.notify.receivers.addresses import checked
+from tcp_trace.notify.receivers.receiver import test_text
+
+if TYPE_CHECKING:
+    from tcp_trace.incidents.notification import Notification
+    from tcp_trace.notify.receivers.receiver import Envelope, Renderer
+
+NAME = "json"
+FORGETS = False
+DELIVERED = "delivered: the server took the test message, and answered that it did"
+
+JSON_VERSION = 1
+_EXAMPLE = "https://hooks.example.org/tcp-trace"
+
+judge = judge_status
+
+
+def address(text: str) -> str:
+    """Return the URL as it is: its path is a secret."""
+    return checked(text, _EXAMPLE)
+
+
+def renderer() -> Renderer:
+    """Return what makes bodies; it remembers nothing."""
+    return _render
+
+
+def _render(notification: Notification, envelope: Envelope) -> dict[str, Any]:
+    return json_payload(notification, envelope.host, delayed_by=envelope.delayed_by)
+
+
+def json_payload(
+    notification: Notification, host: str, *, delayed_by: float | None = None
+) -> dict[str, Any]:
+    """Return the body for a notification.
+
+    `version` is that of this shape, which only ever grows within a version. `text` is for people,
+    unescaped; `notification` is `Notification.to_dict`, less `netns_mix`, with times in seconds
+    since the epoch and names as the processes chose them: escape them where they are shown.
+    """
+    text = render.plain_text(notification, host, delayed_by)
+    return _body(host, text, delayed_by, notification.ratio, _published(notification))
+
+
+def test_message(host: str, wall: float) -> dict[str, Any]:  # noqa: ARG001 - as all have it
+    """Return a body without a notification, which no other message is."""
+    return _body(host, test_text(host), None, None, None)
+
+
+def _body(
+    host: str,
+    text: str,
+    delayed_by: float | None,
+    ratio: float | None,
+    notification: dict[str, Any] | None,
+) -> dict[str, Any]:
+    return {
+        "version": JSON_VERSION,
+        "source": "tcp-trace",
+        "host": host,
+        "delayed_by": delayed_by,
+        "text": text,
+        "ratio": ratio,
+        "notification": notification,
+    }
+
+
+def _published(notification: Notification) -> dict[str, Any]:
+    """Return a notification without what seeds the hash tables of a namespace's sockets."""
+    told = notification.to_dict()
+    for holder in (told, *told["top"]):
+        if holder["destination"] is not None:
+            del holder["destination"]["netns_mix"]
+    return told

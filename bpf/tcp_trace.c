@@ -15,8 +15,8 @@
  *
  * Constants come from user space: OFFSETOF_* (layout.h), EVENTS, LOST_RACES, OWN_NETNS, SELF_PID,
  * SELF_UID, BUDGET_BURST, BUDGET_PER_SECOND and the sizes of the maps; HOOK_KPROBE for that hook in
- * place of the tracepoint, RETURNS where connect() can be watched returning. What is not used is
- * not compiled: that takes time.
+ * place of the tracepoint, RETURNS where connect() can be watched returning, LATENCY where somebody
+ * reads how long connects take. What is not used is not compiled: that takes time.
  */
 #include <uapi/linux/errqueue.h>
 #include <uapi/linux/ptrace.h>
@@ -50,6 +50,13 @@ BPF_TABLE("lru_hash", struct payer, u64, budgets, BUDGETS_MAX);
 BPF_TABLE("hash", struct held_key, struct held, held, HELD_MAX);
 BPF_ARRAY(no_held, struct held, 1); /* too large for the stack */
 BPF_ARRAY(execs, u64, EXECS);
+#ifdef LATENCY
+BPF_PERCPU_ARRAY(latency, struct latency, 1);
+#if LATENCIES_MAX
+BPF_TABLE("lru_hash", struct destination, struct latency, latencies, LATENCIES_MAX);
+BPF_ARRAY(no_latency, struct latency, 1); /* too large for the stack */
+#endif
+#endif
 #ifdef RETURNS
 BPF_TABLE("lru_hash", u64, struct ended, ends, ENDS_MAX);
 #endif
@@ -486,19 +493,48 @@ static __always_inline struct counters *counters_of(struct destination *to)
 	return destinations.lookup_or_try_init(to, &zero);
 }
 
+#ifdef LATENCY
+static __always_inline void add_latency(struct latency *l, u64 took_ns)
+{
+	/* The mask is for the verifier: kernel 6.1's loses track of a bound set by comparison. */
+	u32 slot = (bpf_log2l(took_ns / 1000 | 1) - 1) & (LATENCY_SLOTS - 1);
+
+	__sync_fetch_and_add(&l->sum_ns, took_ns);
+	__sync_fetch_and_add(&l->log2_us[slot], 1);
+}
+
+static __always_inline void count_latency(struct destination *to, u64 took_ns)
+{
+	u32 zero = 0;
+	struct latency *l = latency.lookup(&zero);
+
+	if (l)
+		add_latency(l, took_ns);
+#if LATENCIES_MAX
+	l = latencies.lookup(to);
+	if (!l) {
+		struct latency *none = no_latency.lookup(&zero);
+
+		if (none)
+			l = latencies.lookup_or_try_init(to, none);
+	}
+	if (l)
+		add_latency(l, took_ns);
+#endif
+}
+#endif
+
 static __always_inline void count_established(struct destination *to, u64 start_ns, u64 now)
 {
 	struct counters *c = counters_of(to);
-	u32 slot;
 
+#ifdef LATENCY
+	count_latency(to, now - start_ns);
+#endif
 	if (!c)
 		return;
-	/* The mask is for the verifier: kernel 6.1's loses track of a bound set by comparison. */
-	slot = (bpf_log2l((now - start_ns) / 1000 | 1) - 1) & (LATENCY_SLOTS - 1);
 	c->last_established_ns = now;
 	__sync_fetch_and_add(&c->established, 1);
-	__sync_fetch_and_add(&c->latency_sum_ns, now - start_ns);
-	__sync_fetch_and_add(&c->latency_log2_us[slot], 1);
 }
 
 static __always_inline void count_failed(struct destination *to)

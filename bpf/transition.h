@@ -141,15 +141,22 @@ struct ended {
 	struct destination destination;
 };
 
-#define LATENCY_SLOTS 32 /* a power of two; 2^31 us is more than any SYN timeout */
-
 struct counters {
 	u64 attempts;
 	u64 established;
 	u64 failed;
 	u64 last_established_ns; /* CLOCK_MONOTONIC */
-	u64 latency_sum_ns;
-	u32 latency_log2_us[LATENCY_SLOTS];
+};
+
+#define LATENCY_SLOTS 32 /* a power of two; 2^31 us is more than any SYN timeout */
+
+/*
+ * From SYN_SENT to ESTABLISHED. Slot i counts what took 2^i to 2^(i+1) us; the first one has the
+ * shorter ones, too.
+ */
+struct latency {
+	u64 sum_ns;
+	u64 log2_us[LATENCY_SLOTS];
 };
 
 /*

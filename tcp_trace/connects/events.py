@@ -190,15 +190,10 @@ Outcome = Begun | Established | Failure | Raced
 class Counters(NamedTuple):
     """What the kernel counted for one destination since it was first seen.
 
-    `last_established_ns` is CLOCK_MONOTONIC, 0 for never. `latency_sum_ns` is the sum over
-    established attempts of the time from SYN_SENT to ESTABLISHED, `latency_log2_us[i]` how many
-    of them took from 2**i to 2**(i+1) microseconds (the first slot includes shorter ones, the
-    last longer ones).
+    `last_established_ns` is CLOCK_MONOTONIC, 0 for never.
     """
 
     attempts: int
     established: int
     failed: int
     last_established_ns: int
-    latency_sum_ns: int
-    latency_log2_us: tuple[int, ...]

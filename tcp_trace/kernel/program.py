@@ -18,7 +18,7 @@ from tcp_trace import resources
 from tcp_trace.connects.watch import RULES_MAX
 from tcp_trace.host import netns
 from tcp_trace.host.serviceuser import name_of
-from tcp_trace.kernel import btf, confinement, features, handover, headers, proof
+from tcp_trace.kernel import btf, confinement, features, handover, headers, latency, proof
 from tcp_trace.settings import environment, requirements
 from tcp_trace.settings.config import Events, Hook, LostRaces
 
@@ -50,6 +50,9 @@ _HELD = 4_096
 
 # Addresses with the names they were asked for by: 240 bytes each.
 _NAMES = 8_192
+
+# Destinations whose latency is kept, if any: 350 bytes each. Those used last stay.
+_LATENCIES = 4_096
 
 # Threads that are in a connect() that fails, at one moment.
 _ENDS = 1_024
@@ -156,7 +159,7 @@ def start(settings: Settings, account: Account) -> NoReturn:
     facts.update(_unwatched_returns(parts, names=settings.dns_names))
     rings = _open_rings(bpf, settings.perf_pages)
     facts["seccomp"] = _confine()
-    maps = [*_MAPS, *_NAME_MAPS * ("NAMES" in parts)]
+    maps = [*_MAPS, *_NAME_MAPS * ("NAMES" in parts), *_latency_maps(settings)]
     handover.execute(
         handover.Handover(
             hook=hook.value,
@@ -228,7 +231,15 @@ def _constants(settings: Settings, account: Account) -> list[str]:
         f"-DSELF_UID={account.uid}",
         f"-DOWN_NETNS={netns.INUM}",
         f"-DLOST_RACES={int(settings.lost_races is LostRaces.IGNORE)}",
+        *["-DLATENCY"] * (settings.metrics is not None),
+        f"-DLATENCIES_MAX={_LATENCIES if settings.metrics_destinations else 0}",
     ]
+
+
+def _latency_maps(settings: Settings) -> list[str]:
+    if settings.metrics is None:
+        return []
+    return [latency.OVERALL, *[latency.EACH] * (settings.metrics_destinations > 0)]
 
 
 def _import_bcc() -> Any:  # noqa: ANN401 - bcc has no types

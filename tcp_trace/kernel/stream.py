@@ -38,8 +38,7 @@ TRANSITION = struct.Struct(f"=QQ {MAKER.size}s {DESTINATION.size}s 16siiHHHBBII"
 _MAY_RETURN = 1
 _RACED = 2
 _UNSENT = 4
-_LATENCY_SLOTS = 32
-COUNTERS = struct.Struct(f"=5Q{_LATENCY_SLOTS}I")
+COUNTERS = struct.Struct("=4Q")
 WATCH_KEY = struct.Struct("=I4s16s")
 TALLY = struct.Struct("=Q")
 # racer: pid netns dport pad
@@ -298,8 +297,7 @@ class Maps:
         value = self._lookup("destinations", key, COUNTERS.size)
         if value is None:
             return None
-        attempts, established, failed, last, latency, *slots = COUNTERS.unpack(value)
-        return Counters(attempts, established, failed, last, latency, tuple(slots))
+        return Counters(*COUNTERS.unpack(value))
 
     def rivals(self, process: Process, port: int) -> list[Rival]:
         """Return the last successes of a process on a port, one for each of a few addresses."""

@@ -30,6 +30,7 @@ from tcp_trace.host.resolver import Resolver, addresses_of
 from tcp_trace.host.serviceuser import name_of
 from tcp_trace.incidents.incidents import Incidents, Policy
 from tcp_trace.kernel import handover
+from tcp_trace.kernel.latency import Latencies
 from tcp_trace.kernel.names import Names
 from tcp_trace.kernel.stream import Maps, Rings, Tallies, missed_runs
 from tcp_trace.log import lines, logs, output
@@ -395,6 +396,8 @@ class Service:
             return None
         from tcp_trace.service import metrics  # noqa: PLC0415 - a library that only its users have
 
+        latencies = Latencies(self._received.maps)
+
         def figures() -> metrics.Figures:
             return metrics.Figures(
                 version=__version__,
@@ -411,6 +414,8 @@ class Service:
                 drops=self._messages.outbox.drops,
                 degraded=self._messages.outbox.degraded is not None,
                 lost_lines=logs.lost_lines(),
+                latency=latencies.overall(),
+                latencies=latencies.most_used(self._settings.metrics_destinations),
             )
 
         try:

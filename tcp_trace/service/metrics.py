@@ -1,7 +1,8 @@
 """What the service did so far, for Prometheus: `METRICS=127.0.0.1:9410`, read at `/metrics`.
 
-On loopback only, and without a webhook's address or a destination: what fails changes by the
-minute, and a metric for each would stay for ever. Needs `prometheus_client`, which is imported
+On loopback only, and without a webhook's address. Failures are not by destination: those that fail
+change by the minute, and a metric of each would stay for ever. Latencies are, for the
+`METRICS_DESTINATIONS` with the most connects. Needs `prometheus_client`, which is imported
 only where this module is.
 """
 
@@ -10,7 +11,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+)
 from prometheus_client.registry import Collector
 
 from tcp_trace.service.exporter import Exporter, Page
@@ -18,18 +23,25 @@ from tcp_trace.service.exporter import Exporter, Page
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
+    from tcp_trace.kernel.latency import Latency
     from tcp_trace.kernel.stream import Tallies
     from tcp_trace.notify.statistics import Statistics
     from tcp_trace.settings.values import Address
 
-    Family = CounterMetricFamily | GaugeMetricFamily
+    Family = CounterMetricFamily | GaugeMetricFamily | HistogramMetricFamily
     FamilyT = TypeVar("FamilyT", CounterMetricFamily, GaugeMetricFamily)
 
 _PREFIX = "tcp_trace_"
+# Buckets of the latency, as powers of two in microseconds: from 16 us to 134 s, which is more than
+# a SYN waits for an answer.
+_LATENCY_BUCKETS = range(4, 28)
 
 
 class Figures(NamedTuple):
-    """Everything that is exported. `failures` are by reason, `drops` too, the rest by webhook."""
+    """Everything that is exported.
+
+    `failures` and `drops` are by reason, `latencies` by destination, the rest by webhook.
+    """
 
     version: str
     hook: str
@@ -45,6 +57,8 @@ class Figures(NamedTuple):
     drops: Mapping[str, int]
     degraded: bool
     lost_lines: int
+    latency: Latency | None
+    latencies: Mapping[str, Latency]
 
 
 def exporter(address: Address, figures: Callable[[], Figures]) -> Exporter:
@@ -102,6 +116,7 @@ def families(figures: Figures) -> Iterator[Family]:
         _keyed({of: share for of, share in figures.coverage.items() if share is not None}),
         "of",
     )
+    yield from _of_latency(figures)
     yield from _of_delivery(figures)
     yield _counter("log_lines_lost", "Log lines not written.", {(): figures.lost_lines})
 
@@ -118,6 +133,26 @@ def _of_the_kernel(tallies: Tallies) -> Iterator[Family]:
         ("transitions_missed", tallies.missed, "Transitions known to be seen by nobody."),
     ):
         yield _counter(name, text, {(): number})
+
+
+def _of_latency(figures: Figures) -> Iterator[Family]:
+    text = "Time from SYN to established."
+    if figures.latency is not None:
+        family = HistogramMetricFamily(_PREFIX + "connect_latency_seconds", text)
+        family.add_metric([], *_histogram(figures.latency))
+        yield family
+    if figures.latencies:
+        name = _PREFIX + "destination_connect_latency_seconds"
+        family = HistogramMetricFamily(name, text, labels=["destination"])
+        for destination, latency in figures.latencies.items():
+            family.add_metric([destination], *_histogram(latency))
+        yield family
+
+
+def _histogram(latency: Latency) -> tuple[list[tuple[str, float]], float]:
+    """Return the buckets, each of which counts all that took less, and the sum in seconds."""
+    buckets = [(str(2**i / 1e6), float(sum(latency.log2_us[:i]))) for i in _LATENCY_BUCKETS]
+    return [*buckets, ("+Inf", float(latency.attempts))], latency.sum_ns / 1e9
 
 
 def _of_delivery(figures: Figures) -> Iterator[Family]:

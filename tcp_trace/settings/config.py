@@ -113,6 +113,7 @@ class Settings:
     alert_mention: str | None = None
     maintenance: tuple[Window, ...] | None = None
     metrics: Address | None = None
+    metrics_destinations: int = 0
     log_format: LogFormat
     log_level: LogLevel
     state_dir: Path

@@ -101,6 +101,7 @@ MENTIONS_MAX = 20
 """How many may be mentioned: more would leave no room for the message."""
 
 HOST_NAME_LIMIT = 255
+METRICS_DESTINATIONS_MAX = 1_000
 """Characters of HOST_NAME."""
 
 # ZERO WIDTH NON-JOINER, ZERO WIDTH JOINER.
@@ -257,3 +258,13 @@ def metrics(text: str) -> Address:
     if find_spec("prometheus_client") is None:
         raise ValueError("needs a library; install the package python3-prometheus-client")
     return Address(host, port)
+
+
+def metrics_destinations(text: str) -> int:
+    """Return of how many destinations the metrics tell."""
+    number = int(text) if re.fullmatch(r"[0-9]{1,5}", text) else -1
+    if not 0 <= number <= METRICS_DESTINATIONS_MAX:
+        raise ValueError(
+            f"not a number from 0 to {METRICS_DESTINATIONS_MAX:,}; write for example 20"
+        )
+    return number

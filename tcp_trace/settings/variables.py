@@ -182,6 +182,15 @@ VARIABLES = (
         at_start=True,
     ),
     Variable(
+        "METRICS_DESTINATIONS",
+        "0",
+        values.metrics_destinations,
+        "How many destinations METRICS has a latency histogram of: those with the most connects, up"
+        f" to {values.METRICS_DESTINATIONS_MAX:,}. One over all destinations is always there.",
+        example="20",
+        at_start=True,
+    ),
+    Variable(
         "LOG_FORMAT",
         "json",
         values.choice(LogFormat),

@@ -21,7 +21,7 @@ TIMES, FAILED = 23, 7
 
 
 def test_each_destination_is_counted(hook: str, network: Network) -> None:
-    """Attempts, successes, failures, and what successes took: a sum, and slots that agree."""
+    """Attempts, successes, failures, and when it last worked."""
     server = call_in(network.server, lambda: socket.create_server((SERVER, OPEN)))
     with server, sandbox.service(HOOK=hook, DEST_IP="192.0.2.0/24") as service:
         began = time.monotonic_ns()
@@ -36,14 +36,5 @@ def test_each_destination_is_counted(hook: str, network: Network) -> None:
     assert fine is not None
     assert failing is not None
     assert fine[:3] == (TIMES, TIMES, 0)
-    assert failing == (FAILED, 0, FAILED, 0, 0, (0,) * 32)
+    assert failing == (FAILED, 0, FAILED, 0)
     assert began < fine.last_established_ns < began + took
-    slots = fine.latency_log2_us
-    assert sum(slots) == TIMES
-    least = sum(count * 2**slot for slot, count in enumerate(slots) if slot) * 1000
-    assert (
-        least
-        <= fine.latency_sum_ns
-        < sum(n * 2 ** (slot + 1) for slot, n in enumerate(slots)) * 1000
-    )
-    assert fine.latency_sum_ns < TIMES * took

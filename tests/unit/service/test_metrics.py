@@ -7,6 +7,7 @@ import urllib.request
 import pytest
 from prometheus_client.parser import text_string_to_metric_families as parse
 
+from tcp_trace.kernel.latency import Latency
 from tcp_trace.kernel.stream import Tallies
 from tcp_trace.notify.statistics import Statistics
 from tcp_trace.service import metrics
@@ -33,6 +34,8 @@ FIGURES = Figures(
     drops={"too old": 5},
     degraded=True,
     lost_lines=9,
+    latency=None,
+    latencies={},
 )
 
 
@@ -85,6 +88,26 @@ def test_a_scrape() -> None:
         "tcp_trace_notifications_dropped_total reason=too old": 5,
         "tcp_trace_log_lines_lost_total": 9,
     }
+
+
+def test_latency() -> None:
+    """A histogram over all destinations, and one of each that is asked for; buckets add up."""
+    slots = (1, 0, 0, 0, 2, *[0] * 23, 4, 0, 0, 0)  # below 2 us, 16 to 32 us, 268 to 537 s
+    latency = Latency(1_500_000_000, slots)
+    got = scrape(FIGURES._replace(latency=latency, latencies={"[2001:db8::1]:443": latency}))
+    for name, label in (("", ""), ("destination_", " destination=[2001:db8::1]:443")):
+        full = f"tcp_trace_{name}connect_latency_seconds"
+        assert got[f"{full}_sum{label}"] == 1.5
+        assert got[f"{full}_count{label}"] == 7
+        buckets = {
+            key.rpartition("le=")[2]: count
+            for key, count in got.items()
+            if key.startswith(f"{full}_bucket{label} ")
+        }
+        assert len(buckets) == 25
+        assert buckets["1.6e-05"] == 1
+        assert buckets["3.2e-05"] == buckets["134.217728"] == 3
+        assert buckets["+Inf"] == 7
 
 
 @pytest.mark.parametrize("text", ["127.0.0.1:9410", "[::1]:9410", "localhost:9410"])

@@ -1,0 +1,84 @@
+"""How long connects take, read out of the kernel program's maps where the metrics want it.
+
+The shape is `struct latency` of bpf/transition.h: the sum in nanoseconds, then how many attempts
+took from 2**i to 2**(i+1) microseconds. The first slot also counts the shorter ones.
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from tcp_trace.kernel.stream import DESTINATION, destination_of, keys, lookup
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+OVERALL, EACH = "latency", "latencies"
+"""The names of the maps: one value for each CPU, and one for each destination."""
+
+SLOTS = 32
+LATENCY = struct.Struct(f"={1 + SLOTS}Q")
+
+_POSSIBLE_CPUS = Path("/sys/devices/system/cpu/possible")
+
+
+class Latency(NamedTuple):
+    """The time from SYN_SENT to ESTABLISHED of established attempts.
+
+    `log2_us[i]` of them took less than 2**(i+1) microseconds and, unless i is 0, at least 2**i.
+    """
+
+    sum_ns: int
+    log2_us: tuple[int, ...]
+
+    @property
+    def attempts(self) -> int:
+        """How many attempts these are."""
+        return sum(self.log2_us)
+
+
+class Latencies:
+    """What the kernel program counted since it was attached, by the descriptors of its maps."""
+
+    def __init__(self, fds: Mapping[str, int]) -> None:
+        self._overall = fds.get(OVERALL)
+        self._each = fds.get(EACH)
+        self._cpus = _possible_cpus() if self._overall is not None else 0
+
+    def overall(self) -> Latency | None:
+        """Return the latency over all destinations, None where it is not counted."""
+        if self._overall is None:
+            return None
+        value = lookup(self._overall, bytes(4), LATENCY.size * self._cpus)
+        return _sum([*LATENCY.iter_unpack(value or b"")])
+
+    def most_used(self, number: int) -> dict[str, Latency]:
+        """Return the latency of the destinations with the most established attempts.
+
+        The key is a destination's text. Those that differ in nothing but the network namespace are
+        one. The map keeps the destinations used last: a count may begin anew.
+        """
+        if self._each is None:
+            return {}
+        found: dict[str, list[tuple[int, ...]]] = {}
+        for key in keys(self._each, DESTINATION.size):
+            value = lookup(self._each, key, LATENCY.size)
+            if value is not None:
+                found.setdefault(str(destination_of(key)), []).append(LATENCY.unpack(value))
+        latencies = {place: _sum(values) for place, values in found.items()}
+        counts = Counter({place: latency.attempts for place, latency in latencies.items()})
+        return {place: latencies[place] for place, _ in counts.most_common(number)}
+
+
+def _sum(values: list[tuple[int, ...]]) -> Latency:
+    sum_ns, *log2_us = map(sum, zip(*values, strict=True)) if values else [0] * (1 + SLOTS)
+    return Latency(sum_ns, tuple(log2_us))
+
+
+def _possible_cpus() -> int:
+    """Return for how many CPUs a map has values: `0-3` or `0,2-3` in sysfs."""
+    return int(re.findall(r"\d+", _POSSIBLE_CPUS.read_text())[-1]) + 1

@@ -32,7 +32,7 @@ from tcp_trace.incidents.incidents import Incidents, Policy
 from tcp_trace.kernel import handover
 from tcp_trace.kernel.latency import Latencies
 from tcp_trace.kernel.names import Names
-from tcp_trace.kernel.stream import Maps, Rings, Tallies, missed_runs
+from tcp_trace.kernel.stream import Maps, Rings, missed_runs
 from tcp_trace.log import lines, logs, output
 from tcp_trace.log.logfile import NotRegularError
 from tcp_trace.log.repeats import Repeats
@@ -40,6 +40,7 @@ from tcp_trace.notify.outbox import present
 from tcp_trace.service import heldback
 from tcp_trace.service.heldback import HeldBack
 from tcp_trace.service.lag import Lag
+from tcp_trace.service.losses import LOSSES, Losses
 from tcp_trace.service.messages import Messages
 from tcp_trace.service.selfaudit import SelfAudit
 from tcp_trace.service.systemd import Notifier
@@ -56,7 +57,7 @@ if TYPE_CHECKING:
     from tcp_trace.connects.events import Moment, Outcome, Transition
     from tcp_trace.connects.watch import Rule
     from tcp_trace.incidents.notification import Notification
-    from tcp_trace.kernel.stream import Held
+    from tcp_trace.kernel.stream import Held, Tallies
     from tcp_trace.service.exporter import Exporter
     from tcp_trace.settings.config import Settings
 
@@ -181,7 +182,7 @@ class Service:
         self._signals = Signals()
         self._systemd = Notifier()
         self._lag = Lag()
-        self._tallies = Tallies()
+        self._losses = Losses()
         self._reasons: Counter[str] = Counter()
         self._unsaved = False
         self._next_save = 0.0
@@ -327,18 +328,7 @@ class Service:
 
     def _keep_house(self, now: Moment) -> None:
         self._next_housekeeping = now.mono + _HOUSEKEEPING
-        tallies = self._maps.tallies()
-        if tallies.lost > self._tallies.lost:
-            log.error(
-                "records were lost: the perf rings were full; raise PERF_PAGES",
-                extra={"lost": tallies.lost - self._tallies.lost, "lost_total": tallies.lost},
-            )
-        if tallies.held_full > self._tallies.held_full:
-            log.error(
-                "failures beyond a budget were too many kinds at once: they are in no message",
-                extra={"failures": tallies.held_full - self._tallies.held_full},
-            )
-        self._tallies = tallies
+        self._losses.check(self._lost(self._maps.tallies()), now.mono)
         self._held_back.expect(now.mono)
         self._names.refresh()
         self._audit.check(now.mono)
@@ -399,10 +389,12 @@ class Service:
         latencies = Latencies(self._received.maps)
 
         def figures() -> metrics.Figures:
+            tallies = self._maps.tallies()
             return metrics.Figures(
                 version=__version__,
                 hook=self._received.hook,
-                tallies=self._maps.tallies(),
+                tallies=tallies,
+                losses=self._lost(tallies),
                 raced=self._races.lost,
                 coverage=self._audit.latest(),
                 failures=dict(self._reasons),
@@ -477,11 +469,18 @@ class Service:
     def _counts(self) -> dict[str, object]:
         shares = {f"coverage_{of}": share for of, share in self._audit.total().items()}
         raced, lost = self._races.lost, logs.lost_lines()
-        tallies = self._maps.tallies()._asdict()
-        counts = {**tallies, "raced": raced, **shares, "log_lines_lost": lost}
-        if self._received.return_fds:
-            counts["missed_returns"] = missed_runs(self._received.return_fds)
-        return counts
+        tallies = self._maps.tallies()
+        counts = {**tallies._asdict(), **self._lost(tallies)}
+        return {**counts, "raced": raced, **shares, "log_lines_lost": lost}
+
+    def _lost(self, tallies: Tallies) -> dict[str, int]:
+        """Return how many there are of each of the `LOSSES` so far."""
+        known = {
+            **tallies._asdict(),
+            "impossible": self._tracker.impossible,
+            "missed_returns": missed_runs(self._received.return_fds),
+        }
+        return {loss.name: known[loss.name] for loss in LOSSES}
 
 
 def _why(error: OSError) -> str:

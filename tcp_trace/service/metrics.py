@@ -19,6 +19,7 @@ from prometheus_client.core import (
 from prometheus_client.registry import Collector
 
 from tcp_trace.service.exporter import Exporter, Page
+from tcp_trace.service.losses import LOSSES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -40,12 +41,14 @@ _LATENCY_BUCKETS = range(4, 28)
 class Figures(NamedTuple):
     """Everything that is exported.
 
-    `failures` and `drops` are by reason, `latencies` by destination, the rest by webhook.
+    `losses` are by `Loss.name`, `failures` and `drops` by reason, `latencies` by destination, the
+    rest by webhook.
     """
 
     version: str
     hook: str
     tallies: Tallies
+    losses: Mapping[str, int]
     raced: int
     coverage: Mapping[str, float | None]
     failures: Mapping[str, int]
@@ -110,6 +113,8 @@ def families(figures: Figures) -> Iterator[Family]:
         "attempts_raced", "Attempts that lost a race, which is no failure.", {(): figures.raced}
     )
     yield from _of_the_kernel(figures.tallies)
+    for loss in LOSSES:
+        yield _counter(loss.metric, loss.help, {(): figures.losses[loss.name]})
     yield _gauge(
         "coverage_ratio",
         "Share seen of what the kernel counted itself, of attempts and of failures.",
@@ -124,13 +129,9 @@ def families(figures: Figures) -> Iterator[Family]:
 def _of_the_kernel(tallies: Tallies) -> Iterator[Family]:
     for name, number, text in (
         ("records_submitted", tallies.submitted, "Records that reached a perf ring."),
-        ("records_lost", tallies.lost, "Records that a full perf ring could not take."),
         ("failures_held_back", tallies.held, "Failures beyond a budget, counted and not listed."),
-        ("failures_held_lost", tallies.held_full, "Failures beyond a budget that no count knows."),
-        ("attempts_evicted", tallies.evicted, "Attempts that ended after their entry was gone."),
         ("transitions_netted", tallies.netted, "Transitions seen by the net alone."),
         ("attempts_taken_up", tallies.taken_up, "Attempts begun by the net: the hook was not run."),
-        ("transitions_missed", tallies.missed, "Transitions known to be seen by nobody."),
     ):
         yield _counter(name, text, {(): number})
 
@@ -163,6 +164,8 @@ def _of_delivery(figures: Figures) -> Iterator[Family]:
             ("sent", each.sent),
             ("retried", each.retried),
             ("rejected", each.rejected),
+            ("logged", each.logged),
+            ("resent", each.resent),
         )
     }
     yield _counter("notifications", "Notifications by fate.", done, "webhook", "fate")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import urllib.request
+from collections import Counter
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families as parse
@@ -20,6 +21,7 @@ FIGURES = Figures(
     version="1.2.3",
     hook="kprobe",
     tallies=Tallies(submitted=7, lost=1),
+    losses=Counter(lost=1),
     raced=0,
     coverage={"attempts": 0.5, "failures": None},
     failures={"refused": 6, "timed_out": 1},
@@ -69,16 +71,23 @@ def test_a_scrape() -> None:
         "tcp_trace_failures_held_lost_total": 0,
         "tcp_trace_attempts_evicted_total": 0,
         "tcp_trace_attempts_raced_total": 0,
+        "tcp_trace_transitions_impossible_total": 0,
         "tcp_trace_transitions_netted_total": 0,
+        "tcp_trace_returns_missed_total": 0,
+        "tcp_trace_names_unkept_total": 0,
         "tcp_trace_attempts_taken_up_total": 0,
         "tcp_trace_transitions_missed_total": 0,
         "tcp_trace_coverage_ratio of=attempts": 0.5,
         "tcp_trace_notifications_total fate=sent webhook=default": 3,
         "tcp_trace_notifications_total fate=retried webhook=default": 0,
         "tcp_trace_notifications_total fate=rejected webhook=default": 0,
+        "tcp_trace_notifications_total fate=logged webhook=default": 0,
+        "tcp_trace_notifications_total fate=resent webhook=default": 0,
         "tcp_trace_notifications_total fate=sent webhook=b": 0,
         "tcp_trace_notifications_total fate=retried webhook=b": 0,
         "tcp_trace_notifications_total fate=rejected webhook=b": 0,
+        "tcp_trace_notifications_total fate=logged webhook=b": 0,
+        "tcp_trace_notifications_total fate=resent webhook=b": 0,
         "tcp_trace_webhook_dead webhook=default": 1,
         "tcp_trace_webhook_dead webhook=b": 0,
         "tcp_trace_webhook_last_error_timestamp_seconds error=status 404 webhook=default": 1.5e9,

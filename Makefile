@@ -88,12 +88,12 @@ lint: $(VENV)/.stamp ## Check style, types, shell and C
 	$(VENV)/bin/ruff format --check
 	$(VENV)/bin/mypy
 	shellcheck .ci/run tools/* $$(git ls-files '*.sh')
-	clang-format --dry-run -Werror bpf/*.c bpf/*.h
+	clang-format --dry-run -Werror $$(git ls-files 'bpf/*.c' 'bpf/*.h')
 
 format: $(VENV)/.stamp ## Format Python and C
 	$(VENV)/bin/ruff check --fix-only
 	$(VENV)/bin/ruff format
-	clang-format -i bpf/*.c bpf/*.h
+	clang-format -i $$(git ls-files 'bpf/*.c' 'bpf/*.h')
 
 bench: ## Measure the cost beside that of others, and write benchmarks/RESULTS.md
 	@tools/packages test

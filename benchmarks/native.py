@@ -18,14 +18,13 @@ import re
 import statistics
 import subprocess
 import sys
-import tempfile
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from benchmarks.figures import Rounds
+from tcp_trace import resources
 from tcp_trace.commands import sandbox
-from tcp_trace.kernel import headers
 from tcp_trace.kernel.btf import libbpf
 
 if TYPE_CHECKING:
@@ -124,12 +123,10 @@ def _beside(start: Callable[[], AbstractContextManager[object]]) -> Beside:
 @contextmanager
 def _idle(hook: str) -> Iterator[None]:
     command = [sys.executable, "-m", "benchmarks.idle", hook]
-    with tempfile.TemporaryDirectory(dir="/run") as folder:
-        source = str(headers.find().merge_into(Path(folder)))
-        environment = os.environ | {"BCC_KERNEL_SOURCE": source}
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, env=environment)
-        if process.stdout is None or process.stdout.readline() != b"ready\n":
-            raise RuntimeError("the idle programs cannot be attached")
+    environment = os.environ | {"BCC_KERNEL_SOURCE": str(resources.directory("bpf") / "kernel")}
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, env=environment)
+    if process.stdout is None or process.stdout.readline() != b"ready\n":
+        raise RuntimeError("the idle programs cannot be attached")
     with process:
         yield
         process.terminate()

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Where the fields are. The offsets come from the running kernel's BTF as OFFSETOF_* constants;
- * the headers may then belong to another kernel without a wrong byte being read. Only where the
- * kernel has no BTF do the headers decide, and then they must be the exact ones.
+ * Where the fields are. The offsets come from the running kernel's BTF as OFFSETOF_* constants,
+ * and no header of it is read (kernel/include has what BCC insists on). Only where the kernel has
+ * no BTF do its headers decide, and then they must be the exact ones.
  */
 #pragma once
 

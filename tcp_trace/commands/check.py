@@ -91,23 +91,21 @@ def _kernel() -> Finding:
 
 
 def _layout() -> Iterator[Finding]:
-    """Check where the layout of the kernel's structs comes from, and the compiler's headers."""
+    """Check where the layout of the kernel's structs comes from: BTF, or else its headers."""
     try:
         btf.read()
     except btf.BtfError as error:
         yield Finding("btf", Level.WARN, str(error), "the exact kernel headers are used instead")
-        has_btf = False
     else:
         yield Finding("btf", Level.OK, str(btf.VMLINUX))
-        has_btf = True
+        return
     try:
-        found = headers.find(exact_only=not has_btf)
+        headers.require()
     except headers.HeadersMissing as error:
         why, _, fix = str(error).partition(": ")
         yield Finding("headers", Level.FAIL, why, fix)
     else:
-        note = "" if found.exact else "; not this kernel's, which does no harm"
-        yield Finding("headers", Level.OK, f"{found.release}{note}")
+        yield Finding("headers", Level.OK, platform.release())
 
 
 def _hook(wanted: Hook) -> Finding:

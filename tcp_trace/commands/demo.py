@@ -72,7 +72,7 @@ def _show(network: Network, url: str, messages: list[dict[str, Any]]) -> int:
         facts = service.find("watching")[0]
         _say(
             f"It runs after {time.monotonic() - started:.1f} s: kernel {facts['kernel']}, hook "
-            f"{facts['hook']}, headers of {facts['headers']}. Now some programs connect:"
+            f"{facts['hook']}. Now some programs connect:"
         )
         _make_connects(network)
         expected = _expectations(service, messages)

@@ -10,8 +10,6 @@ import os
 import platform
 import resource
 import sys
-import tempfile
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 from tcp_trace import resources
@@ -78,10 +76,6 @@ _TRACEPOINT_NOT_RUN = (
 # BCC optimises once more, and all of it: the code is the same without the first time.
 _LESS_WORK = ("-g0", "-Xclang", "-disable-llvm-passes")
 
-# Not $TMPDIR: the compiler reads there, and where others could replace what is in it, they would
-# choose what root compiles.
-_TEMPORARY = "/tmp"  # noqa: S108 - sticky, and the name is random
-
 _EVENTS = {Events.FAILURES: "EVENTS_FAILURES", Events.ATTEMPTS: "EVENTS_ATTEMPTS"}
 # `transitions` is never read by its descriptor, but the kernel takes the rings out of it when the
 # descriptor through which they were put in is closed.
@@ -98,13 +92,12 @@ class StartError(Exception):
 
 
 class _Layout(NamedTuple):
-    """Where the fields are, for the compiler, and the headers that go with it.
+    """Where the fields are, for the compiler: from the kernel's `source`, "btf" or "headers".
 
     `connect` is the number of `features.CONNECT` in the kernel's type information.
     """
 
     cflags: list[str]
-    headers: headers.Headers
     source: str
     connect: int | None = None
 
@@ -149,8 +142,6 @@ def start(settings: Settings, account: Account) -> NoReturn:
     facts: dict[str, str | bool | int] = {
         "kernel": platform.release(),
         "layout": layout.source,
-        "headers": layout.headers.release,
-        "headers_exact": layout.headers.exact,
     }
     if fallback:
         facts["fallback"] = fallback
@@ -194,21 +185,17 @@ def _layout() -> _Layout:
         types = btf.read([features.CONNECT])
     except btf.BtfError as error:
         return _layout_from_headers(error)
-    try:
-        found = headers.find()
-    except headers.HeadersMissing as error:
-        raise StartError(str(error)) from None
     cflags = [f"-D{name}={value}" for name, value in types.offsets.items()]
     typed = ["-DTYPED_TASK"] * features.has_typed_task()
-    return _Layout([*cflags, *typed], found, "btf", types.functions[features.CONNECT])
+    return _Layout([*cflags, *typed], "btf", types.functions[features.CONNECT])
 
 
 def _layout_from_headers(error: btf.BtfError) -> _Layout:
     try:
-        found = headers.find(exact_only=True)
+        headers.require()
     except headers.HeadersMissing as missing:
         raise StartError(f"{error}; {missing}") from None
-    return _Layout(["-DLAYOUT_FROM_HEADERS"], found, "headers")
+    return _Layout(["-DLAYOUT_FROM_HEADERS"], "headers")
 
 
 def _constants(settings: Settings, account: Account) -> list[str]:
@@ -317,19 +304,29 @@ def _compile(layout: _Layout, constants: list[str], parts: frozenset[str]) -> An
     files = ["tcp_trace.c", *_NAME_FILES * ("NAMES" in parts)]
     # BCC rewrites what is in one file only, and a second program would cost a second compile.
     text = "".join(f'#line 1 "{file}"\n{(source / file).read_text()}' for file in files)
-    with tempfile.TemporaryDirectory(prefix="tcp-trace-", dir=_TEMPORARY) as directory:
-        os.environ["BCC_KERNEL_SOURCE"] = str(layout.headers.merge_into(Path(directory)))
-        return bcc.BPF(
-            text=text,
-            cflags=[
-                *_LESS_WORK,
-                "-I",
-                str(source),
-                *layout.cflags,
-                *constants,
-                *(f"-D{part}" for part in parts),
-            ],
-        )
+    _choose_tree(layout)
+    return bcc.BPF(
+        text=text,
+        cflags=[
+            *_LESS_WORK,
+            "-I",
+            str(source),
+            *layout.cflags,
+            *constants,
+            *(f"-D{part}" for part in parts),
+        ],
+    )
+
+
+def _choose_tree(layout: _Layout) -> None:
+    """Let BCC include our own few headers, or else the kernel's where it finds them by itself.
+
+    The compiler's working directory is the tree, and clang also looks into `../lib`.
+    """
+    if layout.source == "btf":
+        os.environ["BCC_KERNEL_SOURCE"] = str(resources.directory("bpf") / "kernel")
+    else:
+        os.environ.pop("BCC_KERNEL_SOURCE", None)
 
 
 def _attach_twins(bpf: Any) -> None:  # noqa: ANN401

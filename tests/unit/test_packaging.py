@@ -166,8 +166,8 @@ def test_wheel_holds_everything(tmp_path: Path) -> None:
         (entry,) = (name for name in names if name.endswith("entry_points.txt"))
         assert "tcp-trace = tcp_trace.commands.cli:main" in archive.read(entry).decode()
     for name in RESOURCES:
-        for path in (ROOT / name).iterdir():
-            assert f"tcp_trace/{name}/{path.name}" in names
+        for path in files(ROOT / name):
+            assert f"tcp_trace/{name}/{path}" in names
 
 
 def test_unit_is_hardened() -> None:

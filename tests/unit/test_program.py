@@ -70,7 +70,7 @@ def compiled(monkeypatch: pytest.MonkeyPatch) -> list[tuple[bool, Loaded]]:
 
 def _watch(hook: Hook) -> program._Watching:
     settings = cast("Settings", SimpleNamespace(hook=hook, dns_names=True))
-    return program._watch(program._Layout([], cast("Any", None), "btf"), ["-DX"], settings)
+    return program._watch(program._Layout([], "btf"), ["-DX"], settings)
 
 
 def test_a_kprobe_that_cannot_be_placed_names_the_way_out(

@@ -36,7 +36,6 @@ def test_the_service_starts_with_the_kprobe(service: Service) -> None:
     facts = next(line for line in service.lines() if line["message"] == "watching")
     assert facts["hook"] == "kprobe"
     assert facts["layout"] == "btf"
-    assert facts["headers_exact"] is True
     assert "fallback" not in facts
     assert facts["kernel"] == service.vm.run("uname -r").stdout.strip()
 

@@ -30,13 +30,16 @@ HOST_KEY_ALIAS = "tcp-trace-vm"
 READY_MARKER = "tcp-trace-vm: ready"
 """What the guest prints on its console once ssh answers."""
 
-_FORMAT = 1
+_FORMAT = 2
 """Raise it when this module's code (not its data) changes what ends up in an image."""
 _FREE_BYTES = 1_500_000_000
 _LOG_TAIL_LINES = 40
 _MMDEBSTRAP_TIMEOUT_S = 1800
 _MKE2FS_TIMEOUT_S = 300
-_DEFAULT_MIRROR = "http://deb.debian.org"
+
+HEADERS = "/opt/kernel-headers"
+"""Where the kernel's headers lie in the guest for the tests of a kernel without BTF: unpacked, not
+installed, and where nothing looks for them."""
 
 
 class ImageError(RuntimeError):
@@ -49,7 +52,7 @@ _PACKAGES = (
     "iproute2", "ca-certificates", "curl", "make", "openssl",
     # What the service needs, and what its packaging touches.
     "python3-bpfcc", "bpfcc-tools", "libbpf1", "python3-requests", "python3-pythonjsonlogger",
-    "python3-dotenv", "python3-systemd", "python3-prometheus-client", "logrotate",
+    "python3-dotenv", "python3-prometheus-client", "logrotate",
     # What the tests need.
     "python3-pytest", "python3-hypothesis", "nftables", "bpftool", "iputils-ping",
     "systemd-resolved", "dnsmasq-base",
@@ -124,6 +127,16 @@ _FILES = {
     ),
 }
 
+# The kernel is the only one, and its flavour has an architecture's tree and a common one.
+_UNPACK_HEADERS = f"""set -e
+release=$(ls "$1/usr/lib/modules")
+mkdir -p "$1{HEADERS}"
+cd "$1{HEADERS}"
+APT_CONFIG="$MMDEBSTRAP_APT_CONFIG" apt-get download \
+    "linux-headers-$release" "linux-headers-${{release%-cloud-amd64}}-common"
+for package in *.deb; do dpkg-deb -x "$package" .; done
+rm ./*.deb"""
+
 _ENABLED_UNITS = ("vm-network.service", "vm-ready.service")
 
 
@@ -133,7 +146,7 @@ class Recipe:
 
     kernel: str
     suite: str
-    sources: tuple[str, ...]
+    kernel_suite: str
     packages: tuple[str, ...]
     early_files: dict[str, str]
     files: dict[str, str]
@@ -181,21 +194,13 @@ class Image:
         return self.directory / "known_hosts"
 
 
-def _sources(suite: str) -> tuple[str, ...]:
-    mirror = os.environ.get("TCP_TRACE_VM_MIRROR", _DEFAULT_MIRROR).rstrip("/")
-    return (
-        f"deb {mirror}/debian {suite} main",
-        f"deb {mirror}/debian-security {suite}-security main",
-    )
-
-
 def _recipe(kernel: str, suite: str, *, abi: str = "", kernel_suite: str = "") -> Recipe:
     flavour = f"{abi}-cloud-amd64" if abi else "cloud-amd64"
     return Recipe(
         kernel=kernel,
         suite=suite,
-        sources=_sources(suite) + (_sources(kernel_suite) if kernel_suite else ()),
-        packages=(f"linux-image-{flavour}", f"linux-headers-{flavour}", *_PACKAGES),
+        kernel_suite=kernel_suite,
+        packages=(f"linux-image-{flavour}", *_PACKAGES),
         early_files=_EARLY_FILES,
         files=_FILES,
         masked_units=_MASKED_UNITS,
@@ -306,12 +311,41 @@ def _bootstrap(recipe: Recipe, root: Path, work: Path, cache: Path, log: Path) -
         '--setup-hook=mkdir -p "$1"/var/cache/apt/archives',
         f"--setup-hook=sync-in '{archives}' /var/cache/apt/archives",
         f"--setup-hook=sync-in '{early}' /",
+        f"--customize-hook={_UNPACK_HEADERS}",
         f"--customize-hook=sync-out /var/cache/apt/archives '{archives}'",
         recipe.suite,
         str(root),
-        *recipe.sources,
+        *_sources(*filter(None, (recipe.suite, recipe.kernel_suite))),
     ]
     _run_logged(command, log, _MMDEBSTRAP_TIMEOUT_S)
+
+
+def _sources(*suites: str) -> list[str]:
+    """Return the sources of these suites, from where this host's apt has Debian.
+
+    On a host that has it from nowhere, $TCP_TRACE_VM_MIRROR is an address with debian/ and
+    debian-security/.
+    """
+    chosen = os.environ.get("TCP_TRACE_VM_MIRROR", "").rstrip("/")
+    command = ["apt-get", "indextargets", "--format", "$(LABEL) $(REPO_URI)"]
+    command += ["Created-By: Packages", "Origin: Debian"]
+    listed = subprocess.run(command, capture_output=True, text=True, check=False).stdout
+    mirrors = dict(line.split() for line in listed.splitlines() if line.count(" ") == 1)
+    if chosen:
+        mirrors = {"Debian": f"{chosen}/debian", "Debian-Security": f"{chosen}/debian-security"}
+    try:
+        main, security = mirrors["Debian"], mirrors["Debian-Security"]
+    except KeyError as missing:
+        message = (
+            f"apt has no source labelled {missing} here: run apt-get update, "
+            "or set TCP_TRACE_VM_MIRROR to the address of a mirror"
+        )
+        raise ImageError(message) from None
+    return [
+        f"deb {uri} {suite}{part} main"
+        for suite in suites
+        for uri, part in ((main, ""), (security, "-security"))
+    ]
 
 
 def _host_proxies() -> list[str]:
@@ -388,12 +422,9 @@ def _take_kernel(root: Path, out: Image) -> None:
     if len(releases) != 1 or not releases[0].startswith(f"{out.kernel}."):
         message = f"expected one kernel {out.kernel} in the image, found: {', '.join(releases)}"
         raise ImageError(message)
-    modules = root / "usr/lib/modules" / releases[0]
-    headers = (modules / "build").readlink()
-    # An absolute link must be looked up below the root, not on this machine.
-    base = root if headers.is_absolute() else modules
-    if not (base / str(headers).lstrip("/")).is_dir():
-        message = f"kernel {releases[0]} came without its headers {headers}"
+    unpacked = root / HEADERS[1:] / "usr/src" / f"linux-headers-{releases[0]}"
+    if not (unpacked / "include/generated/autoconf.h").is_file():
+        message = f"kernel {releases[0]} came without its headers"
         raise ImageError(message)
     shutil.copyfile(root / "boot" / f"vmlinuz-{releases[0]}", out.vmlinuz)
     shutil.copyfile(root / "boot" / f"initrd.img-{releases[0]}", out.initrd)

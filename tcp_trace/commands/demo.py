@@ -11,7 +11,7 @@ import textwrap
 import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from tcp_trace.commands import sandbox, scratch
+from tcp_trace.commands import loopback, sandbox, scratch
 from tcp_trace.commands.sandbox import SERVER
 from tcp_trace.log import output
 from tcp_trace.settings import environment
@@ -58,7 +58,7 @@ def main() -> int:
     os.environ["PATH"] = environment.PATH
     try:
         sandbox.require()
-        with sandbox.network(_FIREWALL) as network, sandbox.webhook() as (url, messages):
+        with sandbox.network(_FIREWALL) as network, loopback.webhook() as (url, messages):
             return _show(network, url, messages)
     except (sandbox.SandboxError, scratch.ScratchError) as error:
         output.complain(str(error))

@@ -1,4 +1,4 @@
-"""A place to try the service for real: network namespaces, a webhook, the service itself.
+"""A place to try the service for real: network namespaces, and the service itself.
 
 The demo and the kernel tests stand on it. Two namespaces are a client and a server with a cable
 between them; a firewall in the server's drops or rejects what comes to some ports. Everything is
@@ -9,12 +9,9 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import http.server
 import itertools
 import json
 import os
-import re
-import secrets
 import shutil
 import signal
 import socket
@@ -38,8 +35,6 @@ CLIENT6, SERVER6 = "2001:db8::1", "2001:db8::2"
 
 _START_SECONDS = 90.0  # a compiler on an emulated machine takes its time
 _WAIT_SECONDS = 30.0
-_WEBHOOK_SECONDS = 30.0
-_PAYLOAD_SIZE = r"[0-9]{1,6}"  # in bytes: below 1 MB
 _CLONE_NEWNET = 0x40000000
 _ABSENT = object()
 _NUMBERS = itertools.count(1)
@@ -143,39 +138,6 @@ def _enter(namespace: str) -> None:
     with Path("/run/netns", namespace).open() as file:
         if LIBC.setns(file.fileno(), _CLONE_NEWNET):
             raise OSError(ctypes.get_errno(), "setns")
-
-
-@contextlib.contextmanager
-def webhook() -> Iterator[tuple[str, list[dict[str, Any]]]]:
-    """Serve a webhook on loopback; yield its URL and the list that fills with payloads.
-
-    Everybody on the host can connect to it, and it is in root's process: only who knows the URL is
-    heard, and no more is read than the service would send.
-    """
-    payloads: list[dict[str, Any]] = []
-    path = f"/services/{secrets.token_hex(16)}"
-
-    class Handler(http.server.BaseHTTPRequestHandler):
-        timeout = _WEBHOOK_SECONDS
-
-        def do_POST(self) -> None:
-            size = self.headers.get("Content-Length", "")
-            is_ours = secrets.compare_digest(self.path.encode(), path.encode())
-            if not is_ours or not re.fullmatch(_PAYLOAD_SIZE, size):
-                self.send_error(404)
-                return
-            payloads.append(json.loads(self.rfile.read(int(size))))
-            self.send_response(200)
-            self.end_headers()
-            self.wfile.write(b"ok")
-
-        def log_message(self, *_: object) -> None:
-            """Say nothing."""
-
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as httpd:
-        threading.Thread(target=httpd.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{httpd.server_address[1]}{path}", payloads
-        httpd.shutdown()
 
 
 class Service:

@@ -201,3 +201,10 @@ def _as_json(
             for each in windows
         ],
     }
+
+
+ACTIONS: dict[str, Callable[[Settings, Namespace], str]] = {
+    "add": add,
+    "list": listing,
+    "remove": remove,
+}

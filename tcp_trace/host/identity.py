@@ -41,6 +41,7 @@ from tcp_trace.connects.maker import (
     parse_proc_cgroup,
 )
 from tcp_trace.host.cmdline import CommandLines
+from tcp_trace.host.users import Users
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -57,9 +58,6 @@ _TICK = 1 / os.sysconf("SC_CLK_TCK")
 _START = 19
 # PROC_PID_INIT_INO of include/linux/proc_ns.h: the namespace whose PIDs the kernel program sees.
 _INITIAL_PID_NAMESPACE = 0xEFFFFFFC
-
-_PASSWD_LIMIT = 1 << 20
-_PASSWD_CHECK = 10.0
 
 # With version 1, this is some twelve paths, and the same ones for every process of a unit.
 _parse_proc_cgroup = lru_cache(maxsize=128)(parse_proc_cgroup)
@@ -147,51 +145,6 @@ class Identities:
             seen = _read(self._proc / str(pid), self._command_lines)
             self._seen.put(pid, seen)
         return seen if seen.started is not None and seen.started <= began <= seen.read_at else None
-
-
-class Users:
-    """The names of users by their ids, from files that are on this host.
-
-    Not from the C library: it may ask an LDAP server and wait for it, and the caller cannot wait.
-    """
-
-    def __init__(
-        self,
-        passwd: Path = Path("/etc/passwd"),
-        dynamic: Path = Path("/run/systemd/dynamic-uid"),
-    ) -> None:
-        self._passwd = passwd
-        self._dynamic = dynamic
-        self._names: dict[int, str] = {}
-        self._version: tuple[int, int, int] | None = None
-        self._check_at = 0.0
-
-    def name(self, uid: int) -> str | None:
-        """Return the name of the user, None where these files do not know it."""
-        now = time.monotonic()
-        if now >= self._check_at:
-            self._check_at = now + _PASSWD_CHECK
-            self._refresh()
-        known = self._names.get(uid)
-        return known if known is not None else self._dynamic_name(uid)
-
-    def _refresh(self) -> None:
-        try:
-            with self._passwd.open("rb") as file:
-                stat = os.fstat(file.fileno())
-                version = (stat.st_ino, stat.st_mtime_ns, stat.st_size)
-                if version != self._version:
-                    self._names = _names(file.read(_PASSWD_LIMIT))
-                    self._version = version
-        except OSError:
-            self._names, self._version = {}, None
-
-    def _dynamic_name(self, uid: int) -> str | None:
-        """Return the name that systemd gave a user who is there as long as a unit (DynamicUser)."""
-        try:
-            return clean(str((self._dynamic / f"direct:{uid}").readlink()))
-        except OSError:
-            return None
 
 
 def pids_are_the_kernels(proc: Path) -> bool:
@@ -292,13 +245,3 @@ def _has_version_1(proc: Path) -> bool:
     except OSError:
         return False
     return any(not line.startswith("0::") for line in lines)
-
-
-def _names(passwd: bytes) -> dict[int, str]:
-    names: dict[int, str] = {}
-    for line in passwd.decode(errors="backslashreplace").splitlines():
-        fields = line.split(":")
-        # More than the id: a line that was cut could give somebody's name to another one's id.
-        if len(fields) > 3 and fields[2].isdecimal() and fields[0]:
-            names.setdefault(int(fields[2]), clean(fields[0]))
-    return names

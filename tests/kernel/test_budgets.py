@@ -8,7 +8,7 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any
 
-from tcp_trace.commands import sandbox
+from tcp_trace.commands import loopback, sandbox
 from tcp_trace.kernel import program
 from tests.kernel.test_identity import cgroup, remove, version_2
 
@@ -67,7 +67,7 @@ def assert_held(tallies: dict[str, Any], made: int, budgets: int, seconds: float
 def test_a_flood_hides_nothing_of_another_user(hook: str) -> None:
     """A user floods with four processes; another's failures are all told, and every one counted."""
     with (
-        sandbox.webhook() as (url, messages),
+        loopback.webhook() as (url, messages),
         sandbox.service(HOOK=hook, DEST_IP=WATCHED, SLACK_URL=url) as service,
     ):
         with contextlib.ExitStack() as flood:
@@ -97,7 +97,7 @@ def test_what_is_held_back_is_in_the_messages(hook: str) -> None:
     """An incident's failures are those that were told and those that were only counted."""
     times = BURST + BURST // 2
     with (
-        sandbox.webhook() as (url, messages),
+        loopback.webhook() as (url, messages),
         sandbox.service(
             HOOK=hook, DEST_IP=WATCHED, SLACK_URL=url, ALERT_INTERVAL="1s", RESOLVE_AFTER="1s"
         ) as service,

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tcp_trace.commands import sandbox
+from tcp_trace.commands import loopback, sandbox
 from tcp_trace.commands.sandbox import SERVER, call_in
 from tests.kernel.ways import IPPROTO_MPTCP
 
@@ -355,7 +355,7 @@ def test_a_message_names_the_unit(hook: str, version_2: Path) -> None:
     """People read in the channel which unit and which container could not connect."""
     path = f"shop.service/libpod-payload-{CONTAINER}"
     with (
-        sandbox.webhook() as (url, payloads),
+        loopback.webhook() as (url, payloads),
         sandbox.service(HOOK=hook, DEST_IP="127.0.0.1:11000", SLACK_URL=url) as service,
         cgroup(version_2, path) as made,
     ):

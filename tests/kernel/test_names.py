@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tcp_trace.commands import sandbox
+from tcp_trace.commands import loopback, sandbox
 from tcp_trace.commands.sandbox import SERVER, SERVER6
 from tests.kernel import asking, dns
 from tests.kernel.asking import (
@@ -409,7 +409,7 @@ def test_a_message_names_the_host(hook: str, network: Network, server: NameServe
     name, port = a_name(), next(PORTS)
     server.has(name, SERVER)
     with (
-        sandbox.webhook() as (url, payloads),
+        loopback.webhook() as (url, payloads),
         sandbox.service(HOOK=hook, DEST_IP=f"{SERVER}:{port}", SLACK_URL=url) as service,
     ):
         run(network, f"connect(look_up({name!r})[0], {port})")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tcp_trace.commands import sandbox
+from tcp_trace.commands import loopback, sandbox
 from tcp_trace.commands.sandbox import call_in, run
 from tcp_trace.kernel import names, nameservers
 from tcp_trace.kernel.stream import (
@@ -85,7 +85,7 @@ def test_a_success_ends_an_outage_only_where_the_failure_was(hook: str) -> None:
     with (
         namespace(1) as failing,
         namespace(2) as forging,
-        sandbox.webhook() as (url, messages),
+        loopback.webhook() as (url, messages),
         sandbox.service(HOOK=hook, SLACK_URL=url, RESOLVE_AFTER="1s") as service,
     ):
         connect(failing, PORT, FAILED)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from tcp_trace.commands import sandbox, scratch
+from tcp_trace.commands import loopback, sandbox, scratch
 from tests.unit.commands.test_scratch import as_daemon, changeable
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def test_the_webhook_hears_only_the_service() -> None:
 
     It is in root's process: what they send would fill that, or pass for the service's messages.
     """
-    with sandbox.webhook() as (url, messages):
+    with loopback.webhook() as (url, messages):
         address = urlsplit(url)
         for path, size in (
             ("/", "2"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tcp_trace.commands import sandbox
+from tcp_trace.commands import loopback, sandbox
 from tcp_trace.commands.sandbox import SERVER, call_in
 from tests.kernel.connects import attempt, many
 
@@ -29,7 +29,7 @@ def seen(service: Service) -> int:
 def test_a_second_instance_watches_and_sends_nothing(hook: str, network: Network) -> None:
     """It says so before it compiles, and logs what it sees; each message comes once."""
     with (
-        sandbox.webhook() as (url, messages),
+        loopback.webhook() as (url, messages),
         sandbox.service(HOOK=hook, SLACK_URL=url, DEST_IP=WATCHED) as first,
         sandbox.service(
             HOOK=hook, SLACK_URL=url, DEST_IP=WATCHED, STATE_DIR=first._variables["STATE_DIR"]

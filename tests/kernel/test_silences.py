@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tcp_trace.commands import sandbox
+from tcp_trace.commands import loopback, sandbox
 from tcp_trace.commands.sandbox import CLIENT, call_in
 from tests.kernel.connects import attempt, many
 
@@ -46,7 +46,7 @@ def about(messages: list[dict[str, Any]], port: int) -> list[str]:
 def test_silence_and_list_beside_the_running_service(hook: str, network: Network) -> None:
     """A silence holds at once and without a restart, is counted, and ends as it was told to."""
     with (
-        sandbox.webhook() as (url, messages),
+        loopback.webhook() as (url, messages),
         sandbox.service(
             HOOK=hook, SLACK_URL=url, ALERT_AFTER="3", ALERT_MENTION="@here"
         ) as service,
@@ -81,7 +81,7 @@ def test_silence_and_list_beside_the_running_service(hook: str, network: Network
 def test_a_maintenance_window_holds_after_a_reload(hook: str, network: Network) -> None:
     """A window set by a reload silences; one that is taken away lets the incident be told."""
     with (
-        sandbox.webhook() as (url, messages),
+        loopback.webhook() as (url, messages),
         sandbox.service(HOOK=hook, SLACK_URL=url) as service,
     ):
         service.reconfigure(MAINTENANCE="daily 00:00-24:00 reason=refused")

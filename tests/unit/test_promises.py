@@ -25,7 +25,7 @@ NAMES_H = (ROOT / "bpf/names.h").read_text()
 RIVALS = re.findall(r"define RIVALS (\d+)", (ROOT / "bpf/transition.h").read_text())[0]
 ANSWERS_C = (ROOT / "bpf/answers.c").read_text()
 TCP_TRACE_C = (ROOT / "bpf/tcp_trace.c").read_text()
-CLI = (ROOT / "tcp_trace/commands/cli.py").read_text()
+CLI = (ROOT / "tcp_trace/commands/parser.py").read_text()
 VARIABLES = (ROOT / "tcp_trace/settings/variables.py").read_text()
 
 P, LIMITS, PACING = policy.Policy(), Limits(), Pacing()

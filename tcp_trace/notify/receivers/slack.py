@@ -11,7 +11,6 @@ Slack answers 200 with the body `ok`; Mattermost does the same; Rocket.Chat answ
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -99,6 +98,8 @@ def _judge_200(body: bytes, word: str | None) -> Fate:
 
 
 def _says_success(body: bytes) -> bool:
+    import json  # noqa: PLC0415 - only for an answer; settings import this module
+
     try:
         value = json.loads(body)
     except (ValueError, RecursionError):

@@ -18,6 +18,7 @@ import pytest
 
 from tcp_trace import __version__
 from tcp_trace.commands import cli
+from tcp_trace.commands.loading import EX_CONFIG
 from tcp_trace.kernel import program
 from tcp_trace.notify.outbox import Outbox
 from tcp_trace.settings.variables import VARIABLES
@@ -95,7 +96,7 @@ def test_wrong_configuration_exits_78(tmp_path: Path) -> None:
     path.write_text("PERF_PAGES=3\nPERF_PAGE=4\n")
     for command in ("run", "test-alert"):
         done = run(command, "--env-file", str(path), HOOK="x")
-        assert done.returncode == cli.EX_CONFIG == 78
+        assert done.returncode == EX_CONFIG == 78
         assert [line.split(":")[0] for line in done.stderr.splitlines()] == ["tcp-trace"] * 3
 
 
@@ -231,8 +232,8 @@ def test_reader_that_leaves_early() -> None:
 def test_commands_import_only_what_they_need() -> None:
     """The way to stage 2 loads neither bcc nor requests, which cost seconds and megabytes."""
     code = (
-        "import sys; from tcp_trace.commands import cli; from tcp_trace.settings import config;"
-        "cli._parser(with_variables=False)"
+        "import sys; from tcp_trace.commands import cli, parser;"
+        "from tcp_trace.settings import config; parser.build(with_variables=False)"
         ".parse_args(['run', '--handover', '9']); config.load({}, None);"
         "print(*{'bcc', 'requests', 'ssl', 'json', 'ctypes'} & set(sys.modules))"
     )

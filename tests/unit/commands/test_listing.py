@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tcp_trace.commands import cli
+from tcp_trace.commands import cli, loading
 from tcp_trace.notify.outbox import Outbox
 from tcp_trace.silences.match import parse_match
 from tcp_trace.silences.silences import Silence, Silences
@@ -50,7 +50,7 @@ sys.stdin.read()
 def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Return a state directory for the command to use."""
     monkeypatch.setenv("STATE_DIR", str(tmp_path))
-    monkeypatch.setattr(cli, "ENV_FILE", tmp_path / "none")
+    monkeypatch.setattr(loading, "ENV_FILE", tmp_path / "none")
     return tmp_path
 
 

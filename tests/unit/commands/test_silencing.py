@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tcp_trace.commands import cli
+from tcp_trace.commands import cli, loading
 from tcp_trace.connects.events import Moment
 from tcp_trace.incidents.incidents import Incidents, Policy
 from tcp_trace.notify.outbox import Outbox
@@ -25,7 +25,7 @@ NOBODY = 65534
 def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Return a state directory for the commands to use."""
     monkeypatch.setenv("STATE_DIR", str(tmp_path))
-    monkeypatch.setattr(cli, "ENV_FILE", tmp_path / "none")
+    monkeypatch.setattr(loading, "ENV_FILE", tmp_path / "none")
     return tmp_path
 
 
@@ -144,7 +144,7 @@ def test_a_member_of_the_group(
     with tempfile.TemporaryDirectory() as name:
         directory = Path(name)
         monkeypatch.setenv("STATE_DIR", name)
-        monkeypatch.setattr(cli, "ENV_FILE", directory / "none")
+        monkeypatch.setattr(loading, "ENV_FILE", directory / "none")
         Outbox(directory / "outbox.db").close()
         for path in (directory, *directory.iterdir()):
             os.chown(path, NOBODY, NOBODY)

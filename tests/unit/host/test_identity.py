@@ -9,70 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from tcp_trace.connects.events import Process
-from tcp_trace.connects.maker import UNKNOWN, Cgroup, Maker
+from tcp_trace.connects.maker import UNKNOWN, Maker
 from tcp_trace.host import identity
-from tcp_trace.host.identity import Identities, Users, pids_are_the_kernels
-
-CONTAINER = "0123456789abcdef" * 4
-NSPAWN = "/machine.slice/systemd-nspawn@web.service"
-PATHS = {
-    1: "/",
-    7: "/system.slice/shop.service",
-    8: f"/docker/{CONTAINER}",
-    9: "/lxc.payload.web/system.slice/nginx.service",
-    10: f"{NSPAWN}/payload/system.slice/nginx.service",
-}
-# What is the root to a process there, where it is not that of the host.
-OUTSIDE = {8: f"/docker/{CONTAINER}", 9: "/lxc.payload.web", 10: f"{NSPAWN}/payload"}
-TICK = 1 / os.sysconf("SC_CLK_TCK")
-
-
-class Proc:
-    """A /proc with what a test puts there."""
-
-    def __init__(self, directory: Path, own_cgroup: str) -> None:
-        self.directory = directory
-        own = directory / str(os.getpid())
-        (own / "ns").mkdir(parents=True)
-        (own / "ns/pid").symlink_to("/proc/self/ns/pid")
-        (own / "cgroup").write_text(own_cgroup)
-        (directory / "self").symlink_to(own.name)
-        self.asked: list[int] = []
-        self.execs: dict[int, float] = {}
-
-    def start(
-        self,
-        pid: int,
-        started: float,
-        command: bytes,
-        *,
-        comm: str = "shop",
-        threads: int = 1,
-        cgroup: str = "0::/\n",
-    ) -> None:
-        """Let a process be there that was started at `started`, in CLOCK_MONOTONIC."""
-        process = self.directory / str(pid)
-        process.mkdir(exist_ok=True)
-        asleep = time.clock_gettime(time.CLOCK_BOOTTIME) - time.monotonic()
-        numbers = ["0"] * 50
-        numbers[17], numbers[19] = str(threads), str(int((started + asleep) / TICK))
-        (process / "stat").write_text(f"{pid} ({comm}) {' '.join(numbers)}\n")
-        (process / "cmdline").write_bytes(command)
-        (process / "cgroup").write_text(cgroup)
-
-    def identities(self) -> Identities:
-        """Return what is tested, on this /proc and without users."""
-        users = Users(self.directory / "passwd", self.directory / "dynamic")
-        return Identities(self._cgroup, self._last_exec, proc=self.directory, users=users)
-
-    def _last_exec(self, pid: int) -> float:
-        return self.execs.get(pid, 0.0)
-
-    def _cgroup(self, cgroup_id: int) -> Cgroup | None:
-        self.asked.append(cgroup_id)
-        path = PATHS.get(cgroup_id)
-        return None if path is None else Cgroup(path, OUTSIDE.get(cgroup_id, "/"))
+from tcp_trace.host.identity import Identities, pids_are_the_kernels
+from tests.unit.host.fake_proc import CONTAINER, PATHS, Proc, process
 
 
 @pytest.fixture
@@ -88,18 +28,6 @@ def old_proc(tmp_path: Path, proc: Proc) -> Proc:
     """Return a /proc of a host with cgroups of both versions."""
     assert proc
     return Proc(tmp_path / "old", "2:pids:/\n1:name=systemd:/\n0::/\n")
-
-
-def process(
-    pid: int = 42,
-    *,
-    uid: int = 0,
-    cgroup_id: int = 7,
-    comm: str = "shop",
-    foreign: bool = False,
-) -> Process:
-    """Return who connected."""
-    return Process(pid, comm, uid, cgroup_id, 4_026_531_840, "worker", foreign)
 
 
 def test_a_process_that_is_there(proc: Proc) -> None:
@@ -329,40 +257,3 @@ def test_users_in_containers(proc: Proc) -> None:
     assert identities.of(process(uid=0, cgroup_id=8), now).user == "root"
     assert identities.of(process(uid=999, foreign=True), now).user is None
     assert identities.of(process(uid=0, foreign=True), now).user == "root"
-
-
-def test_users(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Names come from the list of users and from systemd, and new ones are seen in time."""
-    passwd = tmp_path / "passwd"
-    passwd.write_bytes(
-        b"root:x:0:0:root:/:/bin/sh\ntoor:x:0:0::/:/bin/sh\n"
-        b"+::::::\nbad:x:one:2\n:x:5:5::/:\nshort:x\nev\x1bil\xff:x:6:6::/:\n"
-    )
-    (tmp_path / "direct:61234").symlink_to("shop")
-    users = Users(passwd, tmp_path)
-    names = {uid: users.name(uid) for uid in (0, 1, 5, 6, 61234)}
-    assert names == {0: "root", 1: None, 5: None, 6: "ev\\x1bil\\xff", 61234: "shop"}
-    passwd.write_text("deploy:x:1:1::/:/bin/sh\n")
-    assert users.name(1) is None
-    later = time.monotonic() + 10
-    monkeypatch.setattr(time, "monotonic", lambda: later)
-    assert (users.name(1), users.name(0)) == ("deploy", None)
-
-
-@pytest.mark.parametrize("limit", range(16, 50))
-def test_a_list_of_users_that_is_too_long(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: int
-) -> None:
-    """Of a very long list the beginning counts, and no id is cut to another one's."""
-    monkeypatch.setattr(identity, "_PASSWD_LIMIT", limit)
-    passwd = tmp_path / "passwd"
-    passwd.write_text("first:x:5:5::/:\nsecond:x:6000:6::/:\n")
-    users = Users(passwd, tmp_path)
-    assert users.name(5) == "first"
-    assert users.name(6000) == ("second" if limit > 29 else None)
-    assert [users.name(uid) for uid in (6, 60, 600)] == [None] * 3
-
-
-def test_no_list_of_users(tmp_path: Path) -> None:
-    """Without a list, users have no names."""
-    assert Users(tmp_path / "none", tmp_path).name(0) is None

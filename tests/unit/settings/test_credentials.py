@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tcp_trace.commands import check, cli
+from tcp_trace.commands import check, cli, loading
 from tcp_trace.settings import config, credentials, environment
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ def test_every_command_has_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     routes.write_text('[webhook.x]\ncredential = "slack_url"\n[[route]]\nto = "x"\n')
     monkeypatch.setenv("ROUTES_FILE", str(routes))
     monkeypatch.setenv("STATE_DIR", str(tmp_path / "state"))
-    monkeypatch.setattr(cli, "ENV_FILE", tmp_path / "none")
+    monkeypatch.setattr(loading, "ENV_FILE", tmp_path / "none")
     assert cli.main(["incidents"]) == 0
     assert cli.main(["silence", "list"]) == 0
     found = check.run(os.environ, None)

@@ -1,0 +1,179 @@
+"""What the command line may be, and its help."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tcp_trace import __version__
+from tcp_trace.commands.loading import ENV_FILE
+from tcp_trace.log import output
+
+if TYPE_CHECKING:
+    from _typeshed import SupportsWrite
+
+_DESCRIPTION = """\
+Watches every outbound TCP connect of this host from inside the kernel, and tells a
+team, in Slack, which ones failed, why, and who made them."""
+
+_EPILOG = """\
+examples:
+  tcp-trace check                    can this host run it? what to do where it cannot
+  tcp-trace test-alert               send one message to the configured webhook
+  tcp-trace incidents                what is failing now, and what failed lately
+  tcp-trace silence add --for 2h 10.0.0.5:5432
+                                     tell nobody of that database for two hours
+  DEST_IP=10.0.0.0/8 LOG_FORMAT=text tcp-trace run
+                                     watch from a terminal, as root; lines on stderr
+  systemctl enable --now tcp-trace   run it as a service
+  tcp-trace demo                     see it detect failures in a network of its own
+
+files:
+  /etc/tcp-trace/tcp-trace.env       configuration; every variable is explained there
+  /var/log/tcp-trace/tcp-trace.log   the service's log
+  /var/lib/tcp-trace                 messages that wait, open incidents, silences
+
+exit codes:
+  0   as asked
+  1   it failed; the reason stands on stderr
+  2   the command line is not understood
+  78  the configuration is wrong; one line for each error stands on stderr"""
+
+_RUN_DESCRIPTION = """\
+Run the service. Started with privileges, it loads the kernel program and then goes on
+without any, as SERVICE_USER. SIGHUP reads the configuration again, SIGTERM ends it."""
+
+_SILENCE_DESCRIPTION = """\
+Tell nobody of some failures for a while: those that fit one of each kind that is given.
+The running service heeds it at once. They are logged and counted all the same; an incident
+that was told before is still told to be over; and what fails on when the silence has ended
+is told then, with what was silenced."""
+
+_PLACE_HELP = "an address, a network, either with a port, :PORT, or all"
+
+_ENV_FILE_HELP = f"configuration (default: {ENV_FILE} where it exists; the environment wins)"
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser that quotes nothing unescaped of the command line."""
+
+    def _print_message(self, message: str, file: SupportsWrite[str] | None = None) -> None:
+        is_help = file is sys.stdout
+        if message:
+            output.write_raw(sys.stdout if is_help else sys.stderr, message)
+
+
+def build(*, with_variables: bool) -> argparse.ArgumentParser:
+    """Return the parser. `with_variables` adds them to the help of `run`, which takes time."""
+    parser = Parser(
+        prog="tcp-trace",
+        description=_DESCRIPTION,
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"tcp-trace {__version__}")
+    commands = parser.add_subparsers(
+        required=True, dest="command", metavar="COMMAND", title="commands"
+    )
+
+    run = _run(commands, with_variables=with_variables)
+    check = _command(
+        commands,
+        "check",
+        "tell whether this host can run it",
+        "Tell whether this host can run the service, and for all that is amiss what to do.\n"
+        "Sends no message. Exits with 1 where something would keep the service from working.",
+    )
+    check.add_argument("--json", action="store_true", help="write JSON for a program")
+
+    test_alert = _command(
+        commands,
+        "test-alert",
+        "send one message to the webhook",
+        "Send one message to the configured webhook, and tell what came of it.",
+    )
+    incidents = _incidents(commands)
+    for command in (run, check, test_alert, incidents, *_silence_parsers(commands)):
+        command.add_argument("--env-file", type=Path, metavar="F", help=_ENV_FILE_HELP)
+    _command(
+        commands,
+        "demo",
+        "see it work, without a webhook",
+        "Run the real service against connects that succeed, are refused and time out, in a\n"
+        "network namespace of its own, and show what it tells. Needs root.",
+    )
+    return parser
+
+
+def _run(
+    commands: argparse._SubParsersAction[Parser], *, with_variables: bool
+) -> argparse.ArgumentParser:
+    run = _command(commands, "run", "run the service", _RUN_DESCRIPTION)
+    if with_variables:
+        from tcp_trace.settings.variables import help_text  # noqa: PLC0415
+
+        run.epilog = help_text()
+    run.add_argument(
+        "--log-file", type=Path, metavar="F", help="log to this file (default: stderr)"
+    )
+    run.add_argument("--handover", type=int, help=argparse.SUPPRESS)
+    return run
+
+
+def _incidents(commands: argparse._SubParsersAction[Parser]) -> argparse.ArgumentParser:
+    incidents = _command(
+        commands,
+        "incidents",
+        "list what is failing, and what failed lately",
+        "List open incidents, the worst first, and those that ended lately, as the running\n"
+        "service saved them last (within 2 s), or as the stopped one left them.",
+    )
+    incidents.add_argument("--json", action="store_true", help="write JSON for a program: all")
+    incidents.add_argument("--all", action="store_true", help="list all, however many")
+    return incidents
+
+
+def _silence_parsers(
+    commands: argparse._SubParsersAction[Parser],
+) -> list[argparse.ArgumentParser]:
+    silence = commands.add_parser("silence", help="tell nobody of some failures, for a while")
+    actions = silence.add_subparsers(
+        required=True, dest="action", metavar="ACTION", title="actions"
+    )
+    add = _command(actions, "add", "begin a silence", _SILENCE_DESCRIPTION)
+    add.add_argument("destinations", nargs="*", metavar="DESTINATION", help=_PLACE_HELP)
+    add.add_argument("--for", required=True, dest="seconds", metavar="2h", help="for how long")
+    for name, words in (
+        ("process", "of processes of this name (a pattern: psql, 'php*')"),
+        ("unit", "of this systemd unit (a pattern: shop, 'backup@*')"),
+        ("reason", "of this reason (refused, timed_out, ...)"),
+    ):
+        add.add_argument(
+            f"--{name}", action="append", default=[], metavar=name[0].upper(), help=f"only {words}"
+        )
+    add.add_argument("--comment", default="", metavar="TEXT", help="why, for those who list it")
+    show = _command(
+        actions, "list", "list silences and maintenance windows",
+        "List the silences that hold, and the maintenance windows, with what each has silenced.",
+    )  # fmt: skip
+    show.add_argument("--json", action="store_true", help="write JSON for a program")
+    show.add_argument("--all", action="store_true", help="also those that ended this week")
+    remove = _command(actions, "remove", "end a silence", "End a silence now.")
+    remove.add_argument("id", metavar="ID", help="as `tcp-trace silence list` shows it")
+    return [add, show, remove]
+
+
+def _command(
+    commands: argparse._SubParsersAction[Parser],
+    name: str,
+    summary: str,
+    description: str,
+) -> argparse.ArgumentParser:
+    return commands.add_parser(
+        name,
+        help=summary,
+        description=description,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )

@@ -14,9 +14,9 @@
  * it did not: an interrupt finds at most one of the two running.
  *
  * Constants come from user space: OFFSETOF_* (layout.h), EVENTS, LOST_RACES, OWN_NETNS, SELF_PID,
- * SELF_UID, BUDGET_BURST, BUDGET_PER_SECOND and the sizes of the maps; HOOK_KPROBE for that hook in
- * place of the tracepoint, RETURNS where connect() can be watched returning, LATENCY where somebody
- * reads how long connects take. What is not used is not compiled: that takes time.
+ * SELF_UID, BUDGET_BURST, BUDGET_PER_SECOND, RING_BYTES and the sizes of the maps; HOOK_KPROBE for
+ * that hook in place of the tracepoint, RETURNS where connect() can be watched returning, LATENCY
+ * where somebody reads how long connects take. What is not used is not compiled: that takes time.
  */
 #include <uapi/linux/errqueue.h>
 #include <uapi/linux/ptrace.h>
@@ -34,7 +34,10 @@
 #define PF_KTHREAD_	 0x00200000
 #define CGROUP_INIT_INUM 0xeffffffb /* PROC_CGROUP_INIT_INO of include/linux/proc_ns.h */
 
-BPF_PERF_OUTPUT(transitions);
+/* BCC takes it in pages, of a size that headers have. */
+#undef PAGE_SIZE
+#define PAGE_SIZE 1
+BPF_RINGBUF_OUTPUT(transitions, RING_BYTES);
 BPF_TABLE("lru_hash", u64, struct attempt, attempts, ATTEMPTS_MAX);
 BPF_TABLE("lru_hash", struct destination, struct counters, destinations, DESTINATIONS_MAX);
 BPF_TABLE("lru_hash", u64, struct cgroup_path, cgroups, CGROUPS_MAX);
@@ -236,8 +239,8 @@ static __always_inline bool is_affordable(u64 owner, u32 uid, u64 now)
 	       (!owner || pay(&cgroup, INTERVAL / WIDER, now));
 }
 
-/* Count a failure for whoever asks once a second. */
-static __always_inline void hold_back(const struct transition *t, u32 uid)
+/* Count a failure for whoever asks once a second; false where there is no place for it. */
+static __always_inline bool hold_back(const struct transition *t, u32 uid)
 {
 	struct held_key key = {
 		.destination = t->destination,
@@ -259,20 +262,30 @@ static __always_inline void hold_back(const struct transition *t, u32 uid)
 		is_first = none && !held.insert(&key, none);
 		known = held.lookup(&key);
 	}
-	if (!known) {
-		tally(TALLY_HELD_FULL);
-		return;
-	}
+	if (!known)
+		return false;
 	if (is_first)
 		known->first = *t;
 	known->last_ns = t->timestamp_ns;
 	__sync_fetch_and_add(&known->failures, 1);
 	tally(TALLY_HELD);
+	return true;
 }
 
-static __always_inline void submit(void *ctx, struct transition *t)
+/* Tell of a transition; false where the ring is full. */
+static __always_inline bool submit(struct transition *t)
 {
-	tally(transitions.perf_submit(ctx, t, sizeof(*t)) ? TALLY_LOST : TALLY_SUBMITTED);
+	if (transitions.ringbuf_output(t, sizeof(*t), 0))
+		return false;
+	tally(TALLY_SUBMITTED);
+	return true;
+}
+
+/* Tell of what nothing else counts. */
+static __always_inline void submit_or_lose(struct transition *t)
+{
+	if (!submit(t))
+		tally(TALLY_LOST);
 }
 
 /* Whether what connect() returns will be counted in place of this: only that says why. */
@@ -293,13 +306,18 @@ static __always_inline bool is_left_to_return(const struct transition *t)
 #endif
 }
 
-/* A failure of `uid`: the maker's, or the socket's where he is not known; then owner is 0, too. */
-static __always_inline void submit_failure(void *ctx, struct transition *t, u64 owner, u32 uid)
+/*
+ * A failure of `uid`: the maker's, or the socket's where he is not known; then owner is 0, too.
+ * What is beyond a budget is counted, and so is what a full ring does not take.
+ */
+static __always_inline void submit_failure(struct transition *t, u64 owner, u32 uid)
 {
-	if (is_affordable(owner, uid, t->timestamp_ns))
-		submit(ctx, t);
-	else if (!is_left_to_return(t))
-		hold_back(t, uid);
+	bool affordable = is_affordable(owner, uid, t->timestamp_ns);
+
+	if (affordable && submit(t))
+		return;
+	if (!is_left_to_return(t) && !hold_back(t, uid))
+		tally(affordable ? TALLY_LOST : TALLY_HELD_FULL);
 }
 
 /*
@@ -602,7 +620,7 @@ static __always_inline void attribute(struct transition *t, const struct attempt
 }
 
 /* SYN_SENT: runs in the context of the process that connects. */
-static __always_inline void begin(void *ctx, const struct change *change)
+static __always_inline void begin(const struct change *change)
 {
 	bool netted = change->slot == SLOT_NET;
 	struct attempt a = {.state = BPF_TCP_SYN_SENT, .witnessed = netted};
@@ -640,7 +658,7 @@ static __always_inline void begin(void *ctx, const struct change *change)
 	if (!t)
 		return;
 	attribute(t, &a);
-	submit(ctx, t);
+	submit_or_lose(t);
 }
 
 /* Whether what is left is the handshake: only there an attempt succeeds or fails. */
@@ -847,7 +865,7 @@ static __always_inline void go_on_own(const struct change *change, const struct 
  * A transition of a socket that has an entry. That of a closed one is left to the net: to it, no
  * entry means that nobody told of the socket.
  */
-static __always_inline void go_on(void *ctx, const struct change *change, struct attempt *a)
+static __always_inline void go_on(const struct change *change, struct attempt *a)
 {
 	bool decided = is_handshake(change->oldstate) && change->newstate != BPF_TCP_SYN_RECV;
 	bool established = decided && change->newstate == BPF_TCP_ESTABLISHED;
@@ -880,18 +898,18 @@ static __always_inline void go_on(void *ctx, const struct change *change, struct
 	if (EVENTS != EVENTS_ALL && change->newstate != BPF_TCP_CLOSE)
 		attempts.delete(&key);
 	if (!decided || established) {
-		submit(ctx, t);
+		submit_or_lose(t);
 		return;
 	}
 	fail(change->sk, t, error);
 	if (!(t->flags & FLAG_UNSENT))
-		submit_failure(ctx, t, owner, t->maker.uid);
+		submit_failure(t, owner, t->maker.uid);
 	else if (EVENTS == EVENTS_ALL)
-		submit(ctx, t);
+		submit_or_lose(t);
 }
 
 /* A failure without an entry: it was evicted, or the attempt began before the service. */
-static __always_inline void adopt(void *ctx, const struct change *change)
+static __always_inline void adopt(const struct change *change)
 {
 	struct transition *t;
 	u32 uid = 0, inum = 0;
@@ -914,7 +932,7 @@ static __always_inline void adopt(void *ctx, const struct change *change)
 		return;
 	tally(TALLY_EVICTED);
 	count_failed(&t->destination);
-	submit_failure(ctx, t, 0, uid);
+	submit_failure(t, 0, uid);
 }
 
 /* Whether the entry is of a socket in oldstate; a contradiction means that it is out of date. */
@@ -930,18 +948,18 @@ static __always_inline bool is_current(const struct attempt *a, u64 key, u8 olds
 	return false;
 }
 
-static __always_inline int handle(void *ctx, const struct change *change)
+static __always_inline int handle(const struct change *change)
 {
 	u64 key = (u64)change->sk;
 	struct attempt *a;
 
 	if (change->newstate == BPF_TCP_SYN_SENT) {
-		begin(ctx, change);
+		begin(change);
 		return 0;
 	}
 	a = attempts.lookup(&key);
 	if (is_current(a, key, change->oldstate))
-		go_on(ctx, change, a);
+		go_on(change, a);
 	return 0;
 }
 
@@ -976,7 +994,7 @@ int kprobe_tcp_set_state(struct pt_regs *ctx)
 	};
 
 	READ_FIELD(change.oldstate, change.sk, sock_common_skc_state);
-	return is_of_interest(&change) ? handle(ctx, &change) : 0;
+	return is_of_interest(&change) ? handle(&change) : 0;
 }
 #else
 /*
@@ -987,7 +1005,7 @@ int tracepoint_inet_sock_set_state(struct bpf_raw_tracepoint_args *ctx)
 {
 	struct change change = change_of(ctx, SLOT_HOOK);
 
-	return is_of_interest(&change) ? handle(ctx, &change) : 0;
+	return is_of_interest(&change) ? handle(&change) : 0;
 }
 #endif
 
@@ -1076,7 +1094,7 @@ static __always_inline void tally_passive(const struct change *change)
 }
 
 /* What the hook did not do: the entry shows the old state there, and only there. */
-static __always_inline void do_for_hook(void *ctx, const struct change *change, struct attempt *a)
+static __always_inline void do_for_hook(const struct change *change, struct attempt *a)
 {
 	u64 key = (u64)change->sk;
 
@@ -1084,11 +1102,11 @@ static __always_inline void do_for_hook(void *ctx, const struct change *change, 
 		return;
 	if (is_current(a, key, change->oldstate)) {
 		tally(TALLY_NETTED);
-		go_on(ctx, change, a);
+		go_on(change, a);
 	} else if (is_passive_end(change)) {
 		tally_passive(change);
 	} else if (change->oldstate == BPF_TCP_SYN_SENT && change->newstate == BPF_TCP_CLOSE) {
-		adopt(ctx, change);
+		adopt(change);
 	}
 }
 
@@ -1118,13 +1136,13 @@ int net_inet_sock_set_state(struct bpf_raw_tracepoint_args *ctx)
 		return 0;
 	a = attempts.lookup(&key);
 	if (change.newstate != BPF_TCP_SYN_SENT) {
-		do_for_hook(ctx, &change, a);
+		do_for_hook(&change, a);
 		if (a && change.newstate == BPF_TCP_CLOSE)
 			attempts.delete(&key);
 	} else if (a && !a->witnessed) {
 		a->witnessed = true;
 	} else { /* none, or one that was not removed in its time */
-		begin(ctx, &change);
+		begin(&change);
 	}
 	return 0;
 }
@@ -1179,7 +1197,7 @@ static __always_inline bool leads_to(const struct destination *asked, const stru
  * connect() returned an error. Mostly it sent nothing; if its attempt had begun and was closed in
  * this call, the transition was submitted, and this tells its error.
  */
-static __always_inline int on_return(void *ctx, void *sk, void *uaddr, int addr_len, int result)
+static __always_inline int on_return(void *sk, void *uaddr, int addr_len, int result)
 {
 	struct transition t = {.sk_err = -result};
 	u64 thread = bpf_get_current_pid_tgid();
@@ -1195,16 +1213,17 @@ static __always_inline int on_return(void *ctx, void *sk, void *uaddr, int addr_
 	ended = ends.lookup(&thread);
 	if (!ended || ended->skaddr != (u64)sk || !leads_to(&t.destination, &ended->destination)) {
 		count_failed(&t.destination);
-		submit_failure(ctx, &t, read_owner(t.maker.cgroup_id), t.maker.uid);
+		submit_failure(&t, read_owner(t.maker.cgroup_id), t.maker.uid);
 		return 0;
 	}
 	t.destination = ended->destination;
 	if (ended->is_held) {
-		hold_back(&t, t.maker.uid);
+		if (!hold_back(&t, t.maker.uid))
+			tally(TALLY_HELD_FULL);
 	} else {
 		t.start_ns = ended->start_ns;
 		t.start_cpu = ended->start_cpu;
-		submit(ctx, &t);
+		submit_or_lose(&t);
 	}
 	ends.delete(&thread);
 	return 0;
@@ -1215,6 +1234,6 @@ KRETFUNC_PROBE(tcp_v4_connect, void *sk, void *uaddr, int addr_len, int result)
 {
 	bool failed = result < 0 && result != -EINVAL_;
 
-	return failed && !is_self() ? on_return(ctx, sk, uaddr, addr_len, result) : 0;
+	return failed && !is_self() ? on_return(sk, uaddr, addr_len, result) : 0;
 }
 #endif

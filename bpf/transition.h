@@ -196,9 +196,9 @@ struct payer {
 };
 
 /*
- * Failures beyond it, which are counted and not submitted: those of one user, cgroup and
- * destination that ended alike, in one slot of time (2^HELD_SLOT_BITS ns). User space takes a slot
- * when it is over, so that nothing is added while it does.
+ * Failures beyond it, or that found the ring full, which are counted and not submitted: those of
+ * one user, cgroup and destination that ended alike, in one slot of time (2^HELD_SLOT_BITS ns).
+ * User space takes a slot when it is over, so that nothing is added while it does.
  */
 #define HELD_SLOT_BITS 30
 
@@ -229,7 +229,7 @@ struct watch_key {
 
 enum tally {
 	TALLY_SUBMITTED,
-	TALLY_LOST,	     /* the perf ring was full */
+	TALLY_LOST,	     /* neither ring nor `held` had room */
 	TALLY_EVICTED,	     /* an attempt ended and its entry was gone */
 	TALLY_NETTED,	     /* the hook was not run, the net was */
 	TALLY_MISSED,	     /* an entry's socket had changed state unseen */
@@ -241,7 +241,7 @@ enum tally {
 	TALLY_TAKEN_UP,	     /* attempts that the net began: the hook was not run */
 	TALLY_PASSIVE,	     /* AttemptFails of handshakes that somebody else began */
 	TALLY_HELD,	     /* failures that were counted in `held` and not submitted */
-	TALLY_HELD_FULL,     /* those that it had no place for */
+	TALLY_HELD_FULL,     /* those beyond a budget that it had no place for */
 	TALLY_NAMES_UNKEPT,  /* DNS answers that could not be taken in full, long names with them */
 	TALLIES,
 };

@@ -1,7 +1,7 @@
 """Joins what connect() returned to the attempt that ended in it: one connect is one failure.
 
 An attempt that connect() itself gives up is closed without an error in its socket; why stands only
-in what the call returns, a moment later and perhaps in another CPU's ring. So a failure of which
+in what the call returns, a moment later. So a failure of which
 an error may follow is held back until it comes, or for `HOLD` seconds: then the return was not
 seen. An error without an attempt is a failure by itself, at once. The verdict never depends on it:
 if it is missed, the failure is told without it.
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from tcp_trace.connects.events import Transition
 
 HOLD = 0.2
-"""Seconds. The record follows within microseconds; reading the rings takes longer."""
+"""Seconds. The record follows within microseconds; reading the ring takes longer."""
 
 _Attempt = tuple[int, int]
 
@@ -60,7 +60,7 @@ class Returns:
     def expire(self, now: float) -> list[Failure]:
         """Return the failures that waited for long enough.
 
-        To be called when the rings were read to their end: what was held may be there.
+        To be called when the ring was read to its end: what was held may be there.
         """
         late: list[Failure] = []
         for waiting in (self._failures, self._errors):

@@ -12,12 +12,11 @@ The rules, for a transition from `old` to `new` of a socket that connects:
     SYN_RECV    anything else  the same, after a simultaneous open
     any other                  the connection's later life: no outcome
 
-The machine has no memory here, and needs none. Per-CPU rings are read one after the other, so
-transitions of one socket arrive in any order, some are lost, the first one seen may be from the
-middle of a connection, and socket addresses are used again. A machine that remembers (SYN_SENT
-adds, ESTABLISHED removes, CLOSE judges) is wrong after each of these. So the memory is where
-nothing is reordered: the kernel's entry per socket address. Every transition carries the state it
-left and the attempt's beginning, is judged alone, and its outcome cannot depend on another record.
+The machine has no memory here, and needs none. Some transitions are lost, the first one seen may be
+from the middle of a connection, and socket addresses are used again. A machine that remembers
+(SYN_SENT adds, ESTABLISHED removes, CLOSE judges) is wrong after each of these. So the memory is in
+the kernel: an entry per socket address. Every transition carries the state it left and the
+attempt's beginning, is judged alone, and its outcome cannot depend on another record.
 
 A SYN_RECV is an attempt's only where the kernel knows the attempt's beginning: without it, it is
 a passive open. A transition that no TCP socket makes is counted in `impossible` and dropped.

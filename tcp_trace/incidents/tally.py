@@ -83,7 +83,7 @@ class Tally:
     def add(self, failure: Failure) -> bool:
         """Count a failure; return whether its reason or its program is new."""
         self.total += failure.times
-        if failure.mono > self.last_mono:  # rings of several CPUs are read one after the other
+        if failure.mono > self.last_mono:  # one that was held back comes late
             self.last_mono = failure.mono
             self.last_wall = failure.wall
         cause = self.reasons.get(failure.reason)

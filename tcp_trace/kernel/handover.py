@@ -1,6 +1,6 @@
 """From the privileged stage 1 to the unprivileged stage 2: one exec, the same PID.
 
-The descriptors of perf rings, maps and hook are made inheritable and described in a memfd, whose
+The descriptors of maps and hooks are made inheritable and described in a memfd, whose
 number goes along as `--handover FD` behind the arguments of stage 1. Of the environment only what
 is listed goes along, of descriptors only these and the standard ones.
 
@@ -34,24 +34,23 @@ FLAG = "--handover"
 class Handover:
     """What stage 2 needs of stage 1.
 
-    `rings` are the descriptors of the perf rings of each CPU with `pages` pages, `maps` those of
-    the BPF maps by name, `hook_fds` keep the programs attached. `return_fds` are the programs that
-    watch connect() returning, of which the kernel counts what it missed. `facts` are logged by
+    `maps` are the descriptors of the BPF maps by name; that of `transitions` is a ring with
+    `ring_bytes` for records. `hook_fds` keep the programs attached. `return_fds` are the programs
+    that watch connect() returning, of which the kernel counts what it missed. `facts` are logged by
     stage 2.
     """
 
     hook: str
     hook_fds: tuple[int, ...]
     return_fds: tuple[int, ...]
-    rings: tuple[int, ...]
-    pages: int
+    ring_bytes: int
     maps: Mapping[str, int]
     facts: Mapping[str, str | bool | int]
 
     @property
     def fds(self) -> tuple[int, ...]:
         """Every descriptor that must outlive the exec."""
-        return (*self.hook_fds, *self.return_fds, *self.rings, *self.maps.values())
+        return (*self.hook_fds, *self.return_fds, *self.maps.values())
 
 
 def unreadable(account: Account, program: Path) -> Path | None:
@@ -92,8 +91,7 @@ def receive(memfd: int) -> Handover:
         hook=told["hook"],
         hook_fds=tuple(told["hook_fds"]),
         return_fds=tuple(told["return_fds"]),
-        rings=tuple(told["rings"]),
-        pages=told["pages"],
+        ring_bytes=told["ring_bytes"],
         maps=told["maps"],
         facts=told["facts"],
     )

@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import os
 import platform
-import resource
 import sys
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
@@ -52,6 +51,8 @@ _NAMES = 8_192
 # Destinations whose latency is kept, if any: 350 bytes each. Those used last stay.
 _LATENCIES = 4_096
 
+_MEGABYTE = 1024 * 1024
+
 # Threads that are in a connect() that fails, at one moment.
 _ENDS = 1_024
 
@@ -77,8 +78,6 @@ _TRACEPOINT_NOT_RUN = (
 _LESS_WORK = ("-g0", "-Xclang", "-disable-llvm-passes")
 
 _EVENTS = {Events.FAILURES: "EVENTS_FAILURES", Events.ATTEMPTS: "EVENTS_ATTEMPTS"}
-# `transitions` is never read by its descriptor, but the kernel takes the rings out of it when the
-# descriptor through which they were put in is closed.
 _MAPS = (
     *("destinations", "cgroups", "watched", "tallies", "races", "held", "execs"),
     "transitions",
@@ -148,7 +147,6 @@ def start(settings: Settings, account: Account) -> NoReturn:
     if unproven:
         facts["unproven"] = unproven
     facts.update(_unwatched_returns(parts, names=settings.dns_names))
-    rings = _open_rings(bpf, settings.perf_pages)
     facts["seccomp"] = _confine()
     maps = [*_MAPS, *_NAME_MAPS * ("NAMES" in parts), *_latency_maps(settings)]
     handover.execute(
@@ -156,8 +154,7 @@ def start(settings: Settings, account: Account) -> NoReturn:
             hook=hook.value,
             hook_fds=(*hook_fds, *bpf.kfunc_exit_fds.values()),
             return_fds=tuple(f.fd for n, f in bpf.funcs.items() if n.endswith(b"_connect")),
-            rings=rings,
-            pages=settings.perf_pages,
+            ring_bytes=settings.ring_mb * _MEGABYTE,
             maps={name: bpf[name].get_fd() for name in maps},
             facts=facts,
         ),
@@ -213,6 +210,7 @@ def _constants(settings: Settings, account: Account) -> list[str]:
         f"-DBUDGET_PER_SECOND={_PER_SECOND}",
         f"-DBUDGETS_MAX={_BUDGETS}",
         f"-DHELD_MAX={_HELD}",
+        f"-DRING_BYTES={settings.ring_mb * _MEGABYTE}",
         # The exec keeps the PID, so stage 2 will have this one.
         f"-DSELF_PID={os.getpid()}",
         f"-DSELF_UID={account.uid}",
@@ -389,28 +387,3 @@ def _attach_error_report(bpf: Any) -> list[int]:  # noqa: ANN401
         with contextlib.suppress(StartError):
             return [_attach_kprobe(bpf, b"error_sock_def_error_report", b"sock_def_error_report")]
     return []
-
-
-def _open_rings(bpf: Any, pages: int) -> tuple[int, ...]:  # noqa: ANN401
-    bcc = _import_bcc()
-    _raise_memlock_limit()
-    try:
-        bpf["transitions"].open_perf_buffer(lambda *_: None, page_cnt=pages)
-    except Exception as error:  # BCC raises nothing narrower
-        raise StartError(
-            f"PERF_PAGES={pages}: the perf rings cannot be opened ({error}); "
-            "use fewer pages or raise the memlock limit"
-        ) from error
-    return tuple(bcc.lib.perf_reader_fd(reader) for reader in bpf.perf_buffers.values())
-
-
-def _raise_memlock_limit() -> None:
-    """Let the rings be mapped, here and, since limits are inherited, in stage 2.
-
-    Rings above `kernel.perf_event_mlock_kb` count against it. Where raising it is not permitted
-    the limit may still do; if not, mapping the rings says so.
-    """
-    with contextlib.suppress(PermissionError, ValueError):
-        resource.setrlimit(
-            resource.RLIMIT_MEMLOCK, (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
-        )

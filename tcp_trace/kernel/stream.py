@@ -1,4 +1,4 @@
-"""From perf rings and maps to typed values: the edge at which bytes of the kernel are decoded.
+"""From records and maps to typed values: the edge at which bytes of the kernel are decoded.
 
 Uses `libbcc_bpf.so.0`, the part of BCC without LLVM, and no privilege. The shapes are those of
 bpf/transition.h.
@@ -12,7 +12,6 @@ import re
 import socket
 import struct
 import time
-from collections import deque
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -24,7 +23,7 @@ from tcp_trace.host import netns
 from tcp_trace.safetext import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Mapping
 
     from tcp_trace.connects.watch import Rule
 
@@ -63,17 +62,14 @@ _EXECS = 32_768
 _V4_MAPPED = b"\0" * 10 + b"\xff\xff"
 _PORT_BITS = 32
 
-_RAW_CALLBACK = ct.CFUNCTYPE(None, ct.c_void_p, ct.c_void_p, ct.c_int)
-_LOST_CALLBACK = ct.CFUNCTYPE(None, ct.c_void_p, ct.c_uint64)
-
 
 class Tallies(NamedTuple):
     """What the kernel program counted since it was attached, in records.
 
-    `submitted` reached a ring, `lost` did not because it was full, `evicted` are attempts that
-    ended after their entry was gone, or that began before the service. `netted` transitions were
-    seen by the net alone; `missed` ones were seen by nobody, which a later one of that socket has
-    shown.
+    `submitted` reached the ring; `lost` found it full, and were not held either. `evicted` are
+    attempts that ended after their entry was gone, or that began before the service. `netted`
+    transitions were seen by the net alone; `missed` ones were seen by nobody, which a later one of
+    that socket has shown.
 
     `taken_up` attempts were begun by the net, since the hook was not run.
 
@@ -84,8 +80,8 @@ class Tallies(NamedTuple):
     `names_learned` addresses were taken from DNS answers; `names_unkept` answers could not be taken
     in full, of which `names_long` were to a name that is too long.
 
-    `held` failures were beyond the budget of whose they were, and counted only; `held_full` were
-    not even told apart, because there were too many kinds of them at once.
+    `held` failures were counted only: they were beyond the budget of whose they are, or found the
+    ring full. `held_full` were beyond a budget, and of too many kinds at once to be counted.
     """
 
     submitted: int = 0
@@ -107,12 +103,6 @@ class Tallies(NamedTuple):
 
 def _libbcc() -> ct.CDLL:
     lib = ct.CDLL("libbcc_bpf.so.0", use_errno=True)
-    lib.perf_reader_new.restype = ct.c_void_p
-    lib.perf_reader_new.argtypes = [_RAW_CALLBACK, _LOST_CALLBACK, ct.c_void_p, ct.c_int]
-    for name in ("perf_reader_mmap", "perf_reader_free", "perf_reader_fd"):
-        getattr(lib, name).argtypes = [ct.c_void_p]
-    lib.perf_reader_set_fd.argtypes = [ct.c_void_p, ct.c_int]
-    lib.perf_reader_consume.argtypes = [ct.c_int, ct.c_void_p]
     for name in ("bpf_lookup_elem", "bpf_delete_elem", "bpf_get_next_key", "bpf_update_elem"):
         getattr(lib, name).argtypes = [ct.c_int, ct.c_char_p, ct.c_char_p, ct.c_uint64]
     lib.bpf_lookup_elem.argtypes = lib.bpf_get_next_key.argtypes = [
@@ -138,53 +128,10 @@ class Held(NamedTuple):
     last_ns: int
 
 
-class Rings:
-    """The perf rings of all CPUs. `fds` become readable when there is something to read.
-
-    The rings are emptied into a backlog before anything is done with a record: that is what keeps
-    a burst from being lost, since emptying a ring takes a tenth of the time of telling of it.
-    """
-
-    BACKLOG = 16_384
-    """Records in memory beyond which no more are taken out of the rings, which count what is lost.
-
-    With what the rings hold when they are emptied last, some 46,000 of 300 bytes: 14 MB.
-    """
-
-    def __init__(self, fds: Sequence[int], pages: int) -> None:
-        self.fds = tuple(fds)
-        self._backlog: deque[bytes] = deque()
-        # ctypes frees a callback when nothing holds it any more.
-        self._callbacks = (_RAW_CALLBACK(self._keep), _LOST_CALLBACK(lambda *_: None))
-        readers = [self._open(fd, pages) for fd in fds]
-        self._readers = (ct.c_void_p * len(readers))(*readers)
-
-    def _open(self, fd: int, pages: int) -> int:
-        reader = _LIB.perf_reader_new(*self._callbacks, None, pages)
-        if not reader:
-            raise MemoryError("no memory for a perf reader")
-        _LIB.perf_reader_set_fd(reader, fd)
-        if _LIB.perf_reader_mmap(reader):
-            error = ct.get_errno()
-            raise OSError(error, f"a perf ring of {pages} pages cannot be mapped: use less of them")
-        return int(reader)
-
-    def _keep(self, _cookie: int, data: int, size: int) -> None:
-        self._backlog.append(ct.string_at(data, size))
-
-    @property
-    def backlog(self) -> int:
-        """How many records wait in memory."""
-        return len(self._backlog)
-
-    def read(self, most: int) -> list[Transition]:
-        """Empty the rings; return up to `most` transitions, whose order means nothing."""
-        if len(self._backlog) < self.BACKLOG:
-            _LIB.perf_reader_consume(len(self._readers), self._readers)
-        take = self._backlog.popleft
-        records = [take() for _ in range(min(most, len(self._backlog)))]
-        to_wall = time.time() - time.monotonic()
-        return [decode(record, to_wall) for record in records]
+def decode_all(records: Iterable[bytes]) -> list[Transition]:
+    """Decode records of a ring, each a `struct transition`."""
+    to_wall = time.time() - time.monotonic()
+    return [decode(record, to_wall) for record in records]
 
 
 def decode(record: bytes, to_wall: float) -> Transition:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 LIMIT = 32 * 1024 * 1024
-"""Bytes that wait at most: some 75,000 lines, as many as rings and backlog hold records."""
+"""Bytes that wait at most: some 75,000 lines, more than the ring holds records."""
 
 LOOK_INTERVAL = 15.0
 """Seconds between two looks at a target to which nothing is written."""

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 ResultT = TypeVar("ResultT")
 
 PATIENCE = 2.0
-"""Seconds that a job may take; SQLite itself waits for one. The rings hold more than that."""
+"""Seconds that a job may take; SQLite itself waits for one. The ring holds more than that."""
 
 _STANDS = "the disk does not answer"
 

@@ -1,7 +1,7 @@
-"""Stage 2: wires a datum's way from the perf rings to the log, the incidents and the outbox.
+"""Stage 2: wires a datum's way from the ring to the log, the incidents and the outbox.
 
-Runs without privileges and never imports `bcc`. One loop reads the rings; the sender has a thread
-of its own, so that no webhook ever holds up the rings.
+Runs without privileges and never imports `bcc`. One loop reads the ring; the sender has a thread
+of its own, so that no webhook ever holds up the ring.
 """
 
 from __future__ import annotations
@@ -32,7 +32,8 @@ from tcp_trace.incidents.incidents import Incidents, Policy
 from tcp_trace.kernel import handover
 from tcp_trace.kernel.latency import Latencies
 from tcp_trace.kernel.names import Names
-from tcp_trace.kernel.stream import Maps, Rings, missed_runs
+from tcp_trace.kernel.rings import Ring
+from tcp_trace.kernel.stream import Maps, decode_all, missed_runs
 from tcp_trace.log import lines, logs, output
 from tcp_trace.log.logfile import NotRegularError
 from tcp_trace.log.repeats import Repeats
@@ -66,12 +67,12 @@ log = logging.getLogger(__name__)
 DRAIN_SECONDS = 10.0
 """How long SIGTERM waits for pending messages. The unit's TimeoutStopSec is longer."""
 
-# After a batch the rings are left alone for this long: under load a wake-up then serves many
+# After a batch the ring is left alone for this long: under load a wake-up then serves many
 # records, and the first alert is still told well within a second.
 _PAUSE = 0.05
 # Outcomes that are logged and nothing more.
 _SHOWN = Begun | Established
-# How many records are handled between two looks at the rings.
+# How many records are handled between two looks at the ring.
 _BATCH = 256
 # How often the kernel's tallies are compared.
 _HOUSEKEEPING = 15.0
@@ -165,7 +166,7 @@ class Service:
         self._received = received
         self._reload = reload
         self._maps = Maps(received.maps)
-        self._rings = Rings(received.rings, received.pages)
+        self._ring = Ring(received.maps["transitions"], received.ring_bytes)
         self._names = Names(received.maps)
         self._resolver = Resolver(settings.dest_host, addresses_of, self._names.ttl_since)
         self._tracker = Tracker()
@@ -193,7 +194,7 @@ class Service:
     def run(self) -> int:
         """Run until a signal ends it; return the exit code."""
         poller = select.epoll()
-        for fd in (*self._rings.fds, self._signals.fd, self._resolver.fd):
+        for fd in (self._ring.fileno(), self._signals.fd, self._resolver.fd):
             poller.register(fd, select.EPOLLIN)
         # All libraries are loaded before the first thread: two that import wait for each other.
         self._exporter = self._export()
@@ -203,19 +204,20 @@ class Service:
         self._tell_started()
         self._systemd.say("READY=1")
         while not self._signals.stop:
-            ready = poller.poll(0 if self._rings.backlog else self._timeout(present()))
+            ready = poller.poll(0 if self._ring.unread else self._timeout(present()))
             self._turn()
-            if ready and not self._rings.backlog:
+            if ready and not self._ring.unread:
                 time.sleep(_PAUSE)
         return self._stop()
 
     def _turn(self) -> None:
-        """Do all that is due: read the rings, tell of incidents, answer signals and watchdog."""
-        transitions = self._rings.read(_BATCH)
+        """Do all that is due: read the ring, tell of incidents, answer signals and watchdog."""
+        transitions = decode_all(self._ring.read(_BATCH))
+        self._ring.release(self._ring.position)
         now = present()
         if transitions:
             oldest_ns = min([one.timestamp_ns for one in transitions])
-            self._lag.note(oldest_ns, now.mono, self._rings.backlog)
+            self._lag.note(oldest_ns, now.mono, self._ring.unread)
         if self._silence_file.refresh():
             self._incidents.silences = self._silences(self._settings)
         notifications = self._take_in(transitions, now)
@@ -247,7 +249,7 @@ class Service:
             lines.write_transitions([one for one in transitions if one.newstate != RETURNED])
         else:
             lines.write_outcomes([one for one in outcomes if isinstance(one, _SHOWN)])
-        if not self._rings.backlog:
+        if not self._ring.unread:
             failures += self._returns.expire(now.mono)
         judged = [self._races.judge(self._identify(failure), now.mono) for failure in failures]
         return self._tell([*judged, *self._races.expire(now.mono)], now)
@@ -453,8 +455,9 @@ class Service:
         self._systemd.say("STOPPING=1")
         now = present()
         notifications: list[Notification] = []
-        while transitions := self._rings.read(_BATCH):
-            notifications += self._take_in(transitions, now)
+        while records := self._ring.read(_BATCH):
+            self._ring.release(self._ring.position)
+            notifications += self._take_in(decode_all(records), now)
         late = [self._identify(failure) for failure in self._returns.expire(math.inf)]
         notifications += self._tell([*late, *self._races.expire(math.inf)], now)
         notifications += self._take_held(self._held_back.take_all(), now)

@@ -34,7 +34,7 @@ _END = b"\r\n\r\n"
 _REQUEST = re.compile(rb"([A-Z]+) ([!-~]+) HTTP/1\.[01]\r\n")
 # Where no connection can be accepted (no descriptor is left), for so long nothing is tried.
 _PAUSE = 0.2
-# Between two connections: whoever asks without a pause has none of the time that the rings need.
+# Between two connections: whoever asks without a pause has none of the time that the ring needs.
 _REST = 0.005
 
 

@@ -17,7 +17,7 @@ class Lag:
         self._worst = 0.0
 
     def note(self, oldest_ns: int, now: float, backlog: int) -> None:
-        """Note the oldest of the records just read, by CLOCK_MONOTONIC, and how many wait still.
+        """Note the oldest of the records just read, by CLOCK_MONOTONIC, and how many bytes wait.
 
         `now` is in seconds of the same clock.
         """

@@ -32,9 +32,9 @@ LOSSES = (
     Loss(
         "lost",
         "records_lost",
-        "Records that a full perf ring could not take.",
+        "Records that a full ring could not take.",
         logging.ERROR,
-        "records were lost: the perf rings were full; raise PERF_PAGES",
+        "records were lost: the ring was full; raise RING_MB",
     ),
     Loss(
         "held_full",

@@ -128,7 +128,7 @@ def families(figures: Figures) -> Iterator[Family]:
 
 def _of_the_kernel(tallies: Tallies) -> Iterator[Family]:
     for name, number, text in (
-        ("records_submitted", tallies.submitted, "Records that reached a perf ring."),
+        ("records_submitted", tallies.submitted, "Records that reached the ring."),
         ("failures_held_back", tallies.held, "Failures beyond a budget, counted and not listed."),
         ("transitions_netted", tallies.netted, "Transitions seen by the net alone."),
         ("attempts_taken_up", tallies.taken_up, "Attempts begun by the net: the hook was not run."),

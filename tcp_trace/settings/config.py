@@ -105,7 +105,7 @@ class Settings:
     events: Events
     hook: Hook
     lost_races: LostRaces
-    perf_pages: int
+    ring_mb: int
     alert_interval: float
     alert_after: AlertAfter
     alert_repeat: float
@@ -130,6 +130,10 @@ class Settings:
         return (*own, *(webhook.url for webhook in self.webhooks))
 
 
+# Variables of earlier versions, and what is to be done about them.
+_GONE = {"PERF_PAGES": "remove it: RING_MB is the size of the one ring there is now"}
+
+
 class _Given(NamedTuple):
     """What a variable is set to, and how an error about it begins: `/etc/x.env, line 3: `."""
 
@@ -151,6 +155,9 @@ def load(environ: Mapping[str, str], env_file: Path | None) -> Settings:
     if "HOST_NAME" not in given:
         given["HOST_NAME"] = _Given(NAMELESS, "")
         warnings.append(f"this host has no name: messages call it {NAMELESS}; set HOST_NAME")
+    warnings += [
+        f"{given[old].place}{old} is gone; {new}" for old, new in _GONE.items() if old in given
+    ]
     slack_url = _find_webhook(given, environ, errors, warnings)
     if env_file and "SLACK_URL" in _set(from_file):
         _warn_if_public(env_file, warnings)
@@ -259,7 +266,8 @@ def _read_env_file(path: Path, errors: list[str]) -> dict[str, _Given]:
             errors.append(f"{where}: not understood; write NAME=value")
         elif binding.key is not None and binding.value is not None:
             found[binding.key] = _Given(binding.value, f"{where}: ")
-            _refuse_unknown(binding.key, where, errors)
+            if binding.key not in _GONE:
+                _refuse_unknown(binding.key, where, errors)
     return found
 
 

@@ -6,7 +6,6 @@ write instead.
 
 from __future__ import annotations
 
-import os
 import re
 from enum import Enum
 from importlib.util import find_spec
@@ -108,7 +107,6 @@ METRICS_DESTINATIONS_MAX = 1_000
 _JOINERS = dict.fromkeys((0x200C, 0x200D))
 _LONGEST = 365 * 86400.0
 _DEFAULT_WINDOW = 60.0
-_PAGES_FOR_ALL = 1024
 
 
 def choice(kind: type[EnumT]) -> Callable[[str], EnumT]:
@@ -150,19 +148,15 @@ def alert_after(text: str) -> AlertAfter:
     return AlertAfter(int(count), duration(window) if slash else _DEFAULT_WINDOW)
 
 
-def perf_pages(text: str) -> int:
-    """Return the pages of one CPU's perf buffer, a power of two as the kernel demands.
+def ring_mb(text: str) -> int:
+    """Return the MiB of the ring between kernel and service, a power of two.
 
-    `auto` shares 4 MiB among the CPUs: 30,000 records, enough for a burst of 20,000 failures in a
-    second that nobody reads meanwhile. A CPU has at least 64 pages and at most 512.
+    A record takes 160 bytes: in 4 MiB fit the 20,000 failures of a second that nobody reads.
     """
-    if text.lower() == "auto":
-        share = max(1, _PAGES_FOR_ALL // (os.cpu_count() or 1))
-        return min(512, max(64, 1 << (share.bit_length() - 1)))
-    pages = int(text) if re.fullmatch(r"[0-9]{1,5}", text) else 0
-    if not 8 <= pages <= 4096 or pages & (pages - 1):
-        raise ValueError("not a power of two from 8 to 4096; write for example 128, or auto")
-    return pages
+    size = int(text) if re.fullmatch(r"[0-9]{1,3}", text) else 0
+    if not 1 <= size <= 256 or size & (size - 1):
+        raise ValueError("not a power of two from 1 to 256; write for example 16")
+    return size
 
 
 def user_name(text: str) -> str:

@@ -163,12 +163,12 @@ VARIABLES = (
         at_start=True,
     ),
     Variable(
-        "PERF_PAGES",
-        "auto",
-        values.perf_pages,
-        "Pages of 4 KiB of the buffer between kernel and service, for each CPU; a power of two, or"
-        " auto: 1024 shared among the CPUs. Raise it when the log tells of lost records.",
-        example="512",
+        "RING_MB",
+        "8",
+        values.ring_mb,
+        "MiB of kernel memory in which failures wait to be read, a power of two. 8 hold 52,000."
+        " Raise it when the log tells of lost records.",
+        example="16",
         at_start=True,
     ),
     Variable(

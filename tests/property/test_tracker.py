@@ -1,4 +1,4 @@
-"""The state machine under everything that perf rings do: disorder, loss, reuse, late starts.
+"""The state machine under everything that two CPUs do: disorder, loss, reuse, late starts.
 
 A history is made as the kernel would make it, then delivered in any order with any records
 missing. The machine of a plain script (SYN_SENT adds, ESTABLISHED removes, CLOSE judges) is held

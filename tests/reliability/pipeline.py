@@ -1,19 +1,22 @@
-"""The daemon's pipeline without a kernel: records go in at the rings, messages come out.
+"""The daemon's pipeline without a kernel: records go in at the ring, messages come out.
 
-Everything is the service's own: rings without a CPU, maps without a kernel behind them.
+Everything is the service's own: a ring of a file, maps without a kernel behind them.
 """
 
 from __future__ import annotations
 
+import os
 import socket
 import time
 from typing import TYPE_CHECKING
 
 from tcp_trace.connects.events import State
 from tcp_trace.kernel.handover import Handover
+from tcp_trace.kernel.rings import Ring
 from tcp_trace.kernel.stream import DESTINATION, MAKER, TRANSITION
 from tcp_trace.service.daemon import Service
 from tcp_trace.settings import config
+from tests.ring import Producer
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -25,12 +28,38 @@ _NO_MAPS = dict.fromkeys(
 )
 
 
-def service(settings: Settings) -> Service:
+class _UnpolledRing(Ring):
+    """A ring that is read when the loop turns: the kernel lets no file be polled."""
+
+    def __init__(self, fd: int, size: int) -> None:
+        super().__init__(fd, size)
+        self._never = os.eventfd(0)
+
+    def fileno(self) -> int:
+        return self._never
+
+
+class Fed(Service):
+    """A service that watches nothing, and has the records of `ring`."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.ring = Producer()
+        maps = {**_NO_MAPS, "transitions": self.ring.fd}
+        received = Handover(
+            hook="none",
+            hook_fds=(),
+            return_fds=(),
+            ring_bytes=self.ring.size,
+            maps=maps,
+            facts={},
+        )
+        super().__init__(settings, received, lambda: settings)
+        self._ring = _UnpolledRing(self.ring.fd, self.ring.size)
+
+
+def service(settings: Settings) -> Fed:
     """Return a service that watches nothing, and is not started."""
-    received = Handover(
-        hook="none", hook_fds=(), return_fds=(), rings=(), pages=8, maps=_NO_MAPS, facts={}
-    )
-    return Service(settings, received, lambda: settings)
+    return Fed(settings)
 
 
 def settings(state: Path, slack: str, **environ: str) -> Settings:
@@ -52,8 +81,10 @@ def record(number: int, address: str, port: int = 443, comm: bytes = b"curl") ->
     )
 
 
-def feed(fed: Service, records: list[bytes]) -> None:
-    """Put records in at the rings, and let the service take them in."""
-    fed._rings._backlog.extend(records)
-    while fed._rings.backlog:
+def feed(fed: Fed, records: list[bytes]) -> None:
+    """Put records in at the ring, and let the service take them in."""
+    for record in records:
+        while fed.ring.put(record) < 0:
+            fed._turn()
+    while fed._ring.unread:
         fed._turn()

@@ -10,13 +10,13 @@ import pytest
 from tcp_trace.connects import coverage, names, watch
 from tcp_trace.host import unprivileged
 from tcp_trace.incidents import overview, policy, storm
-from tcp_trace.kernel import program
+from tcp_trace.kernel import program, rings, stream
 from tcp_trace.log import repeats, sinks
 from tcp_trace.notify import answers, channel, store, wire
 from tcp_trace.notify.pacing import Pacing
 from tcp_trace.notify.queue import Limits
 from tcp_trace.service import daemon, exporter, heldback, messages, selfaudit
-from tcp_trace.settings import values
+from tcp_trace.settings import values, variables
 
 ROOT = Path(__file__).parents[2]
 LOGROTATE = next((ROOT / "logrotate").iterdir()).read_text()
@@ -48,12 +48,6 @@ def minutes(seconds: float) -> str:
     return f"{seconds / 60:g} min"
 
 
-def per_cpu(cpus: int, monkeypatch: pytest.MonkeyPatch) -> int:
-    """Return the pages of a buffer by default."""
-    monkeypatch.setattr("os.cpu_count", lambda: cpus)
-    return values.perf_pages("auto")
-
-
 def first(pattern: str, text: str) -> str:
     """Return what a pattern finds in a file; a question mark is in no page."""
     found = re.search(pattern, text, re.MULTILINE)
@@ -75,6 +69,8 @@ NAME_BYTES = define("NAME_BYTES", NAMES_H) - 1
 SHARED_SECONDS = define("SHARED_SECONDS", NAMES_H)
 WIDER = define("WIDER", TCP_TRACE_C)
 STUCK = minutes(PACING.dead_pause)
+RING_MB = values.ring_mb(next(v.default for v in variables.VARIABLES if v.name == "RING_MB"))
+RECORD = rings.HEADER.size + stream.TRANSITION.size
 # By page: each has to be there as it stands here, where its numbers come from the code. Of white
 # space, code spans and emphasis nothing is compared.
 PROMISES = {
@@ -138,6 +134,7 @@ PROMISES = {
     ],
     "docs/TROUBLESHOOTING.md": [
         f"waits longer than {PACING.dead_pause / 60:g} minutes after the cause is gone",
+        f"{RING_MB} MiB hold {RING_MB * 2**20 // RECORD // 1000},000 records",
     ],
     "docs/SECURITY.md": [
         f"{program._BURST:,} failures at once, then {program._PER_SECOND} a second",
@@ -219,17 +216,13 @@ def test_what_words_promise() -> None:
     assert 'A"\n        " number alone means within a minute' in VARIABLES
     assert set(re.findall(r"within ([0-9]+) s", CLI)) <= {f"{daemon._SAVE_GAP:g}"}
     assert values.alert_after("3").window == 60.0
-    assert f"auto: {values._PAGES_FOR_ALL} shared among the CPUs" in VARIABLES
 
 
-def test_pages_of_the_buffer(monkeypatch: pytest.MonkeyPatch) -> None:
-    """How large it is by default, by the number of CPUs."""
-    one, two, four, eight, more = (per_cpu(cpus, monkeypatch) for cpus in (1, 2, 4, 8, 16))
-    assert one == two
-    assert (
-        f" is {two} with one or two CPUs, {four} with four, {eight} with eight, {more} with more"
-    ) in prose("docs/TROUBLESHOOTING.md")
-    assert per_cpu(128, monkeypatch) == more
+def test_the_size_of_the_ring() -> None:
+    """How many failures fit in it by default, and that a burst of one second does."""
+    assert f"{RING_MB} hold {RING_MB * 2**20 // RECORD // 1000},000." in VARIABLES
+    assert f"takes {RECORD} bytes" in (ROOT / "tcp_trace/settings/values.py").read_text()
+    assert 4 * 2**20 // RECORD > 20_000
 
 
 def test_the_unit_waits_for_the_service() -> None:

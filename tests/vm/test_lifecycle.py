@@ -106,13 +106,13 @@ def test_the_watchdog_ends_a_service_that_hangs(restarting: Service, peer: Peer)
 def test_a_wrong_configuration_is_not_tried_again(restarting: Service) -> None:
     """Errors at the start are told all at once, with status 78, and systemd leaves it at that."""
     restarting.systemctl("stop")
-    restarting.configure(DEST_IP="192.0.2.0/99", PERF_PAGES="100", SLACK_URL="hooks.slack.com/x")
+    restarting.configure(DEST_IP="192.0.2.0/99", RING_MB="100", SLACK_URL="hooks.slack.com/x")
     assert restarting.systemctl("start", check=False) != 0
     time.sleep(7)  # RestartSec is 5 s
     assert restarting.show("ActiveState") == "failed"
     assert restarting.show("ExecMainStatus") == "78"
     assert restarting.show("NRestarts") == "0"
     said = restarting.said()
-    for name in ("DEST_IP=192.0.2.0/99: ", "PERF_PAGES=100: ", "SLACK_URL: "):
+    for name in ("DEST_IP=192.0.2.0/99: ", "RING_MB=100: ", "SLACK_URL: "):
         assert sum(name in line for line in said) == 1, said
     assert "Traceback" not in " ".join(said)

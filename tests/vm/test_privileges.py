@@ -68,12 +68,11 @@ def test_the_compiler_is_gone(used: Service) -> None:
 
 
 def test_only_what_is_needed_is_open(used: Service, vm: Machine, vm_kernel: str) -> None:
-    """Rings, maps, hooks, log, outbox, what wakes the loop: nothing of stage 1."""
+    """Maps, hooks, log, outbox, what wakes the loop: nothing of stage 1."""
     listing = vm.run(f"find /proc/{used.pid}/fd -type l -printf '%f %l\\n'").stdout
     open_fds = dict(line.split(" ", 1) for line in listing.splitlines())
     kinds = Counter(re.sub(r":\[\d+\]$", "", target) for target in open_fds.values())
-    cpus = int(vm.run("nproc").stdout)
-    for kind, most in {"bpf_link": 8, "bpf-prog": 4, "bpf-map": 12}.items():
+    for kind, most in {"bpf_link": 8, "bpf-prog": 4, "bpf-map": 14}.items():
         assert 0 <= kinds.pop(f"anon_inode:{kind}", 0) <= most, kind
     state = "/var/lib/tcp-trace/outbox.db"
     assert kinds == {
@@ -81,8 +80,8 @@ def test_only_what_is_needed_is_open(used: Service, vm: Machine, vm_kernel: str)
         "socket": 4,  # stdout and stderr to the journal, a pair for signals
         "anon_inode:[eventpoll]": 1,
         "anon_inode:[eventfd]": 1,  # news of hosts that are watched by name
-        # A ring for each CPU, and the kprobe; before 5.14 a second one, on errors.
-        "anon_inode:[perf_event]": cpus + 1 + (vm_kernel == "5.10"),
+        # The kprobe; before 5.14 a second one, on errors.
+        "anon_inode:[perf_event]": 1 + (vm_kernel == "5.10"),
         "/memfd:libffi (deleted)": 1,  # of ctypes
         **{state + suffix: 1 for suffix in ("", "-wal", "-shm", ".lock")},
         LOG_FILE: 1,

@@ -93,7 +93,7 @@ def test_help_is_worth_reading() -> None:
 def test_wrong_configuration_exits_78(tmp_path: Path) -> None:
     """Each error is a line on stderr, and systemd learns from 78 not to try again."""
     path = tmp_path / "env"
-    path.write_text("PERF_PAGES=3\nPERF_PAGE=4\n")
+    path.write_text("RING_MB=3\nRING_M=4\n")
     for command in ("run", "test-alert"):
         done = run(command, "--env-file", str(path), HOOK="x")
         assert done.returncode == EX_CONFIG == 78
@@ -206,14 +206,14 @@ def test_alert_without_webhook() -> None:
 
 def test_check_fails_with_the_configuration() -> None:
     """The check shows a wrong configuration as a finding and exits with 1; --json is JSON."""
-    done = run("check", "--json", "--env-file", "/dev/null", PERF_PAGES="3")
+    done = run("check", "--json", "--env-file", "/dev/null", RING_MB="3")
     assert done.returncode == 1
     told = json.loads(done.stdout)
     assert told["ok"] is False
     (finding,) = (item for item in told["checks"] if item["name"] == "configuration")
     assert finding["level"] == "fail"
-    assert finding["detail"].startswith("PERF_PAGES=3: ")
-    assert finding["fix"] == "PERF_PAGES is set in the environment: correct it there"
+    assert finding["detail"].startswith("RING_MB=3: ")
+    assert finding["fix"] == "RING_MB is set in the environment: correct it there"
 
 
 def test_reader_that_leaves_early() -> None:

@@ -341,7 +341,7 @@ def test_endless_new_names_are_not_endless_news() -> None:
 
 
 def test_records_out_of_order_do_not_turn_time_back() -> None:
-    """Failures read from the rings of two CPUs in the wrong order keep first and last right."""
+    """Failures of two CPUs that come in the wrong order keep first and last right."""
     world = World()
     world.fail()
     world.mono += 10

@@ -20,27 +20,26 @@ from tcp_trace.notify.outbox import present
 from tcp_trace.service import daemon
 from tcp_trace.settings import config
 from tests.ports import free_port
-from tests.reliability.pipeline import feed, record, service, settings
+from tests.reliability.pipeline import Fed, feed, record, service, settings
 from tests.webhook import Webhook
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from tcp_trace.service.daemon import Service
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
 @pytest.fixture
-def start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], Service]]:
+def start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], Fed]]:
     """Return what starts a service, its senders running, under systemd's watchdog."""
     monkeypatch.setenv("WATCHDOG_USEC", "30000000")
     handlers = [signal.getsignal(number) for number in _SIGNALS]
     given = {"MAINTENANCE": "daily 00:00-24:00 192.0.2.1", "METRICS": f"127.0.0.1:{free_port()}"}
-    started: list[Service] = []
+    started: list[Fed] = []
     with Webhook() as webhook:
 
-        def one_more() -> Service:
+        def one_more() -> Fed:
             started.append(service(settings(tmp_path, webhook.url, **given)))
             started[-1]._messages.start()
             return started[-1]
@@ -57,7 +56,7 @@ def start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[
 
 
 @pytest.fixture
-def running(start: Callable[[], Service]) -> Service:
+def running(start: Callable[[], Fed]) -> Fed:
     """Return a service that was just started."""
     return start()
 
@@ -81,7 +80,7 @@ def heard(systemd: socket.socket) -> bytes:
 
 
 def test_the_watchdog_is_answered_while_the_senders_make_progress(
-    running: Service, systemd: socket.socket, monkeypatch: pytest.MonkeyPatch
+    running: Fed, systemd: socket.socket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A loop that turns is not enough: a sender that stands for 36 s leaves systemd unanswered."""
     running._turn()
@@ -98,7 +97,7 @@ def test_the_watchdog_is_answered_while_the_senders_make_progress(
     assert heard(systemd) == b"WATCHDOG=1"
 
 
-def test_what_was_silenced_is_a_metric(running: Service) -> None:
+def test_what_was_silenced_is_a_metric(running: Fed) -> None:
     """Failures in a maintenance window are counted, beside those of their reason."""
     feed(running, [record(number, "192.0.2.1") for number in range(3)])
     feed(running, [record(number, "192.0.2.2") for number in range(2)])
@@ -113,7 +112,7 @@ def test_what_was_silenced_is_a_metric(running: Service) -> None:
     assert "tcp_trace_failing_destinations 2.0" in lines
 
 
-def test_open_incidents_outlive_the_process(start: Callable[[], Service]) -> None:
+def test_open_incidents_outlive_the_process(start: Callable[[], Fed]) -> None:
     """With what was counted seconds before; what fails on is no second opening."""
     first = start()
     feed(first, [record(0, "192.0.2.2")])
@@ -132,7 +131,7 @@ def test_open_incidents_outlive_the_process(start: Callable[[], Service]) -> Non
 
 
 def test_saving_takes_a_small_share_of_the_time(
-    running: Service, monkeypatch: pytest.MonkeyPatch
+    running: Fed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What takes 0.1 s to save is saved every 5 s at most."""
     feed(running, [record(0, "192.0.2.2")])
@@ -166,7 +165,7 @@ def test_the_configuration_makes_the_policy() -> None:
 def test_a_log_that_cannot_be_opened_is_one_sentence(capsys: pytest.CaptureFixture[str]) -> None:
     """The service ends with 1 and tells which file it is, why, and who must be able to write it."""
     nothing = Handover(
-        hook="kprobe", hook_fds=(), return_fds=(), rings=(), pages=8, maps={}, facts={}
+        hook="kprobe", hook_fds=(), return_fds=(), ring_bytes=4096, maps={}, facts={}
     )
     memfd = os.memfd_create("handover")
     os.write(memfd, json.dumps(asdict(nothing)).encode())

@@ -120,7 +120,7 @@ def test_sixty_that_say_nothing_keep_nobody_waiting(port: int, first: bytes) -> 
 
 
 def test_who_asks_without_a_pause_costs_little(port: int) -> None:
-    """The service's thread that reads the rings has the processor, not who reads the metrics."""
+    """The service's thread that reads the ring has the processor, not who reads the metrics."""
     code = (
         "import socket, time\n"
         "answers, until = 0, time.monotonic() + 2\n"

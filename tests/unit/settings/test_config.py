@@ -71,16 +71,16 @@ def test_defaults() -> None:
 
 def test_environment_wins_over_the_file(env_file: Path) -> None:
     """A variable of the process environment wins; one that only the file sets is taken from it."""
-    env_file.write_text("PERF_PAGES=64\nALERT_INTERVAL=7m\n")
-    settings = load(env_file, PERF_PAGES="256")
-    assert (settings.perf_pages, settings.alert_interval) == (256, 420.0)
+    env_file.write_text("RING_MB=16\nALERT_INTERVAL=7m\n")
+    settings = load(env_file, RING_MB="32")
+    assert (settings.ring_mb, settings.alert_interval) == (32, 420.0)
 
 
 def test_empty_value_is_none(env_file: Path) -> None:
     """An empty variable of the environment does not hide the file's, nor an empty one a default."""
-    env_file.write_text("PERF_PAGES=64\nHOST_NAME=\n")
-    settings = load(env_file, PERF_PAGES="")
-    assert (settings.perf_pages, settings.host_name) == (64, socket.gethostname())
+    env_file.write_text("RING_MB=16\nHOST_NAME=\n")
+    settings = load(env_file, RING_MB="")
+    assert (settings.ring_mb, settings.host_name) == (16, socket.gethostname())
 
 
 def test_state_directory_of_systemd_is_a_default() -> None:
@@ -94,7 +94,7 @@ def test_every_error_at_once(env_file: Path) -> None:
     env_file.write_text(
         "SLACK_ULR=x\nALERT_INTERVAL=5x\nwhat is this\nHOOK=usdt\nDEST_IP=10.0.0.1/8\n"
     )
-    assert errors(env_file, PERF_PAGES="100") == [
+    assert errors(env_file, RING_MB="100") == [
         f"{env_file}, line 1: SLACK_ULR is unknown; did you mean SLACK_URL?",
         f"{env_file}, line 3: not understood; write NAME=value",
         (
@@ -106,22 +106,22 @@ def test_every_error_at_once(env_file: Path) -> None:
             f"{env_file}, line 4: HOOK=usdt: not one of the choices; write one of auto, kprobe,"
             " tracepoint"
         ),
-        "PERF_PAGES=100: not a power of two from 8 to 4096; write for example 128, or auto",
+        "RING_MB=100: not a power of two from 1 to 256; write for example 16",
     ]
 
 
 def test_an_error_names_the_line_that_it_is_about(env_file: Path) -> None:
     """Blank lines and comments count; what the environment sets is not the file's mistake."""
-    env_file.write_text("\n# x\n\n\nPERF_PAGES=3\n\nHOOK=x # y\n\n\nSLACK_ULR=1\n\n!\n")
+    env_file.write_text("\n# x\n\n\nRING_MB=3\n\nHOOK=x # y\n\n\nSLACK_ULR=1\n\n!\n")
     assert [told.partition(": ")[0].removeprefix(str(env_file)) for told in errors(env_file)] == [
         ", line 10",
         ", line 12",
         ", line 7",
         ", line 5",
     ]
-    env_file.write_text("PERF_PAGES=3\n")
-    assert errors(env_file, PERF_PAGES="5") == [
-        "PERF_PAGES=5: not a power of two from 8 to 4096; write for example 128, or auto"
+    env_file.write_text("RING_MB=3\n")
+    assert errors(env_file, RING_MB="5") == [
+        "RING_MB=5: not a power of two from 1 to 256; write for example 16"
     ]
 
 
@@ -547,3 +547,15 @@ def test_a_file_of_another_kind_is_told_of_briefly(env_file: Path) -> None:
     told = errors(env_file)
     assert len(told) == config.ERRORS_MAX + 1
     assert told[-1] == "and 980 more errors"
+
+
+def test_a_variable_that_is_gone_is_a_warning(env_file: Path) -> None:
+    """An update does not keep the service from starting; it says what to do about it."""
+    env_file.write_text("\nPERF_PAGES=512\n")
+    assert load(env_file).warnings == (
+        (
+            f"{env_file}, line 2: PERF_PAGES is gone; remove it: RING_MB is the size of the one"
+            " ring there is now"
+        ),
+    )
+    assert load(env_file, PERF_PAGES="").ring_mb == 8

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tcp_trace.connects.events import Moment
 from tcp_trace.host import unprivileged
@@ -12,7 +12,7 @@ from tcp_trace.incidents.overview import SILENCED, Entry
 from tcp_trace.log import output
 from tcp_trace.notify.reading import StateError, read_state
 from tcp_trace.notify.store import NAME
-from tcp_trace.notify.wording import span, utc
+from tcp_trace.notify.wording import many, span, utc
 from tcp_trace.safetext import plain
 from tcp_trace.views.tables import details, table
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 JSON_VERSION = 1
 _SHOWN_OPEN, _SHOWN_ENDED, _SHOWN_PLACES = 50, 10, 10
-_HEAD = ("status", "severity", "failures", "since", "for", "destination")
+_HEAD = ("status", "severity", "failures", "since", "for", "what fails")
 
 
 class Wanted(NamedTuple):
@@ -58,11 +58,21 @@ def _shown(
     directory: Path, found: list[Entry], saved: float | None, now: float, wanted: Wanted
 ) -> str:
     if wanted.as_json:
-        entries = [entry._asdict() for entry in found]
+        entries = [_as_json(entry) for entry in found]
         return output.as_json({"version": JSON_VERSION, "saved_at": saved, "incidents": entries})
     if saved is None:
         return f"no incident: the service has saved nothing in {directory} yet"
     return "\n".join(_lines(found, saved, now, wanted))
+
+
+def _as_json(entry: Entry) -> dict[str, Any]:
+    """Return an entry with what it had under other names when all that failed were connects."""
+    is_destination = "destination" in entry.subjects
+    return {
+        **entry._asdict(),
+        "destination": entry.subject if is_destination else None,
+        "destinations": sum(entry.subjects.values()),
+    }
 
 
 def _lines(found: list[Entry], saved: float, now: float, wanted: Wanted) -> list[str]:
@@ -99,9 +109,9 @@ def _row(entry: Entry, now: float) -> tuple[str, ...]:
 
 
 def _subject(entry: Entry) -> str:
-    if entry.destination is None:
-        return f"{entry.destinations:,} destinations"
-    return f"{entry.destination} (netns {entry.netns})" if entry.netns else entry.destination
+    if entry.subject is None:
+        return many(entry.subjects)
+    return f"{entry.subject} (netns {entry.netns})" if entry.netns else entry.subject
 
 
 def _details(entry: Entry, now: float, wanted: Wanted) -> list[str]:
@@ -117,10 +127,10 @@ def _details(entry: Entry, now: float, wanted: Wanted) -> list[str]:
 
 
 def _places(entry: Entry, most: int | None) -> str:
-    """Return the destinations of a digest, and how many are not named."""
+    """Return the subjects of a digest, and how many are not named."""
     named = entry.top[:most]
     # One address in many network namespaces is one destination, and named for each.
-    rest = max(entry.destinations, len(entry.top)) - len(named)
+    rest = max(sum(entry.subjects.values()), len(entry.top)) - len(named)
     return _counts(named) + (f", and {rest:,} more" if named and rest > 0 else "")
 
 

@@ -9,9 +9,10 @@ NamedTuples because one is made per record: they cost a third of a frozen datacl
 from __future__ import annotations
 
 from enum import IntEnum
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from tcp_trace.connects.maker import UNKNOWN, Maker
+from tcp_trace.connects.reasons import Evidence
 
 if TYPE_CHECKING:
     from tcp_trace.connects.reasons import Reason
@@ -57,7 +58,8 @@ class Destination(NamedTuple):
     kernel gives again, and `netns_mix` the random number by which it tells those apart; both are 0
     for the service's own namespace. It is also another place over every interface that a socket
     is bound to (a VRF, the link of a link-local address): `interface` is its name, its index where
-    the name is not known, and empty for a socket that is not bound.
+    the name is not known, and empty for a socket that is not bound. By its `kind` it is equal to
+    nothing else that can fail.
     """
 
     address: str
@@ -65,21 +67,31 @@ class Destination(NamedTuple):
     netns: int = 0
     netns_mix: int = 0
     interface: str = ""
+    kind: Literal["destination"] = "destination"
 
     def __str__(self) -> str:
         """`10.0.0.5:5432`, `[2001:db8::1]:443` or `[fe80::1%eth0]:443`."""
         address = f"{self.address}%{self.interface}" if self.interface else self.address
         return f"[{address}]:{self.port}" if ":" in self.address else f"{address}:{self.port}"
 
-    @property
-    def site(self) -> tuple[str, int, str]:
-        """What it has in common with the same address and port in other network namespaces."""
-        return self.address, self.port, self.interface
+    def __repr__(self) -> str:
+        """Leave out the kind, which the name says: ids of incidents are made of this."""
+        fields = zip(self._fields[:-1], self[:-1], strict=True)
+        return f"Destination({', '.join(f'{name}={value!r}' for name, value in fields)})"
 
     @property
-    def placed(self) -> str:
-        """`10.0.0.5:5432 (netns 4026532281)`: with its namespace, unless that is the service's."""
-        return f"{self} (netns {self.netns})" if self.netns else str(self)
+    def endpoint(self) -> tuple[str, int]:
+        """Address and port."""
+        return self.address, self.port
+
+    @property
+    def site(self) -> Destination:
+        """What it has in common with the same address and port in other network namespaces."""
+        return Destination(self.address, self.port, interface=self.interface)
+
+    def published(self) -> dict[str, Any]:
+        """Return what others may know: not what seeds the hash tables of a namespace's sockets."""
+        return {name: value for name, value in self._asdict().items() if name != "netns_mix"}
 
 
 class Process(NamedTuple):
@@ -176,6 +188,21 @@ class Failure(NamedTuple):
     host: str | None = None
     raced: bool = False
     times: int = 1
+
+    @property
+    def subject(self) -> Destination:
+        """What people hear of."""
+        return self.destination
+
+    @property
+    def cause(self) -> Reason:
+        """Why."""
+        return self.reason
+
+    @property
+    def evidence(self) -> Evidence:
+        """What is known of how it failed."""
+        return Evidence(self.errno, self.elapsed, self.syns)
 
 
 class Raced(NamedTuple):

@@ -9,6 +9,18 @@ from __future__ import annotations
 
 import errno
 from enum import Enum
+from typing import Literal, NamedTuple
+
+
+class Evidence(NamedTuple):
+    """How an attempt failed: its error (0 for none), seconds that it took, and SYNs it sent.
+
+    `elapsed` is None where the beginning was not seen.
+    """
+
+    errno: int = 0
+    elapsed: float | None = None
+    syns: int = 0
 
 
 class Reason(Enum):
@@ -33,6 +45,16 @@ class Reason(Enum):
     def check_first(self) -> str:
         """What the reader should look at first."""
         return _WORDS[self][1]
+
+    @property
+    def kind(self) -> Literal["destination"]:
+        """What it is said of."""
+        return "destination"
+
+    def describe(self, evidence: Evidence, *, in_full: bool) -> str:
+        """Return the summary; with the details where all of the evidence is of one attempt."""
+        named = f" ({errno_name(evidence.errno)})" if self is Reason.OTHER else ""
+        return self.summary + named + (_details(evidence) if in_full else "")
 
 
 _WORDS: dict[Reason, tuple[str, str]] = {
@@ -119,3 +141,23 @@ def classify_returned(error: int, *, begun: bool) -> Reason:
 def errno_name(number: int) -> str:
     """Return `ECONNREFUSED` for 111; the bare number in words where it has no name."""
     return errno.errorcode.get(number, f"errno {number}")
+
+
+def _details(evidence: Evidence) -> str:
+    if evidence.syns == 0:
+        return " (no SYN was sent)"  # so nothing was waited for
+    details = []
+    if evidence.elapsed is not None:
+        # Milliseconds tell a rejecting firewall on the way from a host that answers itself.
+        details.append(f"after {_span(evidence.elapsed)}")
+    if evidence.syns > 1:
+        details.append(f"{evidence.syns} SYNs")
+    return f" ({', '.join(details)})" if details else ""
+
+
+def _span(seconds: float) -> str:
+    if seconds < 0.0001:
+        return "less than 0.1 ms"
+    if seconds < 0.01:
+        return f"{seconds * 1000:.1f} ms"
+    return f"{seconds * 1000:.0f} ms" if seconds < 1 else f"{seconds:.1f} s"

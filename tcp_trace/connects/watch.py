@@ -16,8 +16,6 @@ from tcp_trace.safetext import ERRORS_LIMIT, at_most, brief
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from tcp_trace.connects.events import Destination
-
 ItemT = TypeVar("ItemT")
 
 ANY_PORT = 0
@@ -118,12 +116,10 @@ def _host(item: str) -> Host | None:
     return Host(name.lower(), port)
 
 
-def any_hold(rules: Iterable[Rule], destination: Destination) -> bool:
-    """Return whether one of the rules means this destination."""
-    address = _mapped(destination.address)
-    return any(
-        rule.port in (ANY_PORT, destination.port) and address in rule.network for rule in rules
-    )
+def any_hold(rules: Iterable[Rule], address: str, port: int) -> bool:
+    """Return whether one of the rules means this address and port."""
+    mapped = _mapped(address)
+    return any(rule.port in (ANY_PORT, port) and mapped in rule.network for rule in rules)
 
 
 def parse_rules(text: str) -> tuple[Rule, ...]:

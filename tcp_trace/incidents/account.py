@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 from tcp_trace.incidents.notification import Kind, Notification, Severity
 
 if TYPE_CHECKING:
-    from tcp_trace.connects.events import Destination, Failure, Moment
+    from tcp_trace.connects.events import Moment
     from tcp_trace.incidents.policy import Policy
+    from tcp_trace.incidents.subjects import AnyFailure, Subject
     from tcp_trace.incidents.tally import Tally
 
 
@@ -70,7 +71,7 @@ class Account:
         """How many of the untold failures people want to hear of."""
         return self.heard - (self.told - self.silenced_told)
 
-    def add(self, failure: Failure) -> bool:
+    def add(self, failure: AnyFailure) -> bool:
         """Count a failure; return whether `wake` may have to be earlier because of it."""
         is_new = self.tally.add(failure)
         if not self.worth and (is_new or self.sequence == 1 or self.heard >= self.growth):
@@ -78,7 +79,7 @@ class Account:
             return True
         return self.pressing == failure.times
 
-    def add_silenced(self, failure: Failure, silence: str) -> None:
+    def add_silenced(self, failure: AnyFailure, silence: str) -> None:
         """Count a failure that is no cause for a message, because of this silence."""
         self.tally.add(failure)
         self.silenced += failure.times
@@ -109,7 +110,7 @@ class Account:
         self,
         kind: Kind,
         now: Moment,
-        destination: Destination | None,
+        subject: Subject | None,
         established: int | None,
         **digest: Any,  # noqa: ANN401 - the fields that only a storm has
     ) -> Notification:
@@ -122,14 +123,14 @@ class Account:
             kind=kind,
             severity=self.severity,
             opening=kind is Kind.OPENED,
-            destination=destination,
+            subject=subject,
             failures=self.untold,
             at=now.wall,
             since=self.told_wall,
             established=established,
             silenced=self.silenced - self.silenced_told,
             escalated=critical and not self.escalated,
-            hosts=() if destination is None else self.tally.hosts,
+            hosts=() if subject is None else self.tally.hosts,
             **self.tally.counts(),
             **digest,
         )
@@ -143,7 +144,7 @@ class Account:
     def judge(self, established: int | None, failed: int | None = None) -> None:
         """Raise the severity if the share of failing attempts calls for it; it never falls.
 
-        `established` is how many connects succeeded meanwhile, None where not known; `failed` how
+        `established` is how many attempts succeeded meanwhile, None where not known; `failed` how
         many failed in the same time, None for all that were counted here.
         """
         policy = self.policy

@@ -1,4 +1,4 @@
-"""One destination that fails: what succeeded there meanwhile, and whether it is over."""
+"""One subject that fails: what succeeded meanwhile, and whether it is over."""
 
 from __future__ import annotations
 
@@ -6,53 +6,46 @@ from typing import TYPE_CHECKING
 
 from tcp_trace.incidents.account import Account, incident_id
 from tcp_trace.incidents.notification import Kind, Notification
+from tcp_trace.incidents.subjects import succeeded_since
 from tcp_trace.incidents.tally import Tally
 
 if TYPE_CHECKING:
-    from tcp_trace.connects.events import Counters, Destination, Failure, Moment
+    from tcp_trace.connects.events import Moment
     from tcp_trace.incidents.policy import Policy
-
-
-def connected_since(seen: Counters | None, mono: float) -> bool:
-    """Return whether a connect was established after a failure at `mono`.
-
-    Both are times of the same kernel clock, so a success from before the failure cannot pass for
-    one after it. The microsecond is for `mono`, a float: it holds a year's uptime to some ns.
-    """
-    return seen is not None and seen.last_established_ns > mono * 1e9 + 1000
+    from tcp_trace.incidents.subjects import AnyFailure, Counts, Subject
 
 
 class Incident(Account):
-    """An open incident of one destination.
+    """An open incident of one subject.
 
     `base` is what the kernel had counted at the opening, for the share of failing attempts. It
     is None where that is not known: no counters then, or the service was restarted since. It is
     `held` while nobody has heard of it, because every failure was silenced.
     """
 
-    __slots__ = ("asked", "base", "destination")
+    __slots__ = ("asked", "base", "subject")
 
     def __init__(
-        self, policy: Policy, tally: Tally, incident: str, patience: int, destination: Destination
+        self, policy: Policy, tally: Tally, incident: str, patience: int, subject: Subject
     ) -> None:
         super().__init__(policy, tally, incident, patience)
-        self.destination = destination
-        self.base: Counters | None = None
+        self.subject = subject
+        self.base: Counts | None = None
         self.asked = False
 
     @classmethod
-    def begin(cls, policy: Policy, first: Failure, serial: int, patience: int) -> Incident:
+    def begin(cls, policy: Policy, first: AnyFailure, serial: int, patience: int) -> Incident:
         """Return the incident that begins with this failure, which is not counted yet."""
         tally = Tally(first.mono, first.wall)
-        name = incident_id(first.destination, first.wall, serial)
-        return cls(policy, tally, name, patience, first.destination)
+        name = incident_id(first.subject, first.wall, serial)
+        return cls(policy, tally, name, patience, first.subject)
 
     @property
     def held(self) -> bool:
         """Whether it was not opened yet for people."""
         return self.sequence == 0
 
-    def add_silenced(self, failure: Failure, silence: str) -> None:
+    def add_silenced(self, failure: AnyFailure, silence: str) -> None:
         """Count a failure that is no cause for a message, because of this silence.
 
         When one sets in, neither are those before it that only wait for `interval` to be over.
@@ -62,17 +55,17 @@ class Incident(Account):
             self.worth = False
         super().add_silenced(failure, silence)
 
-    def open(self, now: Moment, seen: Counters | None, *, asked: bool) -> Notification:
+    def open(self, now: Moment, seen: Counts | None, *, asked: bool) -> Notification:
         """Return the first message; `asked` says whether `seen` is the kernel's answer."""
         established = self._established(seen)
-        if seen is not None and not connected_since(seen, self.tally.first_mono):
+        if seen is not None and not succeeded_since(seen, self.tally.first_mono):
             established = 0
         if not self.asked:
             self.base, self.asked = seen, asked
         self.judge(established)
-        return self.tell(Kind.OPENED, now, self.destination, established)
+        return self.tell(Kind.OPENED, now, self.subject, established)
 
-    def review(self, now: Moment, seen: Counters | None) -> Notification | None:
+    def review(self, now: Moment, seen: Counts | None) -> Notification | None:
         """Return the message that is due, if any, given what the kernel counted until now."""
         if self.asked:
             established = self._established(seen)
@@ -86,7 +79,7 @@ class Incident(Account):
         kind = self._kind(now, seen)
         if kind is None:
             return None
-        return self.tell(kind, now, self.destination, established)
+        return self.tell(kind, now, self.subject, established)
 
     def next_look(self, now: Moment) -> float:
         """Return when `review` is useful again, in seconds of CLOCK_MONOTONIC."""
@@ -97,9 +90,9 @@ class Incident(Account):
             resolve_at = min(now.mono + self.policy.recheck, max(now.mono, self.quiet_at()))
         return min(self.tell_at(), resolve_at)
 
-    def _kind(self, now: Moment, seen: Counters | None) -> Kind | None:
+    def _kind(self, now: Moment, seen: Counts | None) -> Kind | None:
         if now.mono >= self.resolve_at():
-            if connected_since(seen, self.tally.last_mono):
+            if succeeded_since(seen, self.tally.last_mono):
                 return Kind.RESOLVED
             if now.mono >= self.quiet_at():
                 return Kind.QUIET
@@ -107,10 +100,14 @@ class Incident(Account):
             return Kind.UPDATED if self.worth else Kind.REMINDED
         return None
 
-    def _established(self, seen: Counters | None) -> int | None:
+    def _established(self, seen: Counts | None) -> int | None:
         base = self.base
         if base is None or seen is None:
             return None
-        if any(now < then for now, then in zip(seen[:3], base[:3], strict=True)):
-            return None  # another entry of the same destination: the one of the opening is gone
+        if (
+            seen.attempts < base.attempts
+            or seen.established < base.established
+            or seen.failed < base.failed
+        ):
+            return None  # another entry of the same subject: the one of the opening is gone
         return seen.established - base.established

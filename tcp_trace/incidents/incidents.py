@@ -1,40 +1,4 @@
-"""Failures become incidents, and incidents become few, calm, complete messages.
-
-    what happens                                        what people hear
-    --------------------------------------------------  -------------------------------------------
-    a destination fails (the `after`th time within      opened, at once
-    `window`)
-    it fails again                                      updated, `interval` after the opening: one
-                                                        message with the count
-    and again, with news: a reason or a program not     updated, `interval` after the last message
-    seen before, ten times the failures, now critical   at the earliest
-    and again, without news                             reminded, `repeat` after the last message
-    no failure for `resolve_after`, and a connect was   resolved, with all that was not told yet
-    established after the last failure
-    no failure and no such connect for `quiet_after`    quiet: nobody connects there any more
-    it fails within `flap_window` after its end         opened, at once; but the next resolved
-                                                        waits twice as long, up to `max_patience`
-    many destinations open within seconds               opened, after `storm_gather`: one digest,
-    (`storm_...`) or keep opening (`flood_...`), or     which takes over those told just before
-    one address in some network namespaces
-    the storm goes on, with news or new destinations    updated, after `interval`, then twice that,
-                                                        and so on up to `repeat`
-    somebody fails in it who did not before             updated, after `interval`
-    fewer than make a storm still fail, and none        resolved or quiet, naming those; one that
-    joined for `resolve_after`                          fails on opens an incident of its own
-    it fails while a silence or a window holds          nothing; the end is told all the same, if
-                                                        the opening was
-    it fails on when that has ended                     opened as above, with what was silenced; or
-                                                        updated, if it was told before
-
-Every failure is counted by exactly one message (`Notification.failures`), except those that never
-reached `after` in `window`, which are counted in `below_threshold`, and those of incidents that
-began and ended in silence, counted in `silenced`. What is remembered is bounded by
-`Policy.max_incidents`, and a tenth more of those who have few; failures of further destinations are
-counted in the digest.
-
-Everything is pure: the present is passed in.
-"""
+"""All open incidents of a host. The rules stand in this package's docstring."""
 
 from __future__ import annotations
 
@@ -42,7 +6,7 @@ from collections import Counter, deque
 from math import inf
 from typing import TYPE_CHECKING, Any, cast
 
-from tcp_trace.incidents import snapshot
+from tcp_trace.incidents import snapshot, upgrade
 from tcp_trace.incidents.agenda import Agenda
 from tcp_trace.incidents.fairness import maker_of
 from tcp_trace.incidents.incident import Incident
@@ -52,13 +16,12 @@ from tcp_trace.incidents.overview import RECENT, Entry, ended, entries
 from tcp_trace.incidents.policy import Policy
 from tcp_trace.incidents.storm import Storm
 from tcp_trace.incidents.threshold import Openings, Patience, Threshold
-from tcp_trace.silences.silences import Silences
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from tcp_trace.connects.events import Destination, Failure, Moment
-    from tcp_trace.incidents.storm import Lookup
+    from tcp_trace.connects.events import Moment
+    from tcp_trace.incidents.subjects import AnyFailure, Lookup, Silencing, Subject
 
 __all__ = ["Incidents", "Kind", "Notification", "Policy", "Severity", "merge"]
 
@@ -69,15 +32,15 @@ class Incidents:
     `silences` may be replaced at any time.
     """
 
-    def __init__(self, policy: Policy, silences: Silences | None = None) -> None:
+    def __init__(self, policy: Policy, silences: Silencing | None = None) -> None:
         self.policy = policy
-        self.silences = silences or Silences()
+        self.silences = silences
         self.silenced = 0
         self.silenced_by: Counter[str] = Counter()
         self._recent: deque[Entry] = deque(maxlen=RECENT)
         # Destinations whose incidents nobody heard of, because every failure was silenced.
-        self._held: set[Destination] = set()
-        self._open: dict[Destination, Incident | Member] = {}
+        self._held: set[Subject] = set()
+        self._open: dict[Subject, Incident | Member] = {}
         self._storm: Storm | None = None
         self._threshold = Threshold(policy)
         self._patience = Patience(policy)
@@ -86,8 +49,8 @@ class Incidents:
         self._serial = 0
 
     @property
-    def failing_destinations(self) -> int:
-        """How many destinations are in an open incident or storm."""
+    def failing(self) -> int:
+        """How many subjects are in an open incident or storm."""
         return len(self._open)
 
     @property
@@ -95,7 +58,7 @@ class Incidents:
         """How many failures opened nothing because they were too few within `Policy.window`."""
         return self._threshold.below
 
-    def use(self, policy: Policy, silences: Silences, now: Moment) -> None:
+    def use(self, policy: Policy, silences: Silencing | None, now: Moment) -> None:
         """Go by these from now on; everything that is known stays known."""
         before, self.policy, self.silences = self.policy, policy, silences
         for part in (self._threshold, self._patience, self._openings):
@@ -111,23 +74,23 @@ class Incidents:
             self._plan(account, now)
 
     def failed(
-        self, failure: Failure, now: Moment, counters: Lookup | None = None
+        self, failure: AnyFailure, now: Moment, counters: Lookup | None = None
     ) -> list[Notification]:
         """Take in a failure; return what is to be told at once.
 
         `counters` is asked at most once, and only when a message is due: it lets the opening know
         whether anything succeeds. Constant time.
         """
-        account = self._open.get(failure.destination)
+        account = self._open.get(failure.subject)
         silence = self.silences.of(failure, now) if self.silences else None
         if silence is not None:
             self._hush(account, failure, silence, now)
             return []
-        if account is None or failure.destination in self._held:
+        if account is None or failure.subject in self._held:
             return self._begin(failure, now, counters)
         # A member is one of the storm that there is.
         whole = cast("Storm", self._storm) if isinstance(account, Member) else account
-        resumed = whole.silenced_by and not self.silences.in_force(whole.silenced_by, now)
+        resumed = whole.silenced_by is not None and not self._holds(whole.silenced_by, now)
         if resumed:
             whole.resume()
         if account.add(failure) or resumed:
@@ -137,7 +100,7 @@ class Incidents:
     def tick(self, now: Moment, counters: Lookup) -> list[Notification]:
         """Return what is due by now; `counters` says what the kernel counted, None if it cannot.
 
-        It is asked only for destinations that are due to be looked at, and the ten to be named
+        It is asked only for subjects that are due to be looked at, and the ten to be named
         of a storm.
         """
         due = self._agenda.due(now.mono)
@@ -159,6 +122,7 @@ class Incidents:
         Save it together with the notifications that were returned before, or after them: what
         this says was told is not told again.
         """
+        known = self.silences or ()
         return {
             **snapshot.header(now),
             "serial": self._serial,
@@ -167,12 +131,12 @@ class Incidents:
             "ended": self._patience.dump(),
             "recent": [entry._asdict() for entry in self._recent],
             "silenced": self.silenced,
-            "silenced_by": {k: n for k, n in self.silenced_by.items() if k in self.silences},
+            "silenced_by": {k: n for k, n in self.silenced_by.items() if k in known},
         }
 
     @classmethod
     def load(
-        cls, state: dict[str, Any], policy: Policy, now: Moment, silences: Silences | None = None
+        cls, state: dict[str, Any], policy: Policy, now: Moment, silences: Silencing | None = None
     ) -> Incidents:
         """Return the incidents that `dump` wrote, at the present clock.
 
@@ -190,19 +154,20 @@ class Incidents:
         return [account for account in self._open.values() if isinstance(account, Incident)]
 
     def _restore(self, state: dict[str, Any], now: Moment) -> None:
+        state = upgrade.state(state)
         shift = snapshot.shift(state, now)
         self._serial = int(state["serial"])
         self._patience.load(state["ended"], shift)
+        self._recent.extend(Entry(**saved) for saved in state["recent"])
         # A state saved before there were silences has none of these.
-        self._recent.extend(Entry(**saved) for saved in state.get("recent", ()))
         self.silenced = int(state.get("silenced", 0))
         self.silenced_by.update(state.get("silenced_by", {}))
         for saved in state["incidents"]:
             incident = snapshot.load_incident(saved, self.policy, shift)
-            self._open[incident.destination] = incident
+            self._open[incident.subject] = incident
             self._plan(incident, now)
             if incident.held:
-                self._held.add(incident.destination)
+                self._held.add(incident.subject)
             else:
                 # One that was silenced first opened when it was told, and not when it began.
                 once = incident.sequence == 1
@@ -210,17 +175,19 @@ class Incidents:
                 self._openings.add(opened, incident)
         if state["storm"] is not None:
             self._storm = snapshot.load_storm(state["storm"], self.policy, shift)
-            self._open.update({m.destination: m for m in self._storm.members})
+            self._open.update({m.subject: m for m in self._storm.members})
             self._plan(self._storm, now)
 
-    def _begin(self, failure: Failure, now: Moment, counters: Lookup | None) -> list[Notification]:
+    def _begin(
+        self, failure: AnyFailure, now: Moment, counters: Lookup | None
+    ) -> list[Notification]:
         failures = self._threshold.reached(failure)
         if not failures:
             return []
         storm = self._storm
-        if storm is None or not storm.takes(failure.destination):
+        if storm is None or not storm.takes(failure.subject):
             full = len(self._open) >= self.policy.max_incidents
-            taken = self._openings.storm(now, failure.destination, full=full)
+            taken = self._openings.storm(now, failure.subject, full=full)
             if taken is None:
                 return [self._open_incident(failures, now, counters)]
             storm = self._absorb(storm or self._begin_storm(now), taken)
@@ -228,29 +195,29 @@ class Incidents:
         return []
 
     def _open_incident(
-        self, failures: Sequence[Failure], now: Moment, counters: Lookup | None
+        self, failures: Sequence[AnyFailure], now: Moment, counters: Lookup | None
     ) -> Notification:
-        destination = failures[0].destination
-        incident = self._release(destination)
+        subject = failures[0].subject
+        incident = self._release(subject)
         if incident is None:
-            incident = self._make_incident(destination, failures[0], now)
+            incident = self._make_incident(subject, failures[0], now)
         for failure in failures:
             incident.add(failure)
         self._openings.add(now.mono, incident)
-        seen = counters(destination) if counters else None
+        seen = counters(subject) if counters else None
         notification = incident.open(now, seen, asked=counters is not None)
         self._plan(incident, now)
         return notification
 
-    def _make_incident(self, destination: Destination, first: Failure, now: Moment) -> Incident:
+    def _make_incident(self, subject: Subject, first: AnyFailure, now: Moment) -> Incident:
         self._serial += 1
-        patience = self._patience.begin(destination, now)
+        patience = self._patience.begin(subject, now)
         incident = Incident.begin(self.policy, first, self._serial, patience)
-        self._open[destination] = incident
+        self._open[subject] = incident
         return incident
 
     def _hush(
-        self, account: Incident | Member | None, failure: Failure, silence: str, now: Moment
+        self, account: Incident | Member | None, failure: AnyFailure, silence: str, now: Moment
     ) -> None:
         """Count a failure that this silence keeps from people."""
         self.silenced_by[silence] += failure.times
@@ -259,19 +226,22 @@ class Incidents:
             if len(self._held) >= self.policy.max_incidents // 2:
                 self.silenced += failure.times
                 return
-            account = self._make_incident(failure.destination, failure, now)
-            self._held.add(failure.destination)
+            account = self._make_incident(failure.subject, failure, now)
+            self._held.add(failure.subject)
             account.add_silenced(failure, silence)
             self._plan(account, now)
         else:
             account.add_silenced(failure, silence)
 
-    def _release(self, destination: Destination) -> Incident | None:
-        """Return the incident of this destination that was held until now, if there is one."""
-        if destination not in self._held:
+    def _holds(self, silence: str, now: Moment) -> bool:
+        return self.silences is not None and self.silences.in_force(silence, now)
+
+    def _release(self, subject: Subject) -> Incident | None:
+        """Return the incident of this subject that was held until now, if there is one."""
+        if subject not in self._held:
             return None
-        self._held.remove(destination)
-        held = self._open[destination]
+        self._held.remove(subject)
+        held = self._open[subject]
         return held if isinstance(held, Incident) else None
 
     def _begin_storm(self, now: Moment) -> Storm:
@@ -282,23 +252,23 @@ class Incidents:
 
     def _absorb(self, storm: Storm, incidents: Sequence[Incident]) -> Storm:
         for incident in incidents:
-            if self._open.get(incident.destination) is incident:
+            if self._open.get(incident.subject) is incident:
                 incident.wake = -inf
-                self._open[incident.destination] = storm.absorb(incident)
+                self._open[incident.subject] = storm.absorb(incident)
         return storm
 
-    def _join(self, storm: Storm, failures: Sequence[Failure], now: Moment) -> None:
-        destination = failures[0].destination
-        held = self._release(destination)
+    def _join(self, storm: Storm, failures: Sequence[AnyFailure], now: Moment) -> None:
+        subject = failures[0].subject
+        held = self._release(subject)
         if held is not None:
             held.wake = -inf
         if held is None and self._is_full(storm, failures[0]):
             storm.add_untracked(failures, now)
         else:
-            self._open[destination] = storm.join(failures, now, held)
+            self._open[subject] = storm.join(failures, now, held)
         self._plan(storm, now)
 
-    def _is_full(self, storm: Storm, failure: Failure) -> bool:
+    def _is_full(self, storm: Storm, failure: AnyFailure) -> bool:
         """Whether there is no place; a tenth more are for those who have few, to be named."""
         taken, most = len(self._open), self.policy.max_incidents
         if taken < most:
@@ -310,7 +280,7 @@ class Incidents:
         self, account: Incident | Storm, now: Moment, counters: Lookup
     ) -> Notification | None:
         if isinstance(account, Incident):
-            notification = account.review(now, counters(account.destination))
+            notification = account.review(now, counters(account.subject))
         else:
             notification = account.review(now, counters)
         if notification is None or not notification.kind.is_last:
@@ -328,12 +298,12 @@ class Incidents:
         if isinstance(account, Storm):
             self._storm = None
             for member in account.members:
-                del self._open[member.destination]
+                del self._open[member.subject]
             self._patience.end(None, now, account.patience)
         else:
-            del self._open[account.destination]
-            self._held.discard(account.destination)
-            self._patience.end(account.destination, now, account.patience)
+            del self._open[account.subject]
+            self._held.discard(account.subject)
+            self._patience.end(account.subject, now, account.patience)
 
     def _plan(self, account: Incident | Storm, now: Moment) -> None:
         self._agenda.plan(account, account.next_look(now))

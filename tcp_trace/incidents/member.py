@@ -1,4 +1,4 @@
-"""One destination of a storm: what of it is counted by itself."""
+"""One subject of a storm: what of it is counted by itself."""
 
 from __future__ import annotations
 
@@ -7,50 +7,48 @@ from typing import TYPE_CHECKING, Protocol
 from tcp_trace.incidents.fairness import maker_of
 
 if TYPE_CHECKING:
-    from tcp_trace.connects.events import Destination, Failure
     from tcp_trace.incidents.fairness import Whose
+    from tcp_trace.incidents.subjects import AnyFailure, Subject
     from tcp_trace.incidents.tally import Tally
 
 _MAKERS_KEPT = 3
 
 
 class Whole(Protocol):
-    """What a destination needs of the storm that it is in."""
+    """What a subject needs of the storm that it is in."""
 
     sequence: int
 
     def meet(self, maker: Whose, *, joins: bool) -> bool:
         """Note whose a failure is; return whether the next message is due the sooner for it."""
 
-    def add(self, failure: Failure) -> bool:
+    def add(self, failure: AnyFailure) -> bool:
         """Count a failure; return whether `wake` may have to be earlier."""
 
-    def add_silenced(self, failure: Failure, silence: str) -> None:
+    def add_silenced(self, failure: AnyFailure, silence: str) -> None:
         """Count a failure that is no cause for a message."""
 
 
 class Member:
-    """One destination of a storm.
+    """One subject of a storm.
 
     `joined` is how many digests were told before it was news, `last_mono` its last failure in
     seconds of CLOCK_MONOTONIC, `host` the name by which it was last asked for. Of its `makers` some
     are kept.
     """
 
-    __slots__ = ("destination", "failures", "host", "joined", "last_mono", "makers", "storm")
+    __slots__ = ("failures", "host", "joined", "last_mono", "makers", "storm", "subject")
 
-    def __init__(
-        self, storm: Whole, destination: Destination, joined: int, last_mono: float
-    ) -> None:
+    def __init__(self, storm: Whole, subject: Subject, joined: int, last_mono: float) -> None:
         self.storm = storm
-        self.destination = destination
+        self.subject = subject
         self.failures = 0
         self.joined = joined
         self.last_mono = last_mono
         self.host: str | None = None
         self.makers: tuple[Whose, ...] = ()
 
-    def add(self, failure: Failure) -> bool:
+    def add(self, failure: AnyFailure) -> bool:
         """Count a failure; return whether the storm's `wake` may have to be earlier."""
         self._count(failure)
         maker = maker_of(failure.process, failure.maker)
@@ -60,12 +58,12 @@ class Member:
             self.makers = (maker, *self.makers)[:_MAKERS_KEPT]
         return self.storm.add(failure) or is_met
 
-    def add_silenced(self, failure: Failure, silence: str) -> None:
+    def add_silenced(self, failure: AnyFailure, silence: str) -> None:
         """Count a failure that is no cause for a message, because of this silence."""
         self._count(failure)
         self.storm.add_silenced(failure, silence)
 
-    def _count(self, failure: Failure) -> None:
+    def _count(self, failure: AnyFailure) -> None:
         self.failures += failure.times
         self._note(maker_of(failure.process, failure.maker))
         self.last_mono = max(self.last_mono, failure.mono)

@@ -10,14 +10,17 @@ What a message counts, and how two pending ones become one:
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, fields, replace
 from enum import Enum
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from tcp_trace.connects.events import Destination
-from tcp_trace.connects.reasons import Reason
+from tcp_trace.incidents import upgrade
+from tcp_trace.incidents.topics import TOPICS, cause_of
 
-VERSION = 1
+if TYPE_CHECKING:
+    from tcp_trace.incidents.subjects import Cause, Evidence, Subject
+
+VERSION = 2
 
 
 class Kind(Enum):
@@ -43,21 +46,19 @@ class Severity(Enum):
 
 
 class Condition(Enum):
-    """How one destination of a storm stands when the storm ends."""
+    """How one subject of a storm stands when the storm ends; the value is its name in JSON."""
 
     FAILING = "failing"
-    CONNECTS = "connects"
+    WORKS = "connects"
     QUIET = "quiet"
 
 
-class ReasonCount(NamedTuple):
-    """Failures of one reason; `errno`, `elapsed` (seconds) and `syns` are the latest one's."""
+class CauseCount(NamedTuple):
+    """Failures of one cause; `evidence` is that of the latest one."""
 
-    reason: Reason
+    cause: Cause
     failures: int
-    errno: int
-    elapsed: float | None
-    syns: int
+    evidence: Evidence
 
 
 class ProcessCount(NamedTuple):
@@ -79,14 +80,14 @@ class ProcessCount(NamedTuple):
     pod: str | None = None
 
 
-class DestinationCount(NamedTuple):
-    """Failures of one address and port in a storm; `condition` is None until the storm ends.
+class SubjectCount(NamedTuple):
+    """Failures of one subject in a storm; `condition` is None until the storm ends.
 
     `host` is the name by which it was last asked for, None where it is not known. It failed in so
-    many `namespaces`; `destination` is that of one of them.
+    many `namespaces`; `subject` is that of one of them.
     """
 
-    destination: Destination
+    subject: Subject
     failures: int
     condition: Condition | None
     host: str | None = None
@@ -100,18 +101,18 @@ class Notification:
     id            short and unique on a host: people see by it that a message came twice
     incident      the same for all messages of an incident
     opening       the first message that people see of the incident (also when it is over)
-    destination   None for the digest of a storm, which has `top` instead
-    hosts         the names by which the destination was asked for, as far as they are known and
+    subject       None for the digest of a storm, which has `top` instead
+    hosts         the names by which the subject was asked for, as far as they are known and
                   the latest last; none where nobody knows, and for the digest of a storm
     failures      told here for the first time; `total` since the incident began
     at, since     when this was made, and from when on `failures` counts
     first, last   the first and the last failure of the incident; `duration` between them,
                   measured by a clock that does not jump
-    reasons       sum to `total`, most frequent first
+    causes        sum to `total`, most frequent first
     processes     the most frequent; `unlisted` failures were made by others or by nobody known
-    established   connects that succeeded during the incident, None where not known
-    destinations  how many failed, each counted once in all network namespaces; `untracked`
-                  failures went to even more of them
+    established   attempts that succeeded during the incident, None where not known
+    kinds         of a storm: how many of each kind of subject failed, each counted once in all
+                  network namespaces; `untracked` failures were of even more of them
     absorbed      incidents that this digest speaks for from here on: their own messages end
     silenced      of `failures`, those that a silence or a maintenance window kept from people
     escalated     the first message of the incident that says critical: worth waking somebody
@@ -122,7 +123,7 @@ class Notification:
     kind: Kind
     severity: Severity
     opening: bool
-    destination: Destination | None
+    subject: Subject | None
     failures: int
     total: int
     at: float
@@ -130,12 +131,12 @@ class Notification:
     first: float
     last: float
     duration: float
-    reasons: tuple[ReasonCount, ...]
+    causes: tuple[CauseCount, ...]
     processes: tuple[ProcessCount, ...]
     unlisted: int
     established: int | None
-    destinations: int = 1
-    top: tuple[DestinationCount, ...] = ()
+    kinds: tuple[tuple[str, int], ...] = ()
+    top: tuple[SubjectCount, ...] = ()
     untracked: int = 0
     absorbed: tuple[str, ...] = ()
     silenced: int = 0
@@ -144,8 +145,18 @@ class Notification:
 
     @property
     def is_digest(self) -> bool:
-        """Whether this speaks of a storm of destinations instead of one."""
-        return self.destination is None
+        """Whether this speaks of a storm of subjects instead of one."""
+        return self.subject is None
+
+    @property
+    def subjects(self) -> dict[str, int]:
+        """How many of each kind failed."""
+        return dict(self.kinds) if self.subject is None else {self.subject.kind: 1}
+
+    @property
+    def size(self) -> int:
+        """How many failed."""
+        return sum(self.subjects.values())
 
     @property
     def ratio(self) -> float | None:
@@ -156,14 +167,14 @@ class Notification:
 
     def to_dict(self) -> dict[str, Any]:
         """Return what `json.dumps` takes and `from_dict` gives back."""
-        destination = self.destination._asdict() if self.destination else None
-        return asdict(self) | {
+        return {field.name: getattr(self, field.name) for field in fields(self)} | {
             "version": VERSION,
             "kind": self.kind.value,
             "severity": self.severity.value,
-            "destination": destination,
-            "reasons": [r._asdict() | {"reason": r.reason.value} for r in self.reasons],
+            "subject": self.subject._asdict() if self.subject else None,
+            "causes": [_cause_to_dict(c) for c in self.causes],
             "processes": [p._asdict() for p in self.processes],
+            "kinds": [list(each) for each in self.kinds],
             "top": [_top_to_dict(t) for t in self.top],
             "absorbed": list(self.absorbed),
             "hosts": list(self.hosts),
@@ -172,22 +183,22 @@ class Notification:
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Notification:
         """Return the notification that `to_dict` wrote; raise ValueError for anything else."""
-        version = data.get("version")
-        if version != VERSION:
-            raise ValueError(f"a notification of version {version} cannot be read, only {VERSION}")
-        values = {name: value for name, value in data.items() if name != "version"}
         try:
+            data = upgrade.notification(data)
+            if data["version"] != VERSION:
+                raise ValueError(f"a notification of version {data['version']} cannot be read")
+            values = {name: value for name, value in data.items() if name != "version"}
             values["kind"] = Kind(data["kind"])
             values["severity"] = Severity(data["severity"])
-            if data["destination"] is not None:
-                values["destination"] = Destination(**data["destination"])
-            values["reasons"] = tuple(_reason_from_dict(r) for r in data["reasons"])
+            values["subject"] = _subject_from_dict(data["subject"]) if data["subject"] else None
+            values["causes"] = tuple(_cause_from_dict(c) for c in data["causes"])
             values["processes"] = tuple(ProcessCount(**p) for p in data["processes"])
+            values["kinds"] = tuple((str(kind), int(n)) for kind, n in data["kinds"])
             values["top"] = tuple(_top_from_dict(t) for t in data["top"])
             values["absorbed"] = tuple(data["absorbed"])
-            values["hosts"] = tuple(data.get("hosts", ()))
+            values["hosts"] = tuple(data["hosts"])
             return cls(**values)
-        except (KeyError, TypeError) as error:
+        except (AttributeError, KeyError, TypeError) as error:
             raise ValueError(f"this is not a notification: {error}") from error
 
 
@@ -214,26 +225,35 @@ def merge(older: Notification, newer: Notification) -> Notification | None:
     )
 
 
-def _reason_from_dict(data: dict[str, Any]) -> ReasonCount:
-    return ReasonCount(**data | {"reason": Reason(data["reason"])})
+def _subject_from_dict(data: dict[str, Any]) -> Subject:
+    return TOPICS[data["kind"]].subject(**data)
 
 
-def _top_to_dict(count: DestinationCount) -> dict[str, Any]:
+def _cause_to_dict(count: CauseCount) -> dict[str, Any]:
     return {
-        "destination": count.destination._asdict(),
+        "kind": count.cause.kind,
+        "cause": count.cause.value,
         "failures": count.failures,
-        "condition": count.condition.value if count.condition else None,
-        "host": count.host,
-        "namespaces": count.namespaces,
+        "evidence": count.evidence._asdict(),
     }
 
 
-def _top_from_dict(data: dict[str, Any]) -> DestinationCount:
+def _cause_from_dict(data: dict[str, Any]) -> CauseCount:
+    kind = data["kind"]
+    evidence = TOPICS[kind].evidence(**data["evidence"])
+    return CauseCount(cause_of(kind, data["cause"]), data["failures"], evidence)
+
+
+def _top_to_dict(count: SubjectCount) -> dict[str, Any]:
+    return count._asdict() | {
+        "subject": count.subject._asdict(),
+        "condition": count.condition.value if count.condition else None,
+    }
+
+
+def _top_from_dict(data: dict[str, Any]) -> SubjectCount:
     condition = data["condition"]
-    return DestinationCount(
-        Destination(**data["destination"]),
-        data["failures"],
-        None if condition is None else Condition(condition),
-        data.get("host"),
-        data.get("namespaces", 1),
+    return SubjectCount(**data)._replace(
+        subject=_subject_from_dict(data["subject"]),
+        condition=None if condition is None else Condition(condition),
     )

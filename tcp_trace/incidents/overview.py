@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from tcp_trace.incidents.incident import Incident
 from tcp_trace.incidents.notification import Kind, Severity
+from tcp_trace.incidents.subjects import placed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -33,8 +34,9 @@ class Entry(NamedTuple):
 
     incident       the id that its messages carry
     status         open; silenced: open, and nobody was told; recovered; quiet
-    destination    None for a storm, which has `top`: [destination, failures], most frequent first,
-                   each as in `Destination.placed`; all of them while it is open
+    subject        what fails; None for a storm, which has `top`: [subject, failures], most frequent
+                   first, each with its network namespace; all of them while it is open
+    subjects       how many of each kind
     netns          the number of its network namespace, 0 for the service's own and for a storm
     first, last    its first and its last failure; `ended` when it was over, None while open
     silenced       of `failures`, those that a silence kept from people
@@ -46,8 +48,8 @@ class Entry(NamedTuple):
     incident: str
     status: str
     severity: str
-    destination: str | None
-    destinations: int
+    subject: str | None
+    subjects: dict[str, int]
     top: list[list[str | int]]
     first: float
     last: float
@@ -85,26 +87,31 @@ def _rank(entry: Entry) -> tuple[bool, bool, int]:
 
 def _entry(account: Incident | Storm, most: int | None = None) -> Entry:
     counts = account.tally.counts()
-    single = isinstance(account, Incident)
+    subject = account.subject if isinstance(account, Incident) else None
     return Entry(
         incident=account.incident,
-        status=SILENCED if single and account.sequence == 0 else OPEN,
+        status=SILENCED if subject is not None and account.sequence == 0 else OPEN,
         severity=account.severity.value,
-        destination=str(account.destination) if isinstance(account, Incident) else None,
-        destinations=1 if isinstance(account, Incident) else len(account.sites),
+        subject=None if subject is None else str(subject),
+        subjects=_kinds(account),
         top=[] if isinstance(account, Incident) else _top(account, most),
         first=counts["first"],
         last=counts["last"],
         ended=None,
         failures=account.tally.total,
         silenced=account.silenced,
-        reasons=[[count.reason.value, count.failures] for count in counts["reasons"]],
+        reasons=[[count.cause.value, count.failures] for count in counts["causes"]],
         processes=_by_name(counts["processes"]),
         units=list(dict.fromkeys(p.unit for p in counts["processes"] if p.unit)),
         messages=account.sequence,
         told_at=_told_at(account),
-        netns=account.destination.netns if isinstance(account, Incident) else 0,
+        netns=0 if subject is None else subject.netns,
     )
+
+
+def _kinds(account: Incident | Storm) -> dict[str, int]:
+    sites = [account.subject] if isinstance(account, Incident) else account.sites
+    return dict(Counter(each.kind for each in sites))
 
 
 def _by_name(processes: Iterable[ProcessCount]) -> list[list[str | int]]:
@@ -121,4 +128,4 @@ def _told_at(account: Account) -> float | None:
 
 def _top(storm: Storm, most: int | None) -> list[list[str | int]]:
     by_failures = sorted(storm.members, key=attrgetter("failures"), reverse=True)
-    return [[member.destination.placed, member.failures] for member in by_failures[:most]]
+    return [[placed(member.subject), member.failures] for member in by_failures[:most]]

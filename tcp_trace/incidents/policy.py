@@ -6,8 +6,8 @@ from dataclasses import dataclass, fields
 
 _LEAST = {
     "recheck": 1,
-    "storm_destinations": 2,
-    "flood_destinations": 2,
+    "storm_subjects": 2,
+    "flood_subjects": 2,
     "storm_namespaces": 2,
     "growth": 2,
 }
@@ -21,7 +21,7 @@ class Policy:
     """
 
     after: int = 1
-    """An incident opens with this many failures of one destination ..."""
+    """An incident opens with this many failures of one subject ..."""
     window: float = 60.0
     """... within this time."""
     interval: float = 300.0
@@ -42,11 +42,11 @@ class Policy:
     max_patience: int = 16
     """... up to this many times `resolve_after`."""
 
-    storm_destinations: int = 5
-    """A storm: so many destinations opening ..."""
+    storm_subjects: int = 5
+    """A storm: so many subjects opening ..."""
     storm_window: float = 10.0
     """... within this time ..."""
-    flood_destinations: int = 15
+    flood_subjects: int = 15
     """... or so many, however slowly, within `quiet_after`."""
     storm_namespaces: int = 3
     """... or one address and port in so many network namespaces, within `quiet_after`."""

@@ -9,20 +9,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from tcp_trace.connects.events import Destination, Moment, Process
+from tcp_trace.connects.events import Moment, Process
 from tcp_trace.connects.maker import Maker
-from tcp_trace.connects.reasons import Reason
 from tcp_trace.incidents.incident import Incident
 from tcp_trace.incidents.member import Member
 from tcp_trace.incidents.notification import Severity
 from tcp_trace.incidents.storm import Storm
-from tcp_trace.incidents.tally import Cause, Program, Tally, group
+from tcp_trace.incidents.tally import Blame, Program, Tally, group
+from tcp_trace.incidents.topics import TOPICS, cause_of, subject_of
 
 if TYPE_CHECKING:
     from tcp_trace.incidents.account import Account
     from tcp_trace.incidents.policy import Policy
 
-VERSION = 1
+VERSION = 2
 # All but the command, which is one process's and not told, and the owner, who ends with a boot.
 _MAKER_SAVED = len(Maker._fields) - 2
 
@@ -42,14 +42,14 @@ def shift(state: dict[str, Any], now: Moment) -> float:
 
 def dump_incident(incident: Incident) -> dict[str, Any]:
     """Return an incident for JSON. The kernel's counters die with the service: they stay out."""
-    return _dump_account(incident) | {"destination": list(incident.destination)}
+    return _dump_account(incident) | {"subject": list(incident.subject)}
 
 
 def load_incident(saved: dict[str, Any], policy: Policy, shift: float) -> Incident:
     """Return the incident that `dump_incident` wrote."""
     tally = _load_tally(saved["tally"], shift)
-    destination = Destination(*saved["destination"])
-    incident = Incident(policy, tally, saved["incident"], saved["patience"], destination)
+    subject = subject_of(saved["subject"])
+    incident = Incident(policy, tally, saved["incident"], saved["patience"], subject)
     _load_account(incident, saved, shift)
     incident.gap = policy.interval  # which may have been changed; a storm has a pace of its own
     incident.asked = True
@@ -63,7 +63,7 @@ def dump_storm(storm: Storm) -> dict[str, Any]:
         "untracked": storm.untracked,
         "joined_mono": storm.joined_mono,
         "raged_mono": storm.raged_mono,
-        "members": [[*m.destination, m.failures, m.joined, m.last_mono] for m in storm.members],
+        "members": [[list(m.subject), m.failures, m.joined, m.last_mono] for m in storm.members],
         "hosts": [m.host for m in storm.members],
     }
 
@@ -77,8 +77,8 @@ def load_storm(saved: dict[str, Any], policy: Policy, shift: float) -> Storm:
     storm.untracked = int(saved["untracked"])
     storm.joined_mono = saved["joined_mono"] + shift
     storm.raged_mono = saved["raged_mono"] + shift
-    for *destination, failures, joined, last_mono in saved["members"]:
-        member = Member(storm, Destination(*destination), int(joined), last_mono + shift)
+    for subject, failures, joined, last_mono in saved["members"]:
+        member = Member(storm, subject_of(subject), int(joined), last_mono + shift)
         member.failures = int(failures)
         storm.add_member(member)
     # A state saved before names were known has none.
@@ -133,9 +133,9 @@ def _dump_tally(tally: Tally) -> dict[str, Any]:
         "last_mono": tally.last_mono,
         "crowded": tally.crowded,
         "hosts": list(tally.hosts),
-        "reasons": [
-            [reason.value, cause.failures, cause.errno, cause.elapsed, cause.syns]
-            for reason, cause in tally.reasons.items()
+        "causes": [
+            [cause.kind, cause.value, blame.failures, list(blame.evidence)]
+            for cause, blame in tally.causes.items()
         ],
         "programs": [
             [p.comm, p.pid, p.uid, p.cgroup_id, p.several, p.failures, *p.maker[:_MAKER_SAVED]]
@@ -151,9 +151,9 @@ def _load_tally(saved: dict[str, Any], shift: float) -> Tally:
     tally.last_mono = saved["last_mono"] + shift
     tally.crowded = bool(saved["crowded"])
     tally.hosts = tuple(saved.get("hosts", ()))
-    for reason, *counts in saved["reasons"]:
-        cause = tally.reasons[Reason(reason)] = Cause()
-        cause.failures, cause.errno, cause.elapsed, cause.syns = counts
+    for kind, name, failures, evidence in saved["causes"]:
+        blame = tally.causes[cause_of(kind, name)] = Blame(TOPICS[kind].evidence(*evidence))
+        blame.failures = int(failures)
     # A state saved before makers were known ends with the failures.
     for comm, pid, uid, cgroup_id, several, failures, *known in saved["programs"]:
         process, maker = Process(pid, comm, uid, cgroup_id, 0), Maker(*known)

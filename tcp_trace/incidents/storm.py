@@ -1,42 +1,43 @@
-"""Many destinations that fail together: counted one by one, told as one."""
+"""Many subjects that fail together: counted one by one, told as one."""
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from tcp_trace.incidents.account import Account, incident_id
 from tcp_trace.incidents.fairness import Shares, fairly, maker_of
-from tcp_trace.incidents.incident import Incident, connected_since
 from tcp_trace.incidents.member import Member
 from tcp_trace.incidents.notification import (
     Condition,
-    DestinationCount,
     Kind,
     Notification,
     Severity,
+    SubjectCount,
 )
+from tcp_trace.incidents.subjects import succeeded_since
 from tcp_trace.incidents.tally import Tally
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
-    from tcp_trace.connects.events import Counters, Destination, Failure, Moment
+    from tcp_trace.connects.events import Moment
     from tcp_trace.incidents.fairness import Whose
+    from tcp_trace.incidents.incident import Incident
     from tcp_trace.incidents.policy import Policy
+    from tcp_trace.incidents.subjects import AnyFailure, Lookup, Subject
 
-    Lookup = Callable[[Destination], Counters | None]
-
-TOLD_DESTINATIONS = 10
+TOLD_SUBJECTS = 10
 _MAKERS_KNOWN = 4096
 
 
 class Storm(Account):
     """An open storm.
 
-    It rages while destinations join (the last one at `joined_mono`) or as many as make a storm
+    It rages while subjects join (the last one at `joined_mono`) or as many as make a storm
     are failing; `raged_mono` is when it was last seen to. `untracked` failures went to
-    destinations that found no place. Its `sites` are the members by address and port: those in
-    several network namespaces are told as one. `known` are the makers that it was heard of, and
+    subjects that found no place. Its `sites` are the members by what they have in common over
+    network namespaces: those are told as one. `known` are the makers that it was heard of, and
     the users among them by themselves.
     """
 
@@ -48,7 +49,7 @@ class Storm(Account):
     def __init__(self, policy: Policy, tally: Tally, incident: str, patience: int) -> None:
         super().__init__(policy, tally, incident, patience)
         self.members: list[Member] = []
-        self.sites: dict[tuple[str, int, str], list[Member]] = {}
+        self.sites: dict[Subject, list[Member]] = {}
         self.absorbed: list[str] = []
         self.known: set[Whose | int | None] = set()
         self.shares = Shares()
@@ -61,18 +62,17 @@ class Storm(Account):
         name = incident_id("storm", now.wall, serial)
         return cls(policy, Tally(now.mono, now.wall), name, patience)
 
-    def takes(self, destination: Destination) -> bool:
-        """Whether it speaks for a destination that begins to fail.
+    def takes(self, subject: Subject) -> bool:
+        """Whether it speaks for a subject that begins to fail.
 
-        One of a single address and port is that of its network namespaces, and says nothing of
-        others.
+        One of a single site is that of its network namespaces, and says nothing of others.
         """
-        return len(self.sites) != 1 or destination.site in self.sites
+        return len(self.sites) != 1 or subject.site in self.sites
 
     def add_member(self, member: Member) -> None:
-        """Take in a destination with what was counted of it."""
+        """Take in a subject with what was counted of it."""
         self.members.append(member)
-        self.sites.setdefault(member.destination.site, []).append(member)
+        self.sites.setdefault(member.subject.site, []).append(member)
 
     def absorb(self, incident: Incident) -> Member:
         """Speak for `incident` from here on; what was told of it is not told again."""
@@ -87,7 +87,7 @@ class Storm(Account):
         if not incident.held:
             self.absorbed.append(incident.incident)
         tally = incident.tally
-        member = Member(self, incident.destination, self.sequence, tally.last_mono)
+        member = Member(self, incident.subject, self.sequence, tally.last_mono)
         member.failures = tally.total
         member.host = tally.hosts[-1] if tally.hosts else None
         member.add_makers(tally)
@@ -97,15 +97,15 @@ class Storm(Account):
         return member
 
     def join(
-        self, failures: Sequence[Failure], now: Moment, held: Incident | None = None
+        self, failures: Sequence[AnyFailure], now: Moment, held: Incident | None = None
     ) -> Member:
-        """Take in a destination that began to fail, with what was `held` of it."""
+        """Take in a subject that began to fail, with what was `held` of it."""
         self.joined_mono = now.mono
         self.worth = True
         if held is not None:
             member = self.absorb(held)
         else:
-            member = Member(self, failures[0].destination, self.sequence, failures[0].mono)
+            member = Member(self, failures[0].subject, self.sequence, failures[0].mono)
             self.add_member(member)
         for failure in failures:
             self.meet(maker_of(failure.process, failure.maker), joins=True)
@@ -119,7 +119,7 @@ class Storm(Account):
 
         A storm is told ever more rarely, and so whoever keeps one up would keep others' failures
         from people for hours. So what a user fails at who is new to it is told after `interval`
-        again, and what another owner's cgroups do where their destination `joins`: those come and
+        again, and what another owner's cgroups do where their subject `joins`: those come and
         go too often to be news at a known one.
         """
         is_new = maker[1] not in self.known or (joins and maker not in self.known)
@@ -139,8 +139,8 @@ class Storm(Account):
         if len(self.known) < _MAKERS_KNOWN:  # where they are more, some stay new
             self.known |= {maker, maker[1]}
 
-    def add_untracked(self, failures: Sequence[Failure], now: Moment) -> None:
-        """Count failures of a destination that finds no place."""
+    def add_untracked(self, failures: Sequence[AnyFailure], now: Moment) -> None:
+        """Count failures of a subject that finds no place."""
         self.joined_mono = now.mono
         self.untracked += sum(failure.times for failure in failures)
         for failure in failures:
@@ -177,7 +177,7 @@ class Storm(Account):
         if self._rages(self._failing_since(now)):
             self.raged_mono = now.mono
             return None
-        if any(t.condition is Condition.CONNECTS for t in self._top(now, lookup, ending=True)):
+        if any(t.condition is Condition.WORKS for t in self._top(now, lookup, ending=True)):
             return Kind.RESOLVED
         return Kind.QUIET if now.mono >= self.raged_mono + self.policy.quiet_after else None
 
@@ -186,12 +186,12 @@ class Storm(Account):
             return True
         failing = [sum(m.last_mono > since for m in members) for members in self.sites.values()]
         return (
-            sum(failing) >= self.policy.storm_destinations
+            sum(failing) >= self.policy.storm_subjects
             or max(failing) >= self.policy.storm_namespaces
         )
 
     def _failing_since(self, now: Moment) -> float:
-        """Return the time since when a destination must have failed to count as failing."""
+        """Return the time since when a subject must have failed to count as failing."""
         return now.mono - self.policy.resolve_after * self.patience
 
     def _tell(self, kind: Kind, now: Moment, lookup: Lookup) -> Notification:
@@ -204,23 +204,23 @@ class Storm(Account):
             now,
             None,
             None,
-            destinations=len(self.sites),
+            kinds=tuple(Counter(site.kind for site in self.sites).items()),
             top=top,
             untracked=self.untracked,
             absorbed=absorbed,
         )
 
-    def _judge_storm(self, top: tuple[DestinationCount, ...], lookup: Lookup) -> None:
-        """Judge by the named destinations: at how many of them nothing was established."""
-        members = [m for count in top for m in self.sites[count.destination.site]]
-        seen = [lookup(member.destination) for member in members]
+    def _judge_storm(self, top: tuple[SubjectCount, ...], lookup: Lookup) -> None:
+        """Judge by the named subjects: at how many of them nothing was established."""
+        members = [m for count in top for m in self.sites[count.subject.site]]
+        seen = [lookup(member.subject) for member in members]
         known = [counters for counters in seen if counters is not None]
-        dead = sum(not connected_since(counters, self.tally.first_mono) for counters in known)
+        dead = sum(not succeeded_since(counters, self.tally.first_mono) for counters in known)
         if known and dead >= self.policy.critical_ratio * len(known):
             self.judge(0)
 
-    def _top(self, now: Moment, lookup: Lookup, *, ending: bool) -> tuple[DestinationCount, ...]:
-        """Return the destinations to name: new ones first, at the end those that still fail.
+    def _top(self, now: Moment, lookup: Lookup, *, ending: bool) -> tuple[SubjectCount, ...]:
+        """Return the subjects to name: new ones first, at the end those that still fail.
 
         Of them one of each maker comes before a second of any: nobody's hide another's.
         """
@@ -235,14 +235,14 @@ class Storm(Account):
             return first, sum(m.failures for m in members)
 
         return tuple(
-            DestinationCount(
-                members[0].destination,
+            SubjectCount(
+                members[0].subject,
                 sum(m.failures for m in members),
                 _condition(members, failing_since, lookup) if ending else None,
                 next((m.host for m in members if m.host), None),
                 len(members),
             )
-            for members in fairly(self.sites.values(), TOLD_DESTINATIONS, rank, _makers)
+            for members in fairly(self.sites.values(), TOLD_SUBJECTS, rank, _makers)
         )
 
 
@@ -251,9 +251,9 @@ def _makers(members: list[Member]) -> set[Whose]:
 
 
 def _condition(members: list[Member], failing_since: float, lookup: Lookup) -> Condition:
-    """Return how they stand together: failing where one is, else by whether one connects."""
+    """Return how they stand together: failing where one is, else by whether one works."""
     if any(m.last_mono > failing_since for m in members):
         return Condition.FAILING
-    if any(connected_since(lookup(m.destination), m.last_mono) for m in members):
-        return Condition.CONNECTS
+    if any(succeeded_since(lookup(m.subject), m.last_mono) for m in members):
+        return Condition.WORKS
     return Condition.QUIET

@@ -5,12 +5,12 @@ from __future__ import annotations
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
-from tcp_trace.incidents.notification import ProcessCount, ReasonCount
+from tcp_trace.incidents.notification import CauseCount, ProcessCount
 
 if TYPE_CHECKING:
-    from tcp_trace.connects.events import Failure, Process
+    from tcp_trace.connects.events import Process
     from tcp_trace.connects.maker import Maker
-    from tcp_trace.connects.reasons import Reason
+    from tcp_trace.incidents.subjects import AnyFailure, Cause, Evidence
 
 KEPT_PROGRAMS = 16
 TOLD_HOSTS = 3
@@ -48,18 +48,18 @@ def group(process: Process, maker: Maker) -> tuple[str | int | None, ...]:
     return process.comm, process.uid, maker.unit, maker.container
 
 
-class Cause:
-    """Failures of one reason, with the details of the latest."""
+class Blame:
+    """Failures of one cause, with the evidence of the latest."""
 
-    __slots__ = ("elapsed", "errno", "failures", "syns")
+    __slots__ = ("evidence", "failures")
 
-    def __init__(self) -> None:
-        self.failures = self.errno = self.syns = 0
-        self.elapsed: float | None = None
+    def __init__(self, evidence: Evidence) -> None:
+        self.failures = 0
+        self.evidence = evidence
 
 
 class Tally:
-    """Counts of failures by reason and program, with the first and the last on both clocks.
+    """Counts of failures by cause and program, with the first and the last on both clocks.
 
     At most KEPT_PROGRAMS programs are told apart. A further one takes the place of the one with
     the fewest failures, which stay in `total`: a program that fails often is kept even when it
@@ -67,31 +67,31 @@ class Tally:
     """
 
     __slots__ = (
-        "crowded", "first_mono", "first_wall", "hosts", "last_mono", "last_wall",
-        "programs", "reasons", "total",
+        "causes", "crowded", "first_mono", "first_wall", "hosts", "last_mono", "last_wall",
+        "programs", "total",
     )  # fmt: skip
 
     def __init__(self, first_mono: float, first_wall: float) -> None:
         self.total = 0
         self.first_mono = self.last_mono = first_mono
         self.first_wall = self.last_wall = first_wall
-        self.reasons: dict[Reason, Cause] = {}
+        self.causes: dict[Cause, Blame] = {}
         self.programs: dict[tuple[str | int | None, ...], Program] = {}
         self.crowded = False
         self.hosts: tuple[str, ...] = ()
 
-    def add(self, failure: Failure) -> bool:
-        """Count a failure; return whether its reason or its program is new."""
+    def add(self, failure: AnyFailure) -> bool:
+        """Count a failure; return whether its cause or its program is new."""
         self.total += failure.times
         if failure.mono > self.last_mono:  # one that was held back comes late
             self.last_mono = failure.mono
             self.last_wall = failure.wall
-        cause = self.reasons.get(failure.reason)
-        is_new = cause is None
-        if cause is None:
-            cause = self.reasons[failure.reason] = Cause()
-        cause.failures += failure.times
-        cause.errno, cause.elapsed, cause.syns = failure.errno, failure.elapsed, failure.syns
+        blame = self.causes.get(failure.cause)
+        is_new = blame is None
+        if blame is None:
+            blame = self.causes[failure.cause] = Blame(failure.evidence)
+        blame.failures += failure.times
+        blame.evidence = failure.evidence
         if failure.host is not None and failure.host != (self.hosts or ("",))[-1]:
             self._name(failure.host)
         process = failure.process
@@ -107,7 +107,7 @@ class Tally:
         return is_new
 
     def _name(self, host: str) -> None:
-        """Remember a name of the destination; the last ones are kept, the latest at the end."""
+        """Remember a name of the subject; the last ones are kept, the latest at the end."""
         others = [other for other in self.hosts if other != host]
         self.hosts = (*others, host)[-TOLD_HOSTS:]
 
@@ -124,10 +124,10 @@ class Tally:
         self.last_wall = max(self.last_wall, other.last_wall)
         self.first_mono = min(self.first_mono, other.first_mono)
         self.last_mono = max(self.last_mono, other.last_mono)
-        for reason, cause in other.reasons.items():
-            mine = self.reasons.setdefault(reason, Cause())
-            mine.failures += cause.failures
-            mine.errno, mine.elapsed, mine.syns = cause.errno, cause.elapsed, cause.syns
+        for cause, blame in other.causes.items():
+            mine = self.causes.setdefault(cause, Blame(blame.evidence))
+            mine.failures += blame.failures
+            mine.evidence = blame.evidence
         for key, program in other.programs.items():
             known = self.programs.get(key)
             if known is not None:
@@ -148,15 +148,13 @@ class Tally:
             )
             for p in programs[:TOLD_PROGRAMS]
         )  # fmt: skip
-        causes = sorted(self.reasons.items(), key=lambda item: item[1].failures, reverse=True)
+        causes = sorted(self.causes.items(), key=lambda item: item[1].failures, reverse=True)
         return {
             "total": self.total,
             "first": self.first_wall,
             "last": max(self.first_wall, self.last_wall),
             "duration": max(0.0, self.last_mono - self.first_mono),
-            "reasons": tuple(
-                ReasonCount(reason, c.failures, c.errno, c.elapsed, c.syns) for reason, c in causes
-            ),
+            "causes": tuple(CauseCount(cause, b.failures, b.evidence) for cause, b in causes),
             "processes": processes,
             "unlisted": self.total - sum(p.failures for p in processes),
         }

@@ -236,7 +236,7 @@ class Maps:
 
     def counters(self, destination: Destination) -> Counters | None:
         """Return what was counted for a destination, None where nothing is known of it."""
-        address, port, inum, hash_mix, interface = destination
+        address, port, inum, hash_mix, interface, _ = destination
         ifindex = netns.ifindex(inum, interface)
         if ifindex is None:
             return None

@@ -107,7 +107,7 @@ def _change(transition: Transition) -> dict[str, object]:
 
 def _transition(transition: Transition) -> dict[str, object]:
     # One display: with EVENTS=all, merging parts is what such a line would cost most.
-    address, port, _, _, interface = transition.destination
+    address, port, _, _, interface, _ = transition.destination
     pid, comm, uid, _, netns, thread, _, _ = transition.process or _NOBODY
     return {
         "daddr": address,

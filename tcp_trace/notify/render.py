@@ -32,7 +32,7 @@ def lines(
     told = [f"{wording.title(n, style.name(wording.subject(n)))} (host {style.host(host)})"]
     told += map(shorten, _reasons(n))
     told += [f"{label}: {value}" for label, value in facts(n, style)]
-    told += wording.destinations(n, style) if n.is_digest else []
+    told += wording.subjects(n, style) if n.is_digest else []
     told += [f"Process: {line}" for line in wording.processes(n, style)]
     return [*told, ", ".join(footer(n, delayed_by))]
 

@@ -2,7 +2,7 @@
 
     the first route that matches says which webhooks get an incident's messages
     where none matches, the default webhook does (`SLACK_URL`)
-    a storm goes wherever any destination that it names, or any incident that it takes over, would
+    a storm goes wherever any subject that it names, or any incident that it takes over, would
     all messages of an incident go where its first one went: who was told that it began is told
     that it is over, whatever reasons and programs came in between
 
@@ -15,15 +15,14 @@ from collections import OrderedDict
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, NamedTuple
 
-from tcp_trace.connects.watch import any_hold
+from tcp_trace.incidents.subjects import is_within
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
 
-    from tcp_trace.connects.events import Destination
-    from tcp_trace.connects.reasons import Reason
     from tcp_trace.connects.watch import Rule
     from tcp_trace.incidents.notification import Notification
+    from tcp_trace.incidents.subjects import Subject
 
 DEFAULT = "default"
 """The name of the webhook that `SLACK_URL` is."""
@@ -34,20 +33,21 @@ _REMEMBERED = 10_000
 class Route(NamedTuple):
     """What matches all of its conditions goes `to` these webhooks; an empty one matches anything.
 
-    `units` are names or patterns as a shell has them (`postgresql@*.service`).
+    `units` are names or patterns as a shell has them (`postgresql@*.service`), `reasons` names of
+    causes.
     """
 
     to: tuple[str, ...]
     destinations: tuple[Rule, ...] = ()
     units: tuple[str, ...] = ()
-    reasons: frozenset[Reason] = frozenset()
+    reasons: frozenset[str] = frozenset()
 
-    def matches(self, destination: Destination | None, notification: Notification) -> bool:
-        """Tell whether a message about this destination (None where unnamed) goes this way."""
+    def matches(self, subject: Subject | None, notification: Notification) -> bool:
+        """Tell whether a message about this subject (None where unnamed) goes this way."""
         return (
-            (not self.destinations or _is_within(destination, self.destinations))
+            (not self.destinations or _is_within(subject, self.destinations))
             and (not self.units or _is_of(notification, self.units))
-            and (not self.reasons or any(r.reason in self.reasons for r in notification.reasons))
+            and (not self.reasons or _is_because(notification, self.reasons))
         )
 
 
@@ -96,26 +96,28 @@ class Router:
                 del self._decided[incident]
 
     def _decide(self, notification: Notification) -> tuple[str, ...]:
-        if notification.destination is not None:
-            return self._first_match(notification.destination, notification)
-        named: list[Destination | None] = [count.destination for count in notification.top]
+        if notification.subject is not None:
+            return self._first_match(notification.subject, notification)
+        named: list[Subject | None] = [count.subject for count in notification.top]
         named = named or [None]
-        found = (self._first_match(destination, notification) for destination in named)
+        found = (self._first_match(subject, notification) for subject in named)
         return tuple(dict.fromkeys(name for names in found for name in names))
 
-    def _first_match(
-        self, destination: Destination | None, notification: Notification
-    ) -> tuple[str, ...]:
+    def _first_match(self, subject: Subject | None, notification: Notification) -> tuple[str, ...]:
         for route in self._routes:
-            if route.matches(destination, notification):
+            if route.matches(subject, notification):
                 return route.to
         return (DEFAULT,)
 
 
-def _is_within(destination: Destination | None, rules: tuple[Rule, ...]) -> bool:
-    return destination is not None and any_hold(rules, destination)
+def _is_within(subject: Subject | None, rules: tuple[Rule, ...]) -> bool:
+    return subject is not None and is_within(subject, rules)
 
 
 def _is_of(notification: Notification, patterns: tuple[str, ...]) -> bool:
     units = {process.unit for process in notification.processes if process.unit is not None}
     return any(fnmatchcase(unit, pattern) for unit in units for pattern in patterns)
+
+
+def _is_because(notification: Notification, reasons: frozenset[str]) -> bool:
+    return any(count.cause.value in reasons for count in notification.causes)

@@ -6,15 +6,15 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, NamedTuple
 
 from tcp_trace.connects.maker import RUNTIMES
-from tcp_trace.connects.reasons import Reason, errno_name
 from tcp_trace.incidents.notification import Condition, Kind, Notification, Severity
+from tcp_trace.incidents.topics import TOPICS
 from tcp_trace.safetext import ELLIPSIS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
-    from tcp_trace.connects.events import Destination
-    from tcp_trace.incidents.notification import DestinationCount, ProcessCount, ReasonCount
+    from tcp_trace.incidents.notification import ProcessCount, SubjectCount
+    from tcp_trace.incidents.subjects import Subject
 
 _LAST_REPRESENTABLE = 253_402_300_799  # the end of the year 9999
 _NAMES_LIMIT = 60  # what follows them must be seen, too, also in the title of a message
@@ -27,11 +27,6 @@ _SYMBOLS = {
     Kind.REMINDED: "\N{ALARM CLOCK}",
     Kind.RESOLVED: "\N{WHITE HEAVY CHECK MARK}",
     Kind.QUIET: "\N{SLEEPING SYMBOL}",
-}
-_CONDITIONS = {
-    Condition.FAILING: "still fails",
-    Condition.CONNECTS: "connects again",
-    Condition.QUIET: "no connect seen since",
 }
 
 
@@ -53,14 +48,14 @@ def utc(wall: float) -> str:
     return f"{datetime.fromtimestamp(wall, UTC):%Y-%m-%d %H:%M:%S} UTC"
 
 
-def named(destination: Destination, hosts: tuple[str, ...]) -> str:
-    """Return `db.example.com (10.0.0.5:5432)`: a destination with its names, the latest first."""
+def named(subject: Subject, hosts: tuple[str, ...]) -> str:
+    """Return `db.example.com (10.0.0.5:5432)`: a subject with its names, the latest first."""
     if not hosts:
-        return str(destination)
+        return str(subject)
     text = ", ".join(reversed(hosts))
     if len(text) > _NAMES_LIMIT:
         text = text[: _NAMES_LIMIT - 1] + ELLIPSIS
-    return f"{text} ({destination})"
+    return f"{text} ({subject})"
 
 
 def span(seconds: float) -> str:
@@ -84,47 +79,48 @@ def failures(count: int) -> str:
 
 
 def title(n: Notification, subject: str) -> str:
-    """Return the one line that says it all; `subject` is the destination as it is shown."""
+    """Return the one line that says it all; `subject` is one alone as it is shown."""
     symbol = _symbol(n)
-    if n.is_digest and n.destinations != 1:
-        subject = f"{'over ' if n.untracked else ''}{n.destinations:,} destinations"
     if n.kind is Kind.RESOLVED:
         if n.is_digest:
-            return f"{symbol} RECOVERED: connects to {_but_failing(n)}{subject} no longer fail"
+            return f"{symbol} RECOVERED: {_all(n, subject, _but_failing(n))} no longer fail"
         failed = "failed, and " if n.opening else ""
-        return f"{symbol} RECOVERED: connects to {subject} {failed}work again"
+        return f"{symbol} RECOVERED: {_all(n, subject)} {failed}work again"
     if n.kind is Kind.QUIET:
-        return f"{symbol} QUIET: connects to {subject} failed, and none has been seen since"
+        return f"{symbol} QUIET: {_all(n, subject)} failed, and none has been seen since"
     still = "" if n.kind is Kind.OPENED else "still "
-    return f"{symbol} {n.severity.value.upper()}: connects to {subject} {still}fail"
+    return f"{symbol} {n.severity.value.upper()}: {_all(n, subject)} {still}fail"
 
 
 def cause(n: Notification) -> str:
-    """Return why: one reason with its details, or all of them with their counts."""
-    if len(n.reasons) == 1:
-        reason = n.reasons[0]
-        return _reason(reason) + (_details(reason) if n.total == 1 else "")
-    return ", ".join(f"{_reason(reason)} ({reason.failures:,})" for reason in n.reasons)
+    """Return why: one cause with its details, or all of them with their counts."""
+    if len(n.causes) == 1:
+        ((one, _, evidence),) = n.causes
+        return one.describe(evidence, in_full=n.total == 1)
+    return ", ".join(
+        f"{each.describe(evidence, in_full=False)} ({count:,})"
+        for each, count, evidence in n.causes
+    )
 
 
 def check_first(n: Notification) -> list[str]:
     """Return what to look at first, where this is the first that people hear and not over.
 
-    Of several reasons each of the most frequent has advice of its own, and says whose it is.
+    Of several causes each of the most frequent has advice of its own, and says whose it is.
     """
     if not n.opening or n.kind.is_last:
         return []
-    if len(n.reasons) == 1:
-        return [n.reasons[0].reason.check_first]
-    told = [count.reason for count in n.reasons[:_ADVISED]]
-    return [f"{reason.summary.partition(':')[0]}: {reason.check_first}" for reason in told]
+    if len(n.causes) == 1:
+        return [n.causes[0].cause.check_first]
+    told = [count.cause for count in n.causes[:_ADVISED]]
+    return [f"{cause.summary.partition(':')[0]}: {cause.check_first}" for cause in told]
 
 
 def place(n: Notification, style: Style) -> str | None:
-    """Return whose network namespace the destination is in, None for the service's own."""
-    if n.destination is None or not n.destination.netns:
+    """Return whose network namespace the subject is in, None for the service's own."""
+    if n.subject is None or not n.subject.netns:
         return None
-    number = str(n.destination.netns)
+    number = str(n.subject.netns)
     for known in (_container, _unit):
         owner = next(filter(None, (known(p, style) for p in n.processes)), None)
         if owner is not None:
@@ -132,13 +128,18 @@ def place(n: Notification, style: Style) -> str | None:
     return number
 
 
+def many(subjects: Mapping[str, int]) -> str:
+    """Return `12 destinations`: so many of each kind."""
+    return " and ".join(f"{number:,} {TOPICS[kind].plural}" for kind, number in subjects.items())
+
+
 def subject(n: Notification) -> str:
-    """Return the destination, or how many there are; names in it are as others chose them."""
-    if n.destination is not None:
-        return named(n.destination, n.hosts)
-    if n.destinations == 1 and n.top:
-        return str(n.top[0].destination) + _namespaces(n.top[0])
-    return f"{n.destinations:,} destinations"
+    """Return the subject, or how many there are; names in it are as others chose them."""
+    if n.subject is not None:
+        return named(n.subject, n.hosts)
+    if n.size == 1 and n.top:
+        return str(n.top[0].subject) + _namespaces(n.top[0])
+    return many(n.subjects)
 
 
 def count(n: Notification) -> str:
@@ -178,14 +179,14 @@ def processes(n: Notification, style: Style) -> list[str]:
     return lines
 
 
-def destinations(n: Notification, style: Style) -> list[str]:
-    """Return a line per destination of a digest, and those for the rest."""
-    lines = [_destination(count, style) for count in n.top]
-    rest = n.destinations - len(n.top)
+def subjects(n: Notification, style: Style) -> list[str]:
+    """Return a line per subject of a digest, and those for the rest."""
+    lines = [_subject(count, style) for count in n.top]
+    rest = n.size - len(n.top)
     if rest > 0:
         lines.append(f"and {rest:,} more")
     if n.untracked:
-        lines.append(f"and {failures(n.untracked)} of destinations beyond what is remembered")
+        lines.append(f"and {failures(n.untracked)} of {_plural(n)} beyond what is remembered")
     if n.absorbed:
         several = len(n.absorbed) > 1
         told = f"The {len(n.absorbed)} incidents" if several else "The incident"
@@ -193,6 +194,11 @@ def destinations(n: Notification, style: Style) -> list[str]:
     if n.kind.is_last and any(c.condition is Condition.FAILING for c in n.top):
         lines.append("What fails on is told as an incident of its own.")
     return lines
+
+
+def heading(n: Notification) -> str:
+    """Return what stands above the subjects of a digest."""
+    return _plural(n).capitalize()
 
 
 def late(delayed_by: float | None) -> str | None:
@@ -206,8 +212,31 @@ def _symbol(n: Notification) -> str:
     return _CRITICAL if coloured and n.severity is Severity.CRITICAL else _SYMBOLS[n.kind]
 
 
+def _all(n: Notification, subject: str, but: str = "") -> str:
+    """Return what fails, with its activity: `connects to X`, `connects to 12 destinations`.
+
+    `but` stands before the number of those that it is an exception to.
+    """
+    kinds = n.subjects
+    if n.size == 1:
+        return f"{TOPICS[next(iter(kinds))].activity} {but}{subject}"
+    over = "over " if n.untracked else ""
+    told = [
+        (TOPICS[kind].activity, f"{over}{number:,} {TOPICS[kind].plural}")
+        for kind, number in kinds.items()
+    ]
+    if len(told) == 1:
+        ((activity, many),) = told
+        return f"{activity} {but}{many}"
+    return but + " and ".join(" ".join(each) for each in told)
+
+
+def _plural(n: Notification) -> str:
+    return " and ".join(TOPICS[kind].plural for kind in n.subjects)
+
+
 def _but_failing(n: Notification) -> str:
-    """Return which of a digest's destinations are well; those that still fail are all named."""
+    """Return which of a digest's subjects are well; those that still fail are all named."""
     failing = sum(count.condition is Condition.FAILING for count in n.top)
     return f"all but {failing} of " if failing else ""
 
@@ -237,38 +266,20 @@ def _two(big: int, unit: str, small: int, small_unit: str) -> str:
     return f"{big} {unit} {small} {small_unit}" if small else f"{big} {unit}"
 
 
-def _reason(count: ReasonCount) -> str:
-    named = f" ({errno_name(count.errno)})" if count.reason is Reason.OTHER else ""
-    return count.reason.summary + named
-
-
-def _details(count: ReasonCount) -> str:
-    if count.syns == 0:
-        return " (no SYN was sent)"  # so nothing was waited for
-    details = []
-    if count.elapsed is not None:
-        # Milliseconds tell a rejecting firewall on the way from a host that answers itself.
-        details.append(f"after {_elapsed(count.elapsed)}")
-    if count.syns > 1:
-        details.append(f"{count.syns} SYNs")
-    return f" ({', '.join(details)})" if details else ""
-
-
-def _elapsed(seconds: float) -> str:
-    if seconds < 0.0001:
-        return "less than 0.1 ms"
-    if seconds < 0.01:
-        return f"{seconds * 1000:.1f} ms"
-    return f"{seconds * 1000:.0f} ms" if seconds < 1 else f"{seconds:.1f} s"
-
-
-def _destination(count: DestinationCount, style: Style) -> str:
-    condition = f", {_CONDITIONS[count.condition]}" if count.condition else ""
-    subject = named(count.destination, (count.host,) if count.host else ())
+def _subject(count: SubjectCount, style: Style) -> str:
+    condition = f", {_condition(count)}" if count.condition else ""
+    subject = named(count.subject, (count.host,) if count.host else ())
     return f"{style.name(subject)}{_namespaces(count)}: {failures(count.failures)}{condition}"
 
 
-def _namespaces(count: DestinationCount) -> str:
+def _condition(count: SubjectCount) -> str:
+    topic = TOPICS[count.subject.kind]
+    if count.condition is Condition.FAILING:
+        return "still fails"
+    return topic.works if count.condition is Condition.WORKS else topic.unseen
+
+
+def _namespaces(count: SubjectCount) -> str:
     if count.namespaces > 1:
         return f" in {count.namespaces:,} network namespaces"
-    return f" in network namespace {count.destination.netns}" if count.destination.netns else ""
+    return f" in network namespace {count.subject.netns}" if count.subject.netns else ""

@@ -20,7 +20,7 @@ from dataclasses import fields, replace
 from typing import TYPE_CHECKING
 
 from tcp_trace import __version__
-from tcp_trace.connects.events import RETURNED, Begun, Established, Failure, Raced
+from tcp_trace.connects.events import RETURNED, Begun, Destination, Established, Failure, Raced
 from tcp_trace.connects.races import Races
 from tcp_trace.connects.returns import Returns
 from tcp_trace.connects.tracker import Tracker
@@ -55,9 +55,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from pathlib import Path
 
-    from tcp_trace.connects.events import Moment, Outcome, Transition
+    from tcp_trace.connects.events import Counters, Moment, Outcome, Transition
     from tcp_trace.connects.watch import Rule
     from tcp_trace.incidents.notification import Notification
+    from tcp_trace.incidents.subjects import Subject
     from tcp_trace.kernel.stream import Held, Tallies
     from tcp_trace.service.exporter import Exporter
     from tcp_trace.settings.config import Settings
@@ -225,7 +226,7 @@ class Service:
         lines.write_failures(self._repeats.due(now.mono))
         deadline = self._incidents.next_deadline()
         if deadline is not None and deadline <= now.mono:
-            notifications += self._incidents.tick(now, self._maps.counters)
+            notifications += self._incidents.tick(now, self._counts_of)
         if notifications:
             self._commit(notifications, now)
         if self._resolver.has_news:
@@ -301,7 +302,7 @@ class Service:
         notifications: list[Notification] = []
         for failure in failures:
             self._reasons[failure.reason.value] += failure.times
-            notifications += self._incidents.failed(failure, now, self._maps.counters)
+            notifications += self._incidents.failed(failure, now, self._counts_of)
         self._unsaved = self._unsaved or bool(failures)
         return notifications
 
@@ -314,6 +315,10 @@ class Service:
 
     def _host_of(self, failure: Failure) -> str | None:
         return self._names.of(failure) or self._resolver.name_of(failure.destination.address)
+
+    def _counts_of(self, subject: Subject) -> Counters | None:
+        """Return what the kernel counted of a subject, None where it counts nothing of its kind."""
+        return self._maps.counters(subject) if isinstance(subject, Destination) else None
 
     def _watch_hosts(self) -> None:
         """Let the kernel watch what the hosts have for addresses now."""
@@ -402,7 +407,7 @@ class Service:
                 failures=dict(self._reasons),
                 silenced=sum(dict(self._incidents.silenced_by).values()),
                 below_threshold=self._incidents.below_threshold,
-                failing_destinations=self._incidents.failing_destinations,
+                failing_destinations=self._incidents.failing,
                 webhooks=self._messages.statistics,
                 pending=self._messages.pending,
                 drops=self._messages.outbox.drops,

@@ -20,8 +20,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tcp_trace.connects.reasons import Reason
 from tcp_trace.connects.watch import parse_rules
+from tcp_trace.incidents.topics import cause_names
 from tcp_trace.notify.receivers import DEFAULT_TYPE, RECEIVERS
 from tcp_trace.notify.routing import DEFAULT, Route
 from tcp_trace.safetext import PATH_LIMIT, brief
@@ -220,12 +220,13 @@ class _Reader:
             except ValueError as error:
                 self._complain(where, f"destinations: {error}")
 
-    def _reasons(self, where: str, table: Mapping[str, Any]) -> Iterator[Reason]:
+    def _reasons(self, where: str, table: Mapping[str, Any]) -> Iterator[str]:
+        known = cause_names()
         for text in self._texts(where, table, "reasons"):
-            try:
-                yield Reason(text)
-            except ValueError:
-                hint = _did_you_mean(text, [reason.value for reason in Reason])
+            if text in known:
+                yield text
+            else:
+                hint = _did_you_mean(text, known)
                 self._complain(where, f"reasons: {_shown(text)} is no reason; {hint}")
 
     def _texts(self, where: str, table: Mapping[str, Any], name: str) -> tuple[str, ...]:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, NamedTuple
 
-from tcp_trace.connects.reasons import Reason
-from tcp_trace.connects.watch import EVERYTHING, Rule, any_hold, parse_rules
+from tcp_trace.connects.watch import EVERYTHING, Rule, parse_rules
+from tcp_trace.incidents.subjects import is_within
+from tcp_trace.incidents.topics import cause_names
 from tcp_trace.safetext import brief
 
 if TYPE_CHECKING:
-    from tcp_trace.connects.events import Failure
+    from tcp_trace.incidents.subjects import AnyFailure
 
 COMM_BYTES = 15
 """How much of a process name the kernel keeps."""
@@ -21,28 +22,29 @@ _ANY_ADDRESS = "[::]/0"
 class Match(NamedTuple):
     """Which failures: those that fit one of each kind that is given; an empty kind fits all.
 
-    `processes` and `units` are shell patterns (`*`, `?`, `[...]`). A process chooses its name
-    itself, so whoever runs processes here can take a silenced one: what is silenced is counted.
+    `reasons` are names of causes, `processes` and `units` shell patterns (`*`, `?`, `[...]`). A
+    process chooses its name itself, so whoever runs processes here can take a silenced one: what is
+    silenced is counted.
     """
 
     destinations: tuple[Rule, ...] = ()
     processes: tuple[str, ...] = ()
     units: tuple[str, ...] = ()
-    reasons: tuple[Reason, ...] = ()
+    reasons: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         """`10.0.0.0/8 process=psql`, as `parse_match` reads it."""
         places = ",".join(map(_shown, self.destinations))
         processes = (f"process={name}" for name in self.processes)
         units = (f"unit={name}" for name in self.units)
-        reasons = (f"reason={reason.value}" for reason in self.reasons)
+        reasons = (f"reason={reason}" for reason in self.reasons)
         return " ".join([*([places] if places else []), *processes, *units, *reasons])
 
-    def fits(self, failure: Failure) -> bool:
+    def fits(self, failure: AnyFailure) -> bool:
         """Return whether this failure is meant."""
         return (
-            (not self.reasons or failure.reason in self.reasons)
-            and (not self.destinations or any_hold(self.destinations, failure.destination))
+            (not self.reasons or failure.cause.value in self.reasons)
+            and (not self.destinations or is_within(failure.subject, self.destinations))
             and (not self.processes or _any_names(self.processes, _comm_of(failure)))
             and (not self.units or _any_names(self.units, failure.maker.unit))
         )
@@ -115,13 +117,12 @@ def parse_unit(text: str) -> str:
     return text if has_type else f"{text}.service"
 
 
-def parse_reason(text: str) -> Reason:
-    """Return the reason of this name; ValueError with all names for any other."""
-    try:
-        return Reason(text.lower())
-    except ValueError:
-        allowed = ", ".join(reason.value for reason in Reason)
-        raise ValueError(f"'{brief(text)}' is no reason; write one of {allowed}") from None
+def parse_reason(text: str) -> str:
+    """Return the name of a cause, of whatever fails; ValueError with all names for any other."""
+    known = cause_names()
+    if text.lower() not in known:
+        raise ValueError(f"'{brief(text)}' is no reason; write one of {', '.join(known)}")
+    return text.lower()
 
 
 def _shown(rule: Rule) -> str:
@@ -129,7 +130,7 @@ def _shown(rule: Rule) -> str:
     return "all" if rule == EVERYTHING else str(rule).removeprefix(_ANY_ADDRESS)
 
 
-def _comm_of(failure: Failure) -> str | None:
+def _comm_of(failure: AnyFailure) -> str | None:
     return None if failure.process is None else failure.process.comm
 
 

@@ -14,7 +14,8 @@ from tcp_trace.silences.match import Match, parse_match
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from tcp_trace.connects.events import Failure, Moment
+    from tcp_trace.connects.events import Moment
+    from tcp_trace.incidents.subjects import AnyFailure
     from tcp_trace.silences.maintenance import Window
 
 _LATEST = 253_402_300_799.0  # 9999-12-31: the last second that a calendar has
@@ -66,7 +67,7 @@ class Silences:
     def __contains__(self, name: object) -> bool:
         return name in self._all
 
-    def of(self, failure: Failure, now: Moment) -> str | None:
+    def of(self, failure: AnyFailure, now: Moment) -> str | None:
         """Return the id of one that is in force and means this failure, None where none does."""
         for name, silence in self._all.items():
             if silence.match.fits(failure) and silence.in_force(now.wall):

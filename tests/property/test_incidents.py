@@ -17,7 +17,8 @@ from tcp_trace.silences.silences import Silence, Silences
 from tests.unit.incidents.incident_world import PSQL, World, destination
 
 if TYPE_CHECKING:
-    from tcp_trace.connects.events import Destination, Process
+    from tcp_trace.connects.events import Process
+    from tcp_trace.incidents.subjects import Subject
 
 PLACES = st.integers(0, 30)
 PROGRAMS = st.sampled_from([None, PSQL, PSQL._replace(pid=2), PSQL._replace(comm="gunicorn")])
@@ -134,7 +135,7 @@ class History(RuleBasedStateMachine):
     def messages_are_sound(self) -> None:
         """Every message adds up in itself."""
         for n in self.world.told[-40:]:
-            assert sum(reason.failures for reason in n.reasons) == n.total
+            assert sum(reason.failures for reason in n.causes) == n.total
             assert sum(p.failures for p in n.processes) + n.unlisted == n.total
             assert 0 <= n.silenced <= n.failures <= n.total
             assert n.kind.is_last or n.silenced < n.failures
@@ -150,7 +151,7 @@ class History(RuleBasedStateMachine):
         incidents = world.incidents
         counted = incidents.below_threshold + self.forgotten + incidents.silenced
         assert world.told_failures + counted == world.fed
-        assert incidents.failing_destinations == 0
+        assert incidents.failing == 0
         assert not incidents._held
         assert len({n.id for n in world.told}) == len(world.told)
         assert_alternating(world.told)
@@ -159,14 +160,14 @@ class History(RuleBasedStateMachine):
 
 def assert_alternating(told: list[Notification]) -> None:
     """Fail if a destination is opened twice without a close between, or told of when closed."""
-    open_now: dict[str, Destination | None] = {}
+    open_now: dict[str, Subject | None] = {}
     for n in told:
         if n.kind is Kind.OPENED:
             for absorbed in n.absorbed:
                 assert absorbed in open_now
                 del open_now[absorbed]
-            assert n.destination not in open_now.values()
-            open_now[n.incident] = n.destination
+            assert n.subject not in open_now.values()
+            open_now[n.incident] = n.subject
         assert n.incident in open_now
         if n.kind.is_last:
             del open_now[n.incident]
@@ -184,7 +185,7 @@ def assert_calm(world: World) -> None:
     openings = [told_at[n.id] for n in world.told if n.kind is Kind.OPENED and not n.is_digest]
     for number, opened in enumerate(openings):
         burst = [at for at in openings[number:] if at - opened < world.policy.storm_window]
-        assert len(burst) < world.policy.storm_destinations
+        assert len(burst) < world.policy.storm_subjects
 
 
 class EagerHistory(History):

@@ -77,10 +77,10 @@ PROMISES = {
     "README.md": [
         f"at least {P.critical_from} failures, and at least half of the attempts",
         (
-            f"When {P.storm_destinations} destinations begin to fail within {P.storm_window:g} s,"
-            f" or {P.flood_destinations} within {word(P.quiet_factor)} times"
+            f"When {P.storm_subjects} destinations begin to fail within {P.storm_window:g} s,"
+            f" or {P.flood_subjects} within {word(P.quiet_factor)} times"
         ),
-        f"It names {word(storm.TOLD_DESTINATIONS)} and counts",
+        f"It names {word(storm.TOLD_SUBJECTS)} and counts",
         f"for {word(P.quiet_factor)} times . It may still be broken",
         f"{word(P.growth)} times the failures",
         (

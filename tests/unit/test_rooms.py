@@ -16,7 +16,7 @@ PACKAGE = Path(__file__).parents[2] / "tcp_trace"
 
 # What belongs to no room may be imported by all, and imports none.
 ROOMS = (
-    *("kernel", "connects", "host", "silences", "incidents", "notify", "settings", "log"),
+    *("kernel", "connects", "host", "incidents", "silences", "notify", "settings", "log"),
     *("views", "service", "commands"),
 )
 # To be taken away; what is in here and is not needed any more is an error.

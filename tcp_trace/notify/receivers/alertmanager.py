@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from tcp_trace.incidents.topics import TOPICS
 from tcp_trace.notify import render, wording
 from tcp_trace.notify.answers import judge_status
 from tcp_trace.notify.receivers.addresses import checked
@@ -32,8 +33,7 @@ DELIVERED = (
     " is up to its own routes"
 )
 
-CONNECT_ALERT = "TcpConnectFailing"
-STORM_ALERT = "TcpConnectStorm"
+_MIXED_ALERT = "TcpTrace"
 
 _EXAMPLE = "http://alertmanager.example.org:9093"
 _PATH = "/api/v2/alerts"
@@ -128,24 +128,33 @@ def _api(text: str) -> str:
 
 
 def _labels(n: Notification, host: str, before: Labels | None) -> Labels:
-    """Return what identifies the alert; the reason is the first one told, so that it stays."""
-    reason = n.reasons[0].reason.value if n.reasons else "unknown"
+    """Return what identifies the alert; its name and reason are the first told: so it stays."""
     labels = {
-        "alertname": STORM_ALERT if n.is_digest else CONNECT_ALERT,
+        "alertname": before["alertname"] if before else _alert_name(n),
         "host": host,
-        "reason": before["reason"] if before else reason,
+        "reason": before["reason"] if before else _reason(n),
         "severity": n.severity.value,
         "source": "tcp-trace",
     }
-    if n.destination is not None:
-        labels["destination"] = visible(str(n.destination))
-        if n.destination.netns:
-            labels["netns"] = str(n.destination.netns)
+    if n.subject is not None:
+        labels[n.subject.kind] = visible(str(n.subject))
+        if n.subject.netns:
+            labels["netns"] = str(n.subject.netns)
     return labels
 
 
+def _alert_name(n: Notification) -> str:
+    kinds = list(n.subjects)
+    name = TOPICS[kinds[0]].alert if len(kinds) == 1 else _MIXED_ALERT
+    return f"{name}{'Storm' if n.is_digest else 'Failing'}"
+
+
+def _reason(n: Notification) -> str:
+    return n.causes[0].cause.value if n.causes else "unknown"
+
+
 def _annotations(n: Notification, host: str, delayed_by: float | None) -> Labels:
-    subject = plain(str(n.destination or wording.subject(n)))
+    subject = plain(wording.subject(n) if n.subject is None else str(n.subject))
     text = render.plain_text(n, host, delayed_by)
     return {
         "summary": f"{wording.title(n, subject)} (host {trusted(host)})".translate(_HARMLESS),

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from tcp_trace.connects.events import Destination
+from tcp_trace.connects.reasons import Evidence
 from tcp_trace.notify import render
 from tcp_trace.notify.answers import judge_status
 from tcp_trace.notify.receivers.addresses import checked
 from tcp_trace.notify.receivers.receiver import test_text
 
 if TYPE_CHECKING:
-    from tcp_trace.incidents.notification import Notification
+    from tcp_trace.incidents.notification import CauseCount, Notification, SubjectCount
+    from tcp_trace.incidents.subjects import Subject
     from tcp_trace.notify.receivers.receiver import Envelope, Renderer
 
 NAME = "json"
 FORGETS = False
 DELIVERED = "delivered: the server took the test message, and answered that it did"
 
-JSON_VERSION = 1
+JSON_VERSION = 2
 _EXAMPLE = "https://hooks.example.org/tcp-trace"
 
 judge = judge_status
@@ -43,8 +46,8 @@ def json_payload(
     """Return the body for a notification.
 
     `version` is that of this shape, which only ever grows within a version. `text` is for people,
-    unescaped; `notification` is `Notification.to_dict`, less `netns_mix`, with times in seconds
-    since the epoch and names as the processes chose them: escape them where they are shown.
+    unescaped; `notification` has the fields of `Notification`, with times in seconds since the
+    epoch and names as the processes chose them: escape them where they are shown.
     """
     text = render.plain_text(notification, host, delayed_by)
     return _body(host, text, delayed_by, notification.ratio, _published(notification))
@@ -73,10 +76,49 @@ def _body(
     }
 
 
-def _published(notification: Notification) -> dict[str, Any]:
-    """Return a notification without what seeds the hash tables of a namespace's sockets."""
-    told = notification.to_dict()
-    for holder in (told, *told["top"]):
-        if holder["destination"] is not None:
-            del holder["destination"]["netns_mix"]
-    return told
+def _published(n: Notification) -> dict[str, Any]:
+    """Return a notification as programs get it, with what version 1 had under other names."""
+    told = n.to_dict()
+    del told["kinds"]
+    return told | {
+        "subject": _subject(n.subject),
+        "subjects": n.subjects,
+        "causes": [_cause(count) for count in n.causes],
+        "top": [_top(count) for count in n.top],
+        # Of version 1, which knew connects alone.
+        "destination": _destination(n.subject),
+        "destinations": n.size,
+        "reasons": [_reason(count) for count in n.causes],
+    }
+
+
+def _subject(subject: Subject | None) -> dict[str, Any] | None:
+    return None if subject is None else subject.published() | {"name": str(subject)}
+
+
+def _cause(count: CauseCount) -> dict[str, Any]:
+    return {
+        "cause": count.cause.value,
+        "summary": count.cause.summary,
+        "failures": count.failures,
+        "evidence": count.evidence._asdict(),
+    }
+
+
+def _top(count: SubjectCount) -> dict[str, Any]:
+    return count._asdict() | {
+        "subject": _subject(count.subject),
+        "condition": count.condition.value if count.condition else None,
+        "destination": _destination(count.subject),
+    }
+
+
+def _destination(subject: Subject | None) -> dict[str, Any] | None:
+    if not isinstance(subject, Destination):
+        return None
+    return {name: value for name, value in subject.published().items() if name != "kind"}
+
+
+def _reason(count: CauseCount) -> dict[str, Any]:
+    found = count.evidence if isinstance(count.evidence, Evidence) else Evidence()
+    return {"reason": count.cause.value, "failures": count.failures, **found._asdict()}

@@ -182,7 +182,7 @@ def _fields(n: Notification) -> dict[str, Any]:
 def _lists(n: Notification) -> list[dict[str, Any]]:
     lists = [("Process", wording.processes(n, _BLOCKS))]
     if n.is_digest:
-        lists.insert(0, ("Destinations", wording.destinations(n, _BLOCKS)))
+        lists.insert(0, (wording.heading(n), wording.subjects(n, _BLOCKS)))
     return [_section([f"*{label}*", *lines]) for label, lines in lists if lines]
 
 

@@ -10,8 +10,9 @@ from tcp_trace.connects.events import Destination, Process
 from tcp_trace.connects.maker import Maker
 from tcp_trace.incidents.incidents import Incidents, Kind
 from tcp_trace.incidents.notification import Condition
+from tcp_trace.incidents.subjects import placed
 from tcp_trace.notify import wording
-from tests.unit.incidents.incident_world import BOOT_WALL, DATABASE, World, destination
+from tests.unit.incidents.incident_world import DATABASE, World, destination
 from tests.unit.notify.golden import CHECKOUT, IN_A_POD, LOOPBACK, PSQL
 
 STYLE = wording.Style(name=str, host=str, time=wording.utc)
@@ -41,8 +42,8 @@ def test_a_database_that_dies_for_sixty_pods_is_told_once(seconds: float) -> Non
     assert len(updates) <= 2
     world.wait(7200)
     last = world.told[-1]
-    assert (last.destinations, len(last.top)) == (1, 1)
-    line = wording.destinations(last, STYLE)[0]
+    assert (last.size, len(last.top)) == (1, 1)
+    line = wording.subjects(last, STYLE)[0]
     assert line.startswith("10.0.0.5:5432 in 60 network namespaces: 60 failures")
     assert wording.subject(last) == "10.0.0.5:5432 in 60 network namespaces"
     assert world.told_failures == world.fed == 60
@@ -53,13 +54,13 @@ def test_a_digest_of_one_address_leaves_the_others_alone() -> None:
     world = World()
     in_pods(world, 10, 0)
     (other,) = world.fail(destination(1))
-    assert (other.kind, other.destination) == (Kind.OPENED, destination(1))
+    assert (other.kind, other.subject) == (Kind.OPENED, destination(1))
     assert world.incidents._storm is not None
     assert len(world.incidents._storm.members) == 10
     for number in range(2, 6):
         world.fail(destination(number))
     (digest,) = [n for n in world.wait(5) if n.is_digest]
-    assert digest.destinations == 6
+    assert digest.size == 6
     world.wait(7200)
     assert world.told_failures == world.fed
 
@@ -74,7 +75,7 @@ def test_three_namespaces_that_fail_on_keep_their_digest_open() -> None:
     world.succeed(place(2))
     (resolved,) = [n for n in world.wait(300) if n.kind.is_last]
     assert resolved.kind is Kind.RESOLVED
-    assert [count.condition for count in resolved.top] == [Condition.CONNECTS]
+    assert [count.condition for count in resolved.top] == [Condition.WORKS]
     assert world.told_failures == world.fed
 
 
@@ -87,9 +88,9 @@ def test_a_success_in_another_namespace_ends_nothing() -> None:
     world.succeed(place(2), times=40)
     world.succeed(place(1))
     (resolved,) = world.wait(600)
-    assert (resolved.kind, resolved.destination) == (Kind.RESOLVED, place(1))
+    assert (resolved.kind, resolved.subject) == (Kind.RESOLVED, place(1))
     world.succeed(DATABASE)
-    assert [n.destination for n in world.wait(600)] == [DATABASE]
+    assert [n.subject for n in world.wait(600)] == [DATABASE]
 
 
 def test_a_namespace_that_has_a_number_again_is_another_place() -> None:
@@ -123,26 +124,10 @@ def test_the_own_namespace_is_never_told() -> None:
     (own,) = world.fail(DATABASE, maker=Maker(container="docker://" + "ab" * 32))
     assert wording.place(own, STYLE) is None
     world.fail(place(1))
-    shown = {(entry.destination, entry.netns) for entry in world.incidents.overview()}
+    shown = {(entry.subject, entry.netns) for entry in world.incidents.overview()}
     assert shown == {("10.0.0.5:5432", 0), ("10.0.0.5:5432", 4_026_532_001)}
-    assert place(1).placed == "10.0.0.5:5432 (netns 4026532001)"
-    assert str(LOOPBACK.destination) == "127.0.0.1:6379"
-
-
-def test_a_state_saved_before_there_were_places_is_read() -> None:
-    """A destination was an address, a port and the namespace of a loopback address then."""
-    world = World()
-    world.fail(DATABASE)
-    for number in range(23):
-        world.fail(destination(number))
-    state = json.loads(json.dumps(world.incidents.dump(world.now)))
-    for incident in state["incidents"]:
-        incident["destination"] = incident["destination"][:3]
-    state["storm"]["members"] = [[*m[:3], *m[5:]] for m in state["storm"]["members"]]
-    world.incidents = Incidents.load(state, world.policy, world.now)
-    world.wait(7200)
-    assert world.told_failures == world.fed == 24
-    assert world.wall_offset == BOOT_WALL
+    assert placed(place(1)) == "10.0.0.5:5432 (netns 4026532001)"
+    assert str(LOOPBACK.subject) == "127.0.0.1:6379"
 
 
 def test_narrow_digest_survives_a_restart() -> None:
@@ -154,4 +139,4 @@ def test_narrow_digest_survives_a_restart() -> None:
     world.fail(place(6))
     assert len(world.fail(destination(1))) == 1
     (digest,) = [n for n in world.wait(5) if n.is_digest]
-    assert (digest.destinations, digest.top[0].namespaces) == (1, 6)
+    assert (digest.size, digest.top[0].namespaces) == (1, 6)

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from tcp_trace.connects.events import Counters, Destination, Failure, Moment, Process
 from tcp_trace.connects.maker import UNKNOWN, Maker
 from tcp_trace.connects.reasons import Reason
 from tcp_trace.incidents.incidents import Incidents, Notification, Policy
+
+if TYPE_CHECKING:
+    from tcp_trace.incidents.subjects import Subject
 
 BOOT_WALL = 1_767_268_800.0
 DATABASE = Destination("10.0.0.5", 5432)
@@ -29,9 +34,9 @@ class World:
         self.incidents = Incidents(self.policy)
         self.mono = 1000.0
         self.wall_offset = BOOT_WALL
-        self.kernel: dict[Destination, Counters] = {}
+        self.kernel: dict[Subject, Counters] = {}
         self.evicted = False
-        self.asked: list[Destination] = []
+        self.asked: list[Subject] = []
         self.told: list[Notification] = []
         self.told_at: dict[str, float] = {}
         self.misjudged = 0.0
@@ -42,10 +47,10 @@ class World:
         """Return the present."""
         return Moment(self.mono, self.mono + self.wall_offset)
 
-    def counters(self, destination: Destination) -> Counters | None:
+    def counters(self, subject: Subject) -> Counters | None:
         """Return what the kernel counted."""
-        self.asked.append(destination)
-        return None if self.evicted else self.kernel.get(destination)
+        self.asked.append(subject)
+        return None if self.evicted else self.kernel.get(subject)
 
     def fail(  # noqa: PLR0917 - what a failure has, in its order
         self,

@@ -52,7 +52,7 @@ def test_nobody_pushes_a_database_out_of_a_digest(makers: list[tuple[Process, Ma
     flood(world, makers)
     world.fail(destination(999), process=process(33, 78), maker=Maker(unit="shop.service", owner=6))
     (digest,) = [n for n in world.wait(5) if n.is_digest]
-    assert DATABASE in [str(count.destination) for count in digest.top]
+    assert DATABASE in [str(count.subject) for count in digest.top]
     assert len(digest.top) == 10
     assert [count.failures for count in digest.top] == [200] * 9 + [1]
 
@@ -64,7 +64,7 @@ def test_a_maker_is_not_hidden_by_one_who_joins_him() -> None:
     flood(world, [(process(1000), Maker())])
     world.fail(destination(999), process=process(33))
     (digest,) = [n for n in world.wait(5) if n.is_digest]
-    assert DATABASE in [str(count.destination) for count in digest.top]
+    assert DATABASE in [str(count.subject) for count in digest.top]
 
 
 ITEMS = st.lists(

@@ -21,9 +21,9 @@ def test_first_failure_is_told_at_once() -> None:
     (opened,) = world.fail()
     assert opened.kind is Kind.OPENED
     assert opened.opening
-    assert opened.destination == DATABASE
+    assert opened.subject == DATABASE
     assert (opened.failures, opened.total) == (1, 1)
-    assert opened.reasons[0].reason is Reason.REFUSED
+    assert opened.causes[0].cause is Reason.REFUSED
     assert opened.processes[0][:3] == ("psql", 4711, 1000)
     assert opened.id.startswith(opened.incident)
 
@@ -289,7 +289,7 @@ def test_nobody_crowds_out_failures_of_others_that_wait(owned: bool) -> None:  #
             world.fail(destination(1000 * turn + number), process=flooder, maker=maker)
         world.mono += 5
     (opened,) = told
-    assert (opened.destination, opened.failures) == (DATABASE, 3)
+    assert (opened.subject, opened.failures) == (DATABASE, 3)
 
 
 def test_flapping_is_believed_later_each_time() -> None:
@@ -447,6 +447,6 @@ def test_a_storm_names_its_destinations() -> None:
         for host in ("old.example", f"{number}.example", None):
             world.fail(destination(number), host=host)
     (digest,) = world.wait(10)
-    assert {(top.destination, top.host) for top in digest.top} == {
+    assert {(top.subject, top.host) for top in digest.top} == {
         (destination(number), f"{number}.example") for number in range(10)
     }

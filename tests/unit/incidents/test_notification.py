@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 
 import pytest
 
 from tcp_trace.incidents.notification import Kind, Notification, merge
+from tests.unit.incidents import version_1
 from tests.unit.notify.golden import (
     OPENED,
     QUIET,
@@ -15,7 +15,6 @@ from tests.unit.notify.golden import (
     RESOLVED,
     SAMPLES,
     STORM_OPENED,
-    STORM_RESOLVED,
     STORM_UPDATED,
     UPDATED,
 )
@@ -31,10 +30,11 @@ def test_json_round_trip(name: str) -> None:
 @pytest.mark.parametrize(
     "change",
     [
-        {"version": 2},
+        {"version": 3},
         {"kind": "exploded"},
-        {"destination": {"address": "::1"}},
-        {"reasons": [{"reason": "bored"}]},
+        {"subject": {"address": "::1"}},
+        {"subject": {"kind": "weather", "name": "rain"}},
+        {"causes": [{"kind": "destination", "cause": "bored", "failures": 1, "evidence": {}}]},
         {"surprise": 1},
         {"top": None},
     ],
@@ -55,14 +55,23 @@ def test_a_notification_from_before_makers_were_known_is_read() -> None:
     assert psql == UPDATED.processes[1]
 
 
+def test_a_notification_of_version_1_is_read() -> None:
+    """What waits in the outbox while the program is upgraded is sent."""
+    notifications = version_1.saved()["notifications"]
+    assert set(notifications) == set(SAMPLES)
+    for name, old in notifications.items():
+        assert Notification.from_dict(old) == SAMPLES[name][0]
+
+
 def test_a_notification_from_before_names_were_known_is_read() -> None:
-    """What an older version left in the outbox has no names."""
-    for sample in (replace(OPENED, hosts=("db.example.com",)), STORM_RESOLVED):
-        old = sample.to_dict()
+    """One that was pending while the program was upgraded is told all the same."""
+    notifications = version_1.saved()["notifications"]
+    for name in ("opened_by_name", "storm_resolved"):
+        old = notifications[name]
         del old["hosts"]
         for top in old["top"]:
             del top["host"]
-        read = Notification.from_dict(json.loads(json.dumps(old)))
+        read = Notification.from_dict(old)
         assert read.hosts == ()
         assert {top.host for top in read.top} <= {None}
 
@@ -99,7 +108,7 @@ def test_merged_is_the_newer_state_with_all_counts(
     assert merged.opening is older.opening
     assert merged.since == older.since
     assert merged.failures == older.failures + newer.failures
-    assert (merged.total, merged.last, merged.reasons) == (newer.total, newer.last, newer.reasons)
+    assert (merged.total, merged.last, merged.causes) == (newer.total, newer.last, newer.causes)
     assert merged.absorbed == older.absorbed + newer.absorbed
 
 

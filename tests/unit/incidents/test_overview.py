@@ -12,7 +12,7 @@ from tests.unit.incidents.incident_world import World, destination
 
 def eventful() -> World:
     """Return a world with incidents of every kind."""
-    world = World(storm_destinations=4)
+    world = World(storm_subjects=4)
     for number in (1, 2):
         world.fail(destination(number))
         world.mono += 1
@@ -45,7 +45,7 @@ def test_the_worst_comes_first() -> None:
         ("recovered", "warning", 1),
         ("recovered", "warning", 1),
     ]
-    assert [entry.destination for entry in found[-2:]] == [str(destination(2)), str(destination(1))]
+    assert [entry.subject for entry in found[-2:]] == [str(destination(2)), str(destination(1))]
 
 
 def test_what_is_saved_is_all_there_is() -> None:

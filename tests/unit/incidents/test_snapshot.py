@@ -8,7 +8,9 @@ import pytest
 
 from tcp_trace.connects.maker import Maker
 from tcp_trace.connects.reasons import Reason
+from tcp_trace.incidents import upgrade
 from tcp_trace.incidents.incidents import Incidents, Kind, Policy, Severity
+from tests.unit.incidents import version_1
 from tests.unit.incidents.incident_world import World, destination
 
 
@@ -52,7 +54,7 @@ def test_a_storm_survives(*, boot: bool) -> None:
         world.fail(destination(number), times=2)
     restart(world, away=1, boot=boot)
     (digest,) = world.wait(10)
-    assert (digest.kind, digest.destinations) == (Kind.OPENED, 23)
+    assert (digest.kind, digest.size) == (Kind.OPENED, 23)
     assert len(digest.absorbed) == 4
     world.fail(destination(7))
     assert world.told_failures == 46
@@ -240,3 +242,44 @@ def test_what_was_not_dumped_is_refused(broken: dict[str, object]) -> None:
     """A state that is damaged or of another version raises ValueError, and nothing else."""
     with pytest.raises(ValueError, match="the saved incidents cannot be read"):
         Incidents.load(broken, World().policy, World().now)
+
+
+def test_a_state_of_version_1_is_read() -> None:
+    """It is what this version would have saved after the same."""
+    world = World()
+    version_1.scenario(world)
+    now = json.loads(json.dumps(world.incidents.dump(world.now)))
+    old = version_1.saved()["state"]
+    assert upgrade.state(old) == now
+    assert upgrade.state(now) == now
+    silences = world.incidents.silences
+    world.incidents = Incidents.load(old, world.policy, world.now, silences)
+    assert json.loads(json.dumps(world.incidents.dump(world.now))) == now
+
+
+def test_a_state_of_version_1_goes_on() -> None:
+    """Its incidents are updated and ended under their own names, and every failure is told."""
+    world = World()
+    version_1.scenario(world)
+    old = version_1.saved()["state"]
+    names = {old["storm"]["incident"], *(each["incident"] for each in old["incidents"])}
+    world.incidents = Incidents.load(old, world.policy, world.now, world.incidents.silences)
+    world.fail(destination(3))
+    world.wait(14_400)
+    told = [n.incident for n in world.told if n.kind.is_last][1:]  # one was over before
+    assert len(told) == 3
+    assert set(told) < names
+    assert world.told_failures == world.fed - 3  # those that began and ended in silence
+
+
+def test_a_state_from_before_places_were_told_apart_is_read() -> None:
+    """A destination was an address, a port and a namespace then."""
+    world = World()
+    version_1.scenario(world)
+    state = version_1.saved()["state"]
+    for incident in state["incidents"]:
+        incident["destination"] = incident["destination"][:3]
+    state["storm"]["members"] = [[*m[:3], *m[5:]] for m in state["storm"]["members"]]
+    world.incidents = Incidents.load(state, world.policy, world.now)
+    sizes = [sum(entry.subjects.values()) for entry in world.incidents.overview()]
+    assert sorted(sizes) == [1, 1, 1, 1, 23]

@@ -33,7 +33,7 @@ def test_many_destinations_within_seconds_become_one_digest() -> None:
     assert [n.kind for n in world.told] == [Kind.OPENED] * 4
     assert world.wait(4.9) == []
     (digest,) = world.wait(0.1)
-    assert (digest.kind, digest.destination, digest.destinations) == (Kind.OPENED, None, 23)
+    assert (digest.kind, digest.subject, digest.size) == (Kind.OPENED, None, 23)
     assert [count.failures for count in digest.top] == list(range(23, 13, -1))
     assert set(digest.absorbed) == {n.incident for n in world.told[:4]}
     assert digest.total == world.fed
@@ -67,7 +67,7 @@ def test_a_storm_names_new_destinations_first() -> None:
     world.fail(destination(101), times=3)
     (updated,) = world.wait(301)
     assert updated.kind is Kind.UPDATED
-    assert [str(c.destination) for c in updated.top[:2]] == ["10.0.0.101:443", "10.0.0.100:443"]
+    assert [str(c.subject) for c in updated.top[:2]] == ["10.0.0.101:443", "10.0.0.100:443"]
     assert updated.failures == 4
     assert updated.absorbed == ()
 
@@ -101,7 +101,7 @@ def test_nobody_keeps_a_storm_up_to_hide_what_another_fails_at(is_known: bool) -
     told = world.wait(world.policy.interval)
     assert len(told) == 1
     assert len(world.told) == before + 1
-    assert DATABASE in {count.destination for count in told[0].top}
+    assert DATABASE in {count.subject for count in told[0].top}
 
 
 def test_another_owner_that_joins_a_storm_is_told_soon() -> None:
@@ -112,7 +112,7 @@ def test_another_owner_that_joins_a_storm_is_told_soon() -> None:
         world.wait(60)
     world.fail(DATABASE, maker=Maker(owner=7))
     (digest,) = world.wait(world.policy.interval)
-    assert DATABASE in {count.destination for count in digest.top}
+    assert DATABASE in {count.subject for count in digest.top}
 
 
 def test_a_storm_resolves_when_destinations_connect_again() -> None:
@@ -123,8 +123,8 @@ def test_a_storm_resolves_when_destinations_connect_again() -> None:
     (resolved,) = world.wait(180)
     assert resolved.kind is Kind.RESOLVED
     conditions = {c.condition for c in resolved.top}
-    assert conditions == {Condition.CONNECTS, Condition.QUIET}
-    assert world.incidents.failing_destinations == 0
+    assert conditions == {Condition.WORKS, Condition.QUIET}
+    assert world.incidents.failing == 0
     assert world.incidents.next_deadline() is None
 
 
@@ -145,9 +145,9 @@ def test_what_fails_on_after_a_storm_is_an_incident_of_its_own() -> None:
         world.wait(5)
     resolved = next(n for n in world.told if n.kind is Kind.RESOLVED)
     failing = [c for c in resolved.top if c.condition is Condition.FAILING]
-    assert {str(c.destination) for c in failing} == {"10.0.0.0:443", "10.0.0.1:443"}
+    assert {str(c.subject) for c in failing} == {"10.0.0.0:443", "10.0.0.1:443"}
     after = world.told[world.told.index(resolved) + 1 :]
-    assert [n.destination for n in after] == [destination(0), destination(1)]
+    assert [n.subject for n in after] == [destination(0), destination(1)]
     world.wait(7200)
     assert world.told_failures == world.fed
 
@@ -195,8 +195,8 @@ def test_a_full_table_counts_what_it_cannot_hold() -> None:
     for number in range(100):
         world.fail(destination(number), times=2)
     (digest,) = world.wait(5)
-    assert world.incidents.failing_destinations == 10
-    assert digest.destinations == 10
+    assert world.incidents.failing == 10
+    assert digest.size == 10
     assert digest.untracked == 180
     assert sum(c.failures for c in digest.top) + digest.untracked == digest.total == 200
     assert world.told_failures == 200
@@ -217,13 +217,13 @@ def test_who_fills_the_table_leaves_places_to_others(process: Process, maker: Ma
         flooder = PSQL._replace(uid=100_000 + number)
         world.fail(destination(number), process=flooder, maker=Maker(owner=7))
     world.wait(5)
-    assert world.incidents.failing_destinations == 100
+    assert world.incidents.failing == 100
     world.fail(DATABASE, process=process, maker=maker)
     (digest,) = world.wait(world.policy.interval)
-    assert DATABASE in {count.destination for count in digest.top}
+    assert DATABASE in {count.subject for count in digest.top}
     for number in range(300):
         world.fail(destination(1000 + number), process=process, maker=maker)
-    assert world.incidents.failing_destinations <= 110
+    assert world.incidents.failing <= 110
 
 
 def test_a_full_table_counts_all_that_would_have_opened() -> None:
@@ -271,7 +271,7 @@ def test_a_million_failures_are_a_handful_of_messages() -> None:
     assert told[-1].kind is Kind.QUIET
     assert len(told) <= 20
     assert sum(n.failures for n in told) == 1_000_000
-    assert told[-1].destinations == 10_000
+    assert told[-1].size == 10_000
     assert spent < 20, "a failure must cost microseconds"
 
 

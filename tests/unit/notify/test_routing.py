@@ -8,7 +8,6 @@ from dataclasses import replace
 import pytest
 
 from tcp_trace.connects.events import Destination
-from tcp_trace.connects.reasons import Reason
 from tcp_trace.connects.watch import parse_rules
 from tcp_trace.notify.routing import DEFAULT, Route, Router
 from tests.unit.notify.golden import OPENED, PSQL, RESOLVED, STORM_OPENED, STORM_RESOLVED, UPDATED
@@ -37,7 +36,7 @@ def test_a_route_is_chosen_by_address_network_and_port(
     destination: Destination, goes: tuple[str, ...]
 ) -> None:
     """Destinations are written and understood as in DEST_IP."""
-    assert Router([DATABASES]).webhooks(replace(OPENED, destination=destination)) == goes
+    assert Router([DATABASES]).webhooks(replace(OPENED, subject=destination)) == goes
 
 
 def test_a_route_is_chosen_by_unit_and_by_reason() -> None:
@@ -46,25 +45,25 @@ def test_a_route_is_chosen_by_unit_and_by_reason() -> None:
     mine = replace(OPENED, processes=(PSQL, PSQL._replace(unit="postgresql@15-main.service")))
     assert Router([by_unit]).webhooks(mine) == ("dba",)
     assert Router([by_unit]).webhooks(OPENED) == (DEFAULT,)
-    by_reason = Route(("net",), reasons=frozenset({Reason.TIMED_OUT}))
+    by_reason = Route(("net",), reasons=frozenset({"timed_out"}))
     assert Router([by_reason]).webhooks(UPDATED) == ("net",)
     assert Router([by_reason]).webhooks(OPENED) == (DEFAULT,)
 
 
 def test_all_conditions_must_hold_and_the_first_match_decides() -> None:
     """A narrower route stands before a wider one."""
-    narrow = DATABASES._replace(to=("narrow",), reasons=frozenset({Reason.TIMED_OUT}))
+    narrow = DATABASES._replace(to=("narrow",), reasons=frozenset({"timed_out"}))
     rest = Route(("rest", DEFAULT))
     router = Router([narrow, DATABASES, rest])
     assert router.webhooks(OPENED) == ("db",)
     assert router.webhooks(replace(UPDATED, incident="other")) == ("narrow",)
-    elsewhere = replace(OPENED, incident="third", destination=Destination("192.0.2.1", 1))
+    elsewhere = replace(OPENED, incident="third", subject=Destination("192.0.2.1", 1))
     assert router.webhooks(elsewhere) == ("rest", DEFAULT)
 
 
 def test_an_incident_stays_where_it_was_told_first() -> None:
     """A reason that comes in later sends nobody the end of what he never heard of."""
-    router = Router([Route(("net",), reasons=frozenset({Reason.TIMED_OUT}))])
+    router = Router([Route(("net",), reasons=frozenset({"timed_out"}))])
     assert router.webhooks(OPENED) == (DEFAULT,)
     assert router.webhooks(UPDATED) == (DEFAULT,)
     assert router.goes_to(OPENED.incident, DEFAULT)

@@ -93,7 +93,7 @@ def test_each_type_of_webhook_gets_its_own_message(
     """Slack's blocks, the documented JSON, and alerts; other destinations go to Slack alone."""
     slack, fleet, generic = webhooks
     with running(settings(tmp_path, *webhooks)) as messages:
-        elsewhere = replace(OPENED, incident="other", destination=DATABASE._replace(port=80))
+        elsewhere = replace(OPENED, incident="other", subject=DATABASE._replace(port=80))
         messages.commit([OPENED, elsewhere], NOTHING)
         assert len(slack.wait_for(2)) == 2
         assert "blocks" in slack.received[0].payload
@@ -131,7 +131,7 @@ def test_alertmanager_is_told_again_while_it_stands(
         world.fail()
         open_incident = world.incidents.dump(world.now)
         open_incident["incidents"][0]["incident"] = OPENED.incident
-        update = replace(UPDATED, severity=OPENED.severity, reasons=OPENED.reasons)
+        update = replace(UPDATED, severity=OPENED.severity, causes=OPENED.causes)
         messages.commit([update], open_incident)
         alerts(fleet, 4)
     with running(given) as messages:

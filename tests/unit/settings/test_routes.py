@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from tcp_trace.connects.reasons import Reason
 from tcp_trace.connects.watch import parse_rules
 from tcp_trace.notify.routing import Route
 from tcp_trace.settings import config, routes
@@ -74,7 +73,7 @@ def test_a_whole_file(path: Path) -> None:
             ("db",),
             parse_rules("10.0.0.0/8:5432,2001:db8::1"),
             ("a*.service",),
-            frozenset({Reason.REFUSED}),
+            frozenset({"refused"}),
         ),
         Route(("fleet", "log", "default")),
     )

@@ -123,7 +123,7 @@ def test_silenced_failures_open_nothing() -> None:
     assert world.wait(HOUR) == []
     assert world.incidents.silenced == 50
     assert world.incidents.silenced_by == {"s1": 50}
-    assert world.incidents.failing_destinations == 0
+    assert world.incidents.failing == 0
     saved = json.loads(json.dumps(world.incidents.dump(world.now)))
     world.incidents = Incidents.load(saved, world.policy, world.now)
     assert world.incidents.silenced == 50
@@ -291,7 +291,7 @@ def test_a_storm_in_silence() -> None:
         world.fail(destination(number), times=2)
     (digest,) = world.wait(5)[-1:]
     assert digest.is_digest
-    assert digest.destinations == 24
+    assert digest.size == 24
     assert digest.total == 48
     assert (digest.silenced, world.incidents.silenced_by["s1"]) == (0, 32)
 
@@ -308,11 +308,11 @@ def test_held_destinations_join_a_storm() -> None:
     world.wait(5)
     assert len(world.told) == 5
     digest = world.told[-1]
-    assert (digest.destinations, digest.total, len(digest.absorbed)) == (40, 80, 4)
+    assert (digest.size, digest.total, len(digest.absorbed)) == (40, 80, 4)
     assert sum(n.silenced for n in world.told) == 40
     world.wait(2 * HOUR)
     assert world.told_failures == world.fed
-    assert world.incidents.failing_destinations == world.incidents.silenced == 0
+    assert world.incidents.failing == world.incidents.silenced == 0
 
 
 def test_a_silence_within_a_storm() -> None:
@@ -340,7 +340,7 @@ def test_silenced_destinations_leave_room() -> None:
     silence(world, "10.0.0.0/8")
     for number in range(100):
         world.fail(destination(number))
-    assert world.incidents.failing_destinations == 5
+    assert world.incidents.failing == 5
     assert world.incidents.silenced == 95
     (opened,) = world.fail(Destination("192.0.2.1", 443))
     assert not opened.is_digest

@@ -12,15 +12,15 @@ from dataclasses import replace
 from pathlib import Path
 
 from tcp_trace.connects.events import Destination
-from tcp_trace.connects.reasons import Reason
+from tcp_trace.connects.reasons import Evidence, Reason
 from tcp_trace.incidents.notification import (
+    CauseCount,
     Condition,
-    DestinationCount,
     Kind,
     Notification,
     ProcessCount,
-    ReasonCount,
     Severity,
+    SubjectCount,
     merge,
 )
 from tcp_trace.notify.receivers import RECEIVERS
@@ -50,7 +50,7 @@ OPENED = Notification(
     kind=Kind.OPENED,
     severity=Severity.WARNING,
     opening=True,
-    destination=DATABASE,
+    subject=DATABASE,
     failures=1,
     total=1,
     at=NOON + 0.2,
@@ -58,7 +58,7 @@ OPENED = Notification(
     first=NOON,
     last=NOON,
     duration=0.0,
-    reasons=(ReasonCount(Reason.REFUSED, 1, 111, 0.00042, 1),),
+    causes=(CauseCount(Reason.REFUSED, 1, Evidence(111, 0.00042, 1)),),
     processes=(PSQL,),
     unlisted=0,
     established=0,
@@ -75,9 +75,9 @@ UPDATED = replace(
     since=NOON + 0.2,
     last=NOON + 299,
     duration=299.0,
-    reasons=(
-        ReasonCount(Reason.TIMED_OUT, 1000, 110, 127.0, 7),
-        ReasonCount(Reason.OTHER, 201, 71, 0.5, 1),
+    causes=(
+        CauseCount(Reason.TIMED_OUT, 1000, Evidence(110, 127.0, 7)),
+        CauseCount(Reason.OTHER, 201, Evidence(71, 0.5, 1)),
     ),
     processes=(
         GUNICORN,
@@ -96,7 +96,7 @@ REMINDED = replace(
     since=NOON + 300.2,
     last=NOON + 14_700,
     duration=14_700.0,
-    reasons=(ReasonCount(Reason.TIMED_OUT, 41_201, 110, 127.0, 7),),
+    causes=(CauseCount(Reason.TIMED_OUT, 41_201, Evidence(110, 127.0, 7)),),
     processes=(PSQL._replace(failures=41_201, several=True),),
     unlisted=0,
     established=None,
@@ -111,7 +111,7 @@ RESOLVED = replace(
     since=NOON + 300.2,
     last=NOON + 600,
     duration=600.0,
-    reasons=(ReasonCount(Reason.REFUSED, 1300, 111, 0.001, 1),),
+    causes=(CauseCount(Reason.REFUSED, 1300, Evidence(111, 0.001, 1)),),
     unlisted=109,
     established=86_700,
 )
@@ -125,27 +125,27 @@ QUIET = replace(
     since=NOON + 0.2,
 )
 IN_A_POD = replace(
-    OPENED, destination=DATABASE._replace(netns=4_026_532_281, netns_mix=7), processes=(CHECKOUT,)
+    OPENED, subject=DATABASE._replace(netns=4_026_532_281, netns_mix=7), processes=(CHECKOUT,)
 )
 BY_NAME = replace(OPENED, hosts=("replica.example.com", "db.example.com"))
-LOOPBACK = replace(OPENED, destination=Destination("127.0.0.1", 6379, 4_026_532_621))
+LOOPBACK = replace(OPENED, subject=Destination("127.0.0.1", 6379, 4_026_532_621))
 STORM_OPENED = replace(
     OPENED,
     id="zz5xw2cd-1",
     incident="zz5xw2cd",
     severity=Severity.CRITICAL,
-    destination=None,
+    subject=None,
     failures=8397,
     total=8401,
     at=NOON + 5,
     last=NOON + 5,
     duration=5.0,
-    reasons=(ReasonCount(Reason.TIMED_OUT, 8401, 110, 3.0, 2),),
+    causes=(CauseCount(Reason.TIMED_OUT, 8401, Evidence(110, 3.0, 2)),),
     processes=(GUNICORN._replace(failures=8401),),
     established=None,
-    destinations=812,
+    kinds=(("destination", 812),),
     top=tuple(
-        DestinationCount(Destination(address, 443), 100 - n, None)
+        SubjectCount(Destination(address, 443), 100 - n, None)
         for n, address in enumerate([*(f"10.0.{n}.5" for n in range(9)), "2001:db8:100::7"])
     ),
     absorbed=("aaaaaaaa", "bbbbbbbb", "cccccccc", "dddddddd"),
@@ -161,18 +161,18 @@ STORM_UPDATED = replace(
     since=NOON + 5,
     last=NOON + 305,
     duration=305.0,
-    reasons=(ReasonCount(Reason.TIMED_OUT, 508_401, 110, 3.0, 2),),
+    causes=(CauseCount(Reason.TIMED_OUT, 508_401, Evidence(110, 3.0, 2)),),
     processes=(),
     unlisted=508_401,
-    destinations=10_000,
+    kinds=(("destination", 10_000),),
     untracked=1234,
     absorbed=(),
 )
 STORM_IN_PODS = replace(
     STORM_OPENED,
     processes=(CHECKOUT._replace(failures=8397),),
-    destinations=1,
-    top=(DestinationCount(DATABASE, 8401, None, "db.example.com", 60),),
+    kinds=(("destination", 1),),
+    top=(SubjectCount(DATABASE, 8401, None, "db.example.com", 60),),
     absorbed=("aaaaaaaa", "bbbbbbbb"),
 )
 STORM_RESOLVED = replace(
@@ -186,13 +186,13 @@ STORM_RESOLVED = replace(
     since=NOON + 5,
     last=NOON + 180,
     duration=180.0,
-    reasons=(ReasonCount(Reason.TIMED_OUT, 8413, 110, 3.0, 2),),
+    causes=(CauseCount(Reason.TIMED_OUT, 8413, Evidence(110, 3.0, 2)),),
     processes=(GUNICORN._replace(failures=8413),),
-    destinations=3,
+    kinds=(("destination", 3),),
     top=(
-        DestinationCount(Destination("10.0.0.5", 443), 3, Condition.FAILING, "db.example.com"),
-        DestinationCount(Destination("10.0.1.5", 443), 8000, Condition.CONNECTS),
-        DestinationCount(Destination("10.0.2.5", 443), 410, Condition.QUIET),
+        SubjectCount(Destination("10.0.0.5", 443), 3, Condition.FAILING, "db.example.com"),
+        SubjectCount(Destination("10.0.1.5", 443), 8000, Condition.WORKS),
+        SubjectCount(Destination("10.0.2.5", 443), 410, Condition.QUIET),
     ),
     absorbed=(),
 )
@@ -200,7 +200,7 @@ HOSTILE = replace(
     OPENED,
     failures=5,
     total=5,
-    reasons=(ReasonCount(Reason.REFUSED, 5, 111, 0.00042, 1),),
+    causes=(CauseCount(Reason.REFUSED, 5, Evidence(111, 0.00042, 1)),),
     processes=(
         PSQL._replace(comm="<!channel>"),
         PSQL._replace(comm="@all `*_~:x:"),

@@ -44,7 +44,7 @@ def test_the_same_incident_is_the_same_alert() -> None:
     """Another main reason does not make another alert of it: the first one told stays."""
     alerts = Alerts()
     first = alerts.payload(OPENED, HOST)[0]["labels"]
-    assert UPDATED.reasons[0].reason is Reason.TIMED_OUT
+    assert UPDATED.causes[0].cause is Reason.TIMED_OUT
     assert [alert["labels"] for alert in alerts.payload(WARNING, HOST)] == [first]
 
 

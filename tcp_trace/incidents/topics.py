@@ -1,0 +1,64 @@
+"""The kinds of failures that there are: what fails, why, and the words for it.
+
+To add one: its subject, causes and evidence (see `subjects.py`) in a room before this one, and its
+line in `TOPICS`. Nothing else here, in silences/ or in notify/ names a kind.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
+
+from tcp_trace.connects.events import Destination
+from tcp_trace.connects.reasons import Evidence, Reason
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from enum import Enum
+
+    from tcp_trace.incidents import subjects
+
+
+class Topic(NamedTuple):
+    """One kind of failure.
+
+    subject, evidence   make them of their fields, in order or by name
+    causes              all causes there are
+    activity            stands before the subject: "connects to" X "fail", "work again"
+    plural              many of its subjects: "destinations"
+    works, unseen       how one stands when a storm ends: "connects again", "no connect seen since"
+    alert               what Alertmanager knows it by, before "Failing" and "Storm"
+    """
+
+    subject: Callable[..., subjects.Subject]
+    causes: type[Enum]
+    evidence: Callable[..., subjects.Evidence]
+    activity: str
+    plural: str
+    works: str
+    unseen: str
+    alert: str
+
+
+TOPICS: dict[str, Topic] = {
+    "destination": Topic(
+        Destination, Reason, Evidence,
+        "connects to", "destinations", "connects again", "no connect seen since", "TcpConnect",
+    ),
+}  # fmt: skip
+"""By the kind of their subjects, which is its name in saved states and JSON."""
+
+
+def subject_of(fields: Sequence[Any]) -> subjects.Subject:
+    """Return the subject that `list(subject)` was; raises KeyError or TypeError for none."""
+    return TOPICS[fields[-1]].subject(*fields)
+
+
+def cause_of(kind: str, name: str) -> subjects.Cause:
+    """Return the cause of this name; raises KeyError or ValueError for none."""
+    return cast("subjects.Cause", TOPICS[kind].causes(name))
+
+
+def cause_names() -> list[str]:
+    """Return the names of all causes, each once: a name may mean the like in several topics."""
+    names = (str(cause.value) for topic in TOPICS.values() for cause in topic.causes)
+    return list(dict.fromkeys(names))

@@ -1,0 +1,426 @@
+"""A second kind of failure goes through everything, though nothing in the program knows of it.
+
+It is made up here: listeners whose queue overflows. Its subjects have the very fields of a
+destination, so that only their kind tells them apart, and no address that rules could mean.
+"""
+
+from __future__ import annotations
+
+import json
+from enum import Enum
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+import pytest
+
+from tcp_trace.commands import listing
+from tcp_trace.connects.events import Destination, Process
+from tcp_trace.connects.maker import Maker
+from tcp_trace.connects.reasons import Reason
+from tcp_trace.connects.watch import EVERYTHING, parse_rules
+from tcp_trace.incidents.incidents import Incidents, Kind, Notification, Severity
+from tcp_trace.incidents.topics import TOPICS, Topic
+from tcp_trace.notify.outbox import Outbox
+from tcp_trace.notify.receivers import RECEIVERS
+from tcp_trace.notify.receivers.receiver import Envelope
+from tcp_trace.notify.render import plain_text
+from tcp_trace.notify.routing import DEFAULT, Route, Router
+from tcp_trace.notify.standing import Standing
+from tcp_trace.notify.store import NAME
+from tcp_trace.silences.match import parse_match
+from tcp_trace.silences.silences import Silence, Silences
+from tests.unit.incidents.incident_world import DATABASE, World
+from tests.unit.notify.golden import HOST
+from tests.unit.notify.test_webhook_schema import SCHEMA, misfits
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+NGINX = Process(812, "nginx", 33, 78, 4_026_531_840)
+SHOP = Maker("www-data", "shop.service", None)
+
+
+class Listener(NamedTuple):
+    """What overflows."""
+
+    address: str
+    port: int
+    netns: int = 0
+    netns_mix: int = 0
+    interface: str = ""
+    kind: Literal["listener"] = "listener"
+
+    def __str__(self) -> str:
+        """`*:80`."""
+        return f"*:{self.port}"
+
+    @property
+    def endpoint(self) -> None:
+        """None: no rule means it."""
+
+    @property
+    def site(self) -> Listener:
+        """The same in no namespace."""
+        return self._replace(netns=0, netns_mix=0)
+
+    def published(self) -> dict[str, Any]:
+        """Return what is published."""
+        return {"kind": self.kind, "port": self.port, "netns": self.netns}
+
+
+class Drops(NamedTuple):
+    """How it overflowed."""
+
+    limit: int = 0
+    drops: int | None = None
+
+
+class Overflow(Enum):
+    """Why it overflows; one has the name of a reason why connects fail."""
+
+    ACCEPT = "accept_queue_full"
+    TIMED_OUT = "timed_out"
+
+    @property
+    def kind(self) -> Literal["listener"]:
+        """What it is said of."""
+        return "listener"
+
+    @property
+    def summary(self) -> str:
+        """What happened."""
+        return "the accept queue is full" if self is Overflow.ACCEPT else "timed out: no third ACK"
+
+    @property
+    def check_first(self) -> str:
+        """What to do."""
+        return "Does the program still accept?"
+
+    def describe(self, evidence: Drops, *, in_full: bool) -> str:
+        """Say it with the limit, and how many where it is of one failure."""
+        drops = f", {evidence.drops} dropped" if in_full else ""
+        return f"{self.summary} (limit {evidence.limit}{drops})"
+
+
+class Overflowed(NamedTuple):
+    """One failure."""
+
+    subject: Listener
+    cause: Overflow
+    evidence: Drops
+    wall: float
+    mono: float
+    process: Process | None = NGINX
+    maker: Maker = SHOP
+    host: str | None = None
+    times: int = 1
+
+
+class Host(World):
+    """A host on which listeners overflow, too."""
+
+    def overflow(
+        self, port: int = 80, cause: Overflow = Overflow.ACCEPT, netns: int = 0, times: int = 1
+    ) -> list[Notification]:
+        """Let a queue drop connects; what the kernel accepted of them is counted likewise."""
+        told = []
+        for _ in range(times):
+            listener = Listener("10.0.0.5", port, netns, netns)
+            self._count(listener, established=False)  # type: ignore[arg-type]
+            failure = Overflowed(listener, cause, Drops(511, 3), self.now.wall, self.mono)
+            told += self.incidents.failed(failure, self.now, self.counters)
+        self.fed += times
+        return self._tell(told)
+
+    def accept(self, port: int = 80) -> None:
+        """Let one be accepted."""
+        self._count(Listener("10.0.0.5", port), established=True)  # type: ignore[arg-type]
+
+    def restart(self) -> None:
+        """Save all of it, and take it up again."""
+        saved = json.loads(json.dumps(self.incidents.dump(self.now)))
+        silences = self.incidents.silences
+        self.incidents = Incidents.load(saved, self.policy, self.now, silences)
+        assert json.loads(json.dumps(self.incidents.dump(self.now))) == saved
+
+
+@pytest.fixture(autouse=True)
+def _known(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Put its line into the registry."""
+    topic = Topic(
+        Listener, Overflow, Drops,
+        "connects of others to", "listeners", "accepts again", "nobody connected since",
+        "TcpListener",
+    )  # fmt: skip
+    monkeypatch.setitem(TOPICS, "listener", topic)
+
+
+def silenced(host: Host, what: str) -> None:
+    """Let a silence hold."""
+    host.incidents.silences = Silences([Silence("s", parse_match(what), 0, 10_000_000_000)])
+
+
+def storm(host: Host) -> Notification:
+    """Return the digest of three listeners and four destinations."""
+    for number in range(4):
+        host.fail(Destination(f"10.1.0.{number}", 443))
+    for port in range(81, 84):
+        host.overflow(port)
+    (digest,) = [n for n in host.wait(6) if n.is_digest]
+    return digest
+
+
+def test_an_incident_from_its_opening_to_its_end() -> None:
+    """It is told in words of its own, counted, and over when the kernel saw a success."""
+    host = Host()
+    (opened,) = host.overflow()
+    text = plain_text(opened, HOST, None)
+    assert text.startswith(f"🟠 WARNING: connects of others to *:80 fail (host {HOST})\n")
+    assert "\nthe accept queue is full (limit 511, 3 dropped)\n" in text
+    assert "\nCheck first: Does the program still accept?\n" in text
+    assert "Process: nginx (pid 812; user www-data; unit shop.service)\n" in text
+    host.overflow(cause=Overflow.TIMED_OUT, times=9)
+    host.restart()
+    (updated,) = host.wait(301)
+    assert (updated.kind, updated.failures, updated.total) == (Kind.UPDATED, 9, 10)
+    assert [(c.cause, c.failures) for c in updated.causes] == [
+        (Overflow.TIMED_OUT, 9),
+        (Overflow.ACCEPT, 1),
+    ]
+    assert "timed out: no third ACK (limit 511) (9), the accept" in plain_text(updated, HOST, None)
+    host.accept()
+    (resolved,) = host.wait(130)
+    assert "RECOVERED: connects of others to *:80 work again" in plain_text(resolved, HOST, None)
+    assert host.told_failures == host.fed
+
+
+def test_it_is_quiet_when_nobody_tries() -> None:
+    """As a destination is."""
+    host = Host()
+    host.overflow()
+    (quiet,) = host.wait(1300)
+    assert quiet.kind is Kind.QUIET
+    assert "QUIET: connects of others to *:80 failed, and" in plain_text(quiet, HOST, None)
+
+
+def test_the_same_fields_of_another_kind_are_another_subject() -> None:
+    """A destination and a listener of one address and port have an incident each."""
+    host = Host()
+    (first,) = host.overflow(DATABASE.port)
+    (second,) = host.fail(DATABASE)
+    assert tuple(first.subject or ())[:-1] == tuple(second.subject or ())[:-1]
+    assert first.incident != second.incident
+    assert host.incidents.failing == 2
+    host.restart()
+    assert host.incidents.failing == 2
+    host.wait(400)
+    assert host.told_failures == host.fed == 2
+
+
+def test_a_storm_of_both_kinds() -> None:
+    """One digest speaks for all, and says how many there are of each."""
+    host = Host()
+    digest = storm(host)
+    assert digest.subjects == {"destination": 4, "listener": 3}
+    text = plain_text(digest, HOST, None)
+    assert "connects to 4 destinations and connects of others to 3 listeners fail" in text
+    assert "\n*:82: 1 failure\n" in text
+    host.restart()
+    host.accept(82)
+    host.succeed(Destination("10.1.0.2", 443))
+    (last,) = [n for n in host.wait(600) if n.kind.is_last and n.is_digest]
+    text = plain_text(last, HOST, None)
+    assert "RECOVERED: connects to 4 destinations and connects of others to 3 listeners no" in text
+    assert "\n*:82: 1 failure, accepts again\n" in text
+    assert "\n*:83: 1 failure, nobody connected since\n" in text
+    assert "\n10.1.0.2:443: 1 failure, connects again\n" in text
+    assert host.told_failures == host.fed
+
+
+def test_a_storm_of_network_namespaces() -> None:
+    """One listener in three namespaces is told as one, with the words of its kind."""
+    host = Host()
+    for netns in range(1, 4):
+        host.overflow(80, netns=netns)
+    (digest,) = [n for n in host.wait(6) if n.is_digest]
+    text = plain_text(digest, HOST, None)
+    assert "connects of others to *:80 in 3 network namespaces fail" in text
+
+
+def test_severity_and_flapping() -> None:
+    """They go by its failures and successes, as with any."""
+    host = Host(after=3)
+    assert host.overflow(times=2) == []
+    (opened,) = host.overflow()
+    assert opened.severity is Severity.CRITICAL
+    host.mono += 1
+    host.accept()
+    host.wait(150)
+    host.overflow(times=3)
+    host.mono += 1
+    host.accept()
+    assert host.wait(150) == []
+    host.restart()
+    (resolved,) = host.wait(150)
+    assert resolved.kind is Kind.RESOLVED
+
+
+@pytest.mark.parametrize(
+    ("what", "is_silenced"),
+    [
+        ("all", True),
+        ("reason=accept_queue_full", True),
+        ("reason=timed_out", False),
+        ("unit=shop", True),
+        ("process=nginx unit=shop.service", True),
+        ("process=psql", False),
+        ("10.0.0.5", False),
+        (":80", False),
+        ("0.0.0.0/0", False),
+    ],
+)
+def test_silences(what: str, *, is_silenced: bool) -> None:
+    """By cause, unit and process; what has no address is meant by none, but by `all`."""
+    host = Host()
+    silenced(host, what)
+    assert (host.overflow() == []) is is_silenced
+    assert host.incidents.silenced_by["s"] == is_silenced
+    host.restart()
+
+
+def test_a_reason_of_two_kinds_silences_both() -> None:
+    """A name that two topics share means the like in both."""
+    host = Host()
+    silenced(host, "reason=timed_out")
+    assert host.overflow(cause=Overflow.TIMED_OUT) == []
+    assert host.fail(reason=Reason.TIMED_OUT) == []
+    assert host.incidents.silenced_by["s"] == 2
+
+
+def test_routes() -> None:
+    """By cause and unit; by destination where the route means every one."""
+    host = Host()
+    (opened,) = host.overflow()
+    for route, leads in (
+        (Route(("x",), reasons=frozenset({"accept_queue_full"})), True),
+        (Route(("x",), reasons=frozenset({"refused"})), False),
+        (Route(("x",), units=("shop.*",)), True),
+        (Route(("x",), destinations=parse_rules("10.0.0.0/8")), False),
+        (Route(("x",), destinations=(EVERYTHING,)), True),
+    ):
+        assert Router([route]).webhooks(opened) == (("x",) if leads else (DEFAULT,))
+    digest = storm(Host())
+    by_address = Route(("x",), destinations=parse_rules("10.1.0.0/16"))
+    assert set(Router([by_address]).webhooks(digest)) == {"x", DEFAULT}
+
+
+@pytest.mark.parametrize("name", RECEIVERS)
+def test_every_kind_of_webhook(name: str) -> None:
+    """All messages are rendered, alone and in a storm."""
+    host = Host()
+    host.overflow()
+    host.overflow(times=4)
+    host.accept()
+    host.wait(600)
+    storm(host)
+    host.wait(2000)
+    render = RECEIVERS[name].renderer()
+    for notification in host.told:
+        payload = json.dumps(render(notification, Envelope(HOST)), ensure_ascii=False)
+        assert "connects of others to" in payload or notification.subjects.keys() == {"destination"}
+
+
+def test_json_fits_its_schema_and_keeps_to_version_1() -> None:
+    """What only version 1 had is there, and says nothing that is not so."""
+    host = Host()
+    (opened,) = host.overflow()
+    render = RECEIVERS["json"].renderer()
+    for notification in (opened, storm(host)):
+        payload = json.loads(json.dumps(render(notification, Envelope(HOST))))
+        assert misfits(payload, SCHEMA) == []
+    told = json.loads(json.dumps(render(opened, Envelope(HOST))))["notification"]
+    assert told["subject"] == {"kind": "listener", "name": "*:80", "port": 80, "netns": 0}
+    assert told["subjects"] == {"listener": 1}
+    assert told["causes"] == [
+        {
+            "cause": "accept_queue_full",
+            "summary": "the accept queue is full",
+            "failures": 1,
+            "evidence": {"limit": 511, "drops": 3},
+        }
+    ]
+    assert (told["destination"], told["destinations"]) == (None, 1)
+    assert told["reasons"] == [
+        {"reason": "accept_queue_full", "failures": 1, "errno": 0, "elapsed": None, "syns": 0}
+    ]
+
+
+def test_alerts_have_labels_of_their_own() -> None:
+    """By its kind; a storm of several kinds is called neither."""
+    host = Host()
+    (opened,) = host.overflow()
+    ((alert),) = RECEIVERS["alertmanager"].renderer()(opened, Envelope(HOST))
+    assert isinstance(alert, dict)
+    assert alert["labels"] == {
+        "alertname": "TcpListenerFailing",
+        "listener": "*:80",
+        "host": HOST,
+        "reason": "accept_queue_full",
+        "severity": "warning",
+        "source": "tcp-trace",
+    }
+    first = RECEIVERS["alertmanager"].renderer()(storm(Host()), Envelope(HOST))[0]  # type: ignore[index]
+    assert first["labels"]["alertname"] == "TcpTraceStorm"
+
+
+def test_it_waits_in_the_outbox_and_stands(tmp_path: Path) -> None:
+    """What the disk gives back is what was put there."""
+    host = Host()
+    (opened,) = host.overflow()
+    digest = storm(host)
+    outbox = Outbox(tmp_path / NAME)
+    outbox.commit([opened, digest])
+    outbox.close()
+    again = Outbox(tmp_path / NAME)
+    assert [(row.notification if (row := again.take()) else None) for _ in range(2)] == [
+        opened,
+        digest,
+    ]
+    again.close()
+    standing, loaded = Standing(), Standing()
+    standing.note(digest)
+    loaded.load(json.loads(json.dumps(standing.dump())), {digest.incident})
+    assert loaded.all() == [digest]
+
+
+def test_it_is_listed(tmp_path: Path) -> None:
+    """`tcp-trace incidents` names it, open and ended, alone and in a storm, and in JSON."""
+    host = Host()
+    host.overflow(443)
+    host.wait(1300)
+    host.overflow()
+    storm(host)
+    outbox = Outbox(tmp_path / NAME)
+    outbox.commit([], host.incidents.dump(host.now))
+    outbox.close()
+    text = listing.incidents(tmp_path, listing.Wanted(as_json=False, everything=True, columns=200))
+    assert "4 listeners and 4 destinations" in text
+    assert "*:443" in text
+    assert "accept_queue_full" in text
+    told = listing.incidents(tmp_path, listing.Wanted(as_json=True, everything=True, columns=200))
+    digest, ended = json.loads(told)["incidents"]
+    assert digest["subjects"] == {"destination": 4, "listener": 4}
+    assert (digest["destination"], digest["destinations"]) == (None, 8)
+    assert (ended["subject"], ended["destination"]) == ("*:443", None)
+    assert ended["reasons"] == [["accept_queue_full", 1]]
+
+
+def test_what_is_not_known_any_more_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A program without that kind, an older one say, cannot take up its state; it says so."""
+    host = Host()
+    (opened,) = host.overflow()
+    saved, body = host.incidents.dump(host.now), opened.to_dict()
+    monkeypatch.delitem(TOPICS, "listener")
+    with pytest.raises(ValueError, match="cannot be read"):
+        Incidents.load(json.loads(json.dumps(saved)), host.policy, host.now)
+    with pytest.raises(ValueError, match="not a notification"):
+        Notification.from_dict(json.loads(json.dumps(body)))

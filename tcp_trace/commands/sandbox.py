@@ -39,9 +39,6 @@ _CLONE_NEWNET = 0x40000000
 _ABSENT = object()
 _NUMBERS = itertools.count(1)
 
-LIBC = ctypes.CDLL(None, use_errno=True)
-"""For the calls that Python has no name for."""
-
 
 class SandboxError(Exception):
     """The sandbox cannot be made here, or the service does not start; the text says why."""
@@ -136,7 +133,7 @@ def call_in(namespace: str, function: Callable[[], ResultT]) -> ResultT:
 def _enter(namespace: str) -> None:
     """Move this thread, and the threads that it will start, into a network namespace."""
     with Path("/run/netns", namespace).open() as file:
-        if LIBC.setns(file.fileno(), _CLONE_NEWNET):
+        if ctypes.CDLL(None, use_errno=True).setns(file.fileno(), _CLONE_NEWNET):
             raise OSError(ctypes.get_errno(), "setns")
 
 

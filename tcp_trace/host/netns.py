@@ -8,12 +8,14 @@ from pathlib import Path
 from tcp_trace.connects.coverage import Kernel
 from tcp_trace.safetext import printable
 
-INUM = Path("/proc/self/ns/net").stat().st_ino
-"""The inode number, as the kernel program gives it."""
-
 _SNMP = Path("/proc/self/net/snmp")
 _NETSTAT = Path("/proc/self/net/netstat")
 _ABORT_ON_OVERFLOW = Path("/proc/sys/net/ipv4/tcp_abort_on_overflow")
+
+
+def own() -> int:
+    """Return the inode number, as the kernel program gives it."""
+    return Path("/proc/self/ns/net").stat().st_ino
 
 
 def interface(inum: int, index: int) -> str:

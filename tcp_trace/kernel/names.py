@@ -10,7 +10,7 @@ import pwd
 import struct
 from typing import TYPE_CHECKING
 
-from tcp_trace.connects.names import Heard, Told, choose
+from tcp_trace.connects.heard import Heard, Told, choose
 from tcp_trace.kernel.nameservers import NameServers
 from tcp_trace.kernel.stream import lookup, pack
 

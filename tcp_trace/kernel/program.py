@@ -214,7 +214,7 @@ def _constants(settings: Settings, account: Account) -> list[str]:
         # The exec keeps the PID, so stage 2 will have this one.
         f"-DSELF_PID={os.getpid()}",
         f"-DSELF_UID={account.uid}",
-        f"-DOWN_NETNS={netns.INUM}",
+        f"-DOWN_NETNS={netns.own()}",
         f"-DLOST_RACES={int(settings.lost_races is LostRaces.IGNORE)}",
         *["-DLATENCY"] * (settings.metrics is not None),
         f"-DLATENCIES_MAX={_LATENCIES if settings.metrics_destinations else 0}",

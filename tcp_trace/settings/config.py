@@ -14,11 +14,10 @@ sees a changed file. `${X}` in it is not expanded.
 
 from __future__ import annotations
 
-import io
 import socket
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from tcp_trace.connects.watch import (
     ADDRESSES_MAX,
@@ -30,7 +29,8 @@ from tcp_trace.connects.watch import (
     parse_hosts,
 )
 from tcp_trace.safetext import PATH_LIMIT, brief, isolated, visible
-from tcp_trace.settings import requirements, routes, textfile, values
+from tcp_trace.settings import envfile, routes, textfile, values
+from tcp_trace.settings.envfile import Given
 from tcp_trace.settings.values import (
     Address,
     AlertAfter,
@@ -130,17 +130,6 @@ class Settings:
         return (*own, *(webhook.url for webhook in self.webhooks))
 
 
-# Variables of earlier versions, and what is to be done about them.
-_GONE = {"PERF_PAGES": "remove it: RING_MB is the size of the one ring there is now"}
-
-
-class _Given(NamedTuple):
-    """What a variable is set to, and how an error about it begins: `/etc/x.env, line 3: `."""
-
-    text: str
-    place: str
-
-
 def load(environ: Mapping[str, str], env_file: Path | None) -> Settings:
     """Return the settings of a process environment and an env file.
 
@@ -149,14 +138,16 @@ def load(environ: Mapping[str, str], env_file: Path | None) -> Settings:
     """
     errors: list[str] = []
     warnings: list[str] = []
-    from_file = _read_env_file(env_file, errors) if env_file else {}
-    from_environ = {name: _Given(text, "") for name, text in environ.items()}
+    from_file = envfile.read(env_file, errors) if env_file else {}
+    from_environ = {name: Given(text, "") for name, text in environ.items()}
     given = {**_set(_from_host(environ)), **_set(from_file), **_set(from_environ)}
     if "HOST_NAME" not in given:
-        given["HOST_NAME"] = _Given(NAMELESS, "")
+        given["HOST_NAME"] = Given(NAMELESS, "")
         warnings.append(f"this host has no name: messages call it {NAMELESS}; set HOST_NAME")
     warnings += [
-        f"{given[old].place}{old} is gone; {new}" for old, new in _GONE.items() if old in given
+        f"{given[old].place}{old} is gone; {new}"
+        for old, new in envfile.GONE.items()
+        if old in given
     ]
     slack_url = _find_webhook(given, environ, errors, warnings)
     if env_file and "SLACK_URL" in _set(from_file):
@@ -190,10 +181,10 @@ def load(environ: Mapping[str, str], env_file: Path | None) -> Settings:
     )
 
 
-def _from_host(environ: Mapping[str, str]) -> dict[str, _Given]:
+def _from_host(environ: Mapping[str, str]) -> dict[str, Given]:
     """Return the defaults that depend on where the service runs."""
     state = environ.get("STATE_DIRECTORY", "").split(":")[0]
-    return {"HOST_NAME": _Given(_kernels_name(), ""), "STATE_DIR": _Given(state, "")}
+    return {"HOST_NAME": Given(_kernels_name(), ""), "STATE_DIR": Given(state, "")}
 
 
 def _kernels_name() -> str:
@@ -205,12 +196,12 @@ def _kernels_name() -> str:
     return "" if name == "(none)" or "://" in name else name
 
 
-def _set(given: Mapping[str, _Given]) -> dict[str, _Given]:
+def _set(given: Mapping[str, Given]) -> dict[str, Given]:
     """Return the variables that have a value: a blank one is as good as none."""
     return {name: one for name, one in given.items() if one.text.strip()}
 
 
-def _parse(item: Variable, given: _Given | None, errors: list[str]) -> Any:  # noqa: ANN401
+def _parse(item: Variable, given: Given | None, errors: list[str]) -> Any:  # noqa: ANN401
     text, place = given or ("", "")
     text = text.strip() or item.default
     if not text and item.parse not in (parse_destinations, parse_hosts):
@@ -244,54 +235,14 @@ def _read_routes(
     return found
 
 
-def _read_env_file(path: Path, errors: list[str]) -> dict[str, _Given]:
-    """Return the variables set in an env file; what is wrong with it goes to `errors`."""
-    shown = brief(path, PATH_LIMIT)
-    try:
-        from dotenv.parser import parse_stream  # noqa: PLC0415 - only where there is such a file
-    except ModuleNotFoundError as error:
-        errors.append(f"{shown}: cannot be read: {requirements.sentence(error)}")
-        return {}
-    try:
-        text = textfile.read(path)
-    except textfile.TextFileError as error:
-        errors.append(f"{shown}: {error}; see --env-file")
-        return {}
-    found: dict[str, _Given] = {}
-    for binding in parse_stream(io.StringIO(text)):
-        read, line = binding.original
-        blank = read[: len(read) - len(read.lstrip())].count("\n")
-        where = f"{shown}, line {line + blank}"
-        if binding.error or (binding.key is not None and binding.value is None):
-            errors.append(f"{where}: not understood; write NAME=value")
-        elif binding.key is not None and binding.value is not None:
-            found[binding.key] = _Given(binding.value, f"{where}: ")
-            if binding.key not in _GONE:
-                _refuse_unknown(binding.key, where, errors)
-    return found
-
-
-def _refuse_unknown(name: str, where: str, errors: list[str]) -> None:
-    known = [item.name for item in VARIABLES]
-    if name in known:
-        return
-    import difflib  # noqa: PLC0415 - only for a mistake
-
-    near = difflib.get_close_matches(name.upper(), known, n=1, cutoff=0.6)
-    hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(known)}"
-    # A name can be a pasted secret (https://...=): what is no plain name is not repeated.
-    shown = name if name.isidentifier() and len(name) <= 64 else "a name that is no plain word"
-    errors.append(f"{where}: {shown} is unknown; {hint}")
-
-
 def _find_webhook(
-    given: Mapping[str, _Given],
+    given: Mapping[str, Given],
     environ: Mapping[str, str],
     errors: list[str],
     warnings: list[str],
 ) -> Secret | None:
     """Return the webhook from the first source that has one."""
-    sources: dict[str, _Given] = {}
+    sources: dict[str, Given] = {}
     if "SLACK_URL" in given:
         sources["SLACK_URL"] = given["SLACK_URL"]
     named, place = given.get("SLACK_URL_FILE", ("", ""))
@@ -299,13 +250,13 @@ def _find_webhook(
     if named.startswith("/") and named.isprintable():  # else it is told as no absolute path
         path, shown = Path(named), brief(named, PATH_LIMIT)
         text = _read_webhook(path, f"{place}SLACK_URL_FILE={shown}", errors)
-        sources["SLACK_URL_FILE"] = _Given(text, f"{shown}: ")
+        sources["SLACK_URL_FILE"] = Given(text, f"{shown}: ")
         _warn_if_public(path, warnings)
     if directory := environ.get("CREDENTIALS_DIRECTORY"):
         path = Path(directory, CREDENTIAL)
         if path.exists():
             text = _read_webhook(path, f"the credential {CREDENTIAL}={path}", errors)
-            sources["the credential"] = _Given(text, f"{path}: ")
+            sources["the credential"] = Given(text, f"{path}: ")
     used = [source for source, found in sources.items() if found.text.strip()]
     if len(used) > 1:
         warnings.append(f"the webhook is set by {' and by '.join(used)}; {used[0]} is used")

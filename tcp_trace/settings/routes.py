@@ -26,7 +26,7 @@ from tcp_trace.notify.receivers import DEFAULT_TYPE, RECEIVERS
 from tcp_trace.notify.routing import DEFAULT, Route
 from tcp_trace.safetext import PATH_LIMIT, brief
 from tcp_trace.settings import textfile, values
-from tcp_trace.settings.values import Secret
+from tcp_trace.settings.values import Secret, did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -199,7 +199,7 @@ class _Reader:
                 self._complain(where, 'to: names no webhook; write for example to = ["default"]')
             for name in to:
                 if name not in known:
-                    hint = _did_you_mean(name, known)
+                    hint = did_you_mean(name.lower(), known)
                     self._complain(where, f"to: no webhook is called {_shown(name)}; {hint}")
             yield Route(
                 to,
@@ -226,7 +226,7 @@ class _Reader:
             if text in known:
                 yield text
             else:
-                hint = _did_you_mean(text, known)
+                hint = did_you_mean(text.lower(), known)
                 self._complain(where, f"reasons: {_shown(text)} is no reason; {hint}")
 
     def _texts(self, where: str, table: Mapping[str, Any], name: str) -> tuple[str, ...]:
@@ -240,7 +240,7 @@ class _Reader:
     def _refuse_unknown(self, where: str, table: Mapping[str, Any], known: tuple[str, ...]) -> None:
         for name in table:
             if name not in known:
-                hint = _did_you_mean(name, list(known))
+                hint = did_you_mean(name.lower(), list(known))
                 self._complain(where, f"{_shown(name)} is unknown; {hint}")
 
     def _compare(self, webhooks: tuple[Webhook, ...], routes: tuple[Route, ...]) -> None:
@@ -264,13 +264,6 @@ class _Reader:
         warning = values.public_secret(path)
         if warning and warning not in self._warnings:
             self._warnings.append(warning)
-
-
-def _did_you_mean(name: str, known: list[str]) -> str:
-    import difflib  # noqa: PLC0415 - only for a mistake
-
-    near = difflib.get_close_matches(name.lower(), known, n=1, cutoff=0.6)
-    return f"did you mean {near[0]}?" if near else f"known are {', '.join(known)}"
 
 
 def _shown(name: str) -> str:

@@ -18,7 +18,7 @@ from tcp_trace.notify.receivers.addresses import is_loopback
 from tcp_trace.safetext import brief, visible
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
 
 class Secret:
@@ -262,3 +262,11 @@ def metrics_destinations(text: str) -> int:
             f"not a number from 0 to {METRICS_DESTINATIONS_MAX:,}; write for example 20"
         )
     return number
+
+
+def did_you_mean(name: str, known: Sequence[str]) -> str:
+    """Return the end of an error about an unknown name: the one most like it, or all known ones."""
+    import difflib  # noqa: PLC0415 - only for a mistake
+
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
+    return f"did you mean {near[0]}?" if near else f"known are {', '.join(known)}"

@@ -8,8 +8,9 @@ from itertools import count
 from typing import TYPE_CHECKING
 
 from tcp_trace.commands import sandbox, scratch
-from tcp_trace.commands.sandbox import LIBC, SERVER
+from tcp_trace.commands.sandbox import SERVER
 from tests.kernel.dns import NameServer, wire
+from tests.libc import LIBC
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

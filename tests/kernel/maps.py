@@ -8,8 +8,8 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tcp_trace.commands.sandbox import LIBC
 from tcp_trace.kernel.stream import COUNTERS, DESTINATION, destination_of, keys
+from tests.libc import LIBC
 
 if TYPE_CHECKING:
     from tcp_trace.connects.events import Destination

@@ -72,7 +72,7 @@ class Matrix:
 def _told(service: sandbox.Service) -> list[dict[str, Any]]:
     """Return the lines that tell of a connect, those about the host's own namespace left out."""
     lines = service.find("connect failed") + service.find("connect lost a race")
-    return [line for line in lines if line["netns"] != netns.INUM]
+    return [line for line in lines if line["netns"] != netns.own()]
 
 
 def _name_of(line: dict[str, Any]) -> str:

@@ -15,6 +15,7 @@ import pytest
 from tcp_trace.commands import sandbox
 from tcp_trace.commands.sandbox import CLIENT, SERVER, SERVER6, call_in
 from tests.kernel.connects import GIVE_UP_SECONDS, attempt, many
+from tests.libc import LIBC
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -149,7 +150,7 @@ def given_up() -> None:
             if number % 3 == 1:
                 sock.shutdown(socket.SHUT_RDWR)
             elif number % 3 == 2:
-                assert sandbox.LIBC.connect(sock.fileno(), bytes(16), 16) == 0
+                assert LIBC.connect(sock.fileno(), bytes(16), 16) == 0
 
 
 @pytest.mark.parametrize("make", [from_a_port_in_use, put_off, given_up])

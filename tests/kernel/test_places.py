@@ -27,6 +27,7 @@ from tcp_trace.kernel.stream import (
 )
 from tests.kernel import maps
 from tests.kernel.connects import attempt, many
+from tests.libc import LIBC
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -195,7 +196,7 @@ def test_an_address_of_another_family_is_no_attempt(
     given = asked.to_bytes(2, "little") + (PORT + 8).to_bytes(2, "big") + bytes([0, 0, 0, 0])
     given += socket.inet_pton(socket.AF_INET6, "2001:db8::5") + bytes(4)
     with socket.socket(family) as sock:
-        assert sandbox.LIBC.connect(sock.fileno(), given[:size], size) == -1
+        assert LIBC.connect(sock.fileno(), given[:size], size) == -1
     time.sleep(0.4)
     assert len(service.find("connect failed", dport=PORT + 8)) == before
 

@@ -18,6 +18,7 @@ import pytest
 
 from tcp_trace.commands import sandbox, scratch
 from tcp_trace.settings import environment
+from tests.libc import LIBC
 from tests.terminal import terminal
 
 if TYPE_CHECKING:
@@ -118,7 +119,7 @@ def test_only_what_is_listed_reaches_it(running: Service) -> None:
 def test_the_start_says_how_it_is_confined(running: Service) -> None:
     """Whether system calls and writing are restricted is in the first line of the log."""
     (line,) = running.find("watching")
-    version = sandbox.LIBC.syscall(444, None, ctypes.c_size_t(0), 1)  # landlock_create_ruleset
+    version = LIBC.syscall(444, None, ctypes.c_size_t(0), 1)  # landlock_create_ruleset
     assert (line["seccomp"], line["landlock"]) == (True, version > 0)
 
 

@@ -8,7 +8,7 @@ import os
 import socket
 import struct
 
-from tcp_trace.commands.sandbox import LIBC
+from tests.libc import LIBC
 
 _SETUP, _ENTER = 425, 426  # system calls, the same on every architecture
 _OP_CONNECT = 16

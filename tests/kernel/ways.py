@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tcp_trace.commands import sandbox
-from tcp_trace.commands.sandbox import CLIENT, CLIENT6, LIBC
+from tcp_trace.commands.sandbox import CLIENT, CLIENT6
 from tests.kernel import uring
 from tests.kernel.connects import GIVE_UP_SECONDS, attempt, family_of, many
+from tests.libc import LIBC
 
 if TYPE_CHECKING:
     from collections.abc import Callable

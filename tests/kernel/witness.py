@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tcp_trace.commands import sandbox
-from tcp_trace.commands.sandbox import LIBC
+from tests.libc import LIBC
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tcp_trace.connects import coverage, names, watch
+from tcp_trace.connects import coverage, heard, watch
 from tcp_trace.host import unprivileged
 from tcp_trace.incidents import overview, policy, storm
 from tcp_trace.kernel import program, rings, stream
@@ -143,10 +143,10 @@ PROMISES = {
         f"a sentence within {unprivileged.LIMITS.seconds:g} s, in a child",
     ],
     "docs/KERNEL.md": [
-        f"at most {span(names.LONGEST_SECONDS)} before",
+        f"at most {span(heard.LONGEST_SECONDS)} before",
         f"within the TTL or the last {span(SHARED_SECONDS).split()[1]}",
-        f"(at most {span(names.LONGEST_SECONDS)})",
-        f"not told for {span(names.LONGEST_SECONDS)} where another one may be gone",
+        f"(at most {span(heard.LONGEST_SECONDS)})",
+        f"not told for {span(heard.LONGEST_SECONDS)} where another one may be gone",
         f"looked at every {daemon._HOUSEKEEPING:g} s",
         f"with more than {define('RECORDS_MAX', ANSWERS_C)} records",
         f"of more than {define('OWNER_LABELS_MAX', ANSWERS_C)} labels",

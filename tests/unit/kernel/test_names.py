@@ -6,7 +6,7 @@ import re
 
 from tcp_trace import resources
 from tcp_trace.connects.events import Destination, Failure, Process
-from tcp_trace.connects.names import LONGEST_SECONDS
+from tcp_trace.connects.heard import LONGEST_SECONDS
 from tcp_trace.connects.reasons import Reason
 from tcp_trace.kernel.names import KEY, NAME, Names, slots
 from tcp_trace.kernel.nameservers import SERVER, SERVERS_MAX

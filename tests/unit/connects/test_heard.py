@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tcp_trace.connects.names import Heard, Told, choose, text
+from tcp_trace.connects.heard import Heard, Told, choose, text
 
 BEGAN = 100_000.0
 DAY, HOUR = 86_400, 3_600

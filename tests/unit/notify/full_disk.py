@@ -12,7 +12,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tcp_trace.notify.outbox import RETRY_INTERVAL, Outbox
+from tcp_trace.notify.mirror import RETRY_INTERVAL
+from tcp_trace.notify.outbox import Outbox
 from tests.unit.notify.samples import Clock, notification
 
 

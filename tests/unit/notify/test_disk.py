@@ -103,7 +103,7 @@ def test_an_outbox_whose_disk_stood_is_whole_again(
         goes_on.set()
     until = time.monotonic() + 20
     while outbox.degraded and time.monotonic() < until:
-        outbox._retry_at = 0.0
+        outbox._mirror.retry_at = 0.0
         outbox.tend()
         time.sleep(0.01)
     assert outbox.degraded is None
@@ -126,13 +126,13 @@ def test_a_lock_that_was_got_too_late_is_given_back(
         return claim(where)
 
     with monkeypatch.context() as patched:
-        patched.setattr("tcp_trace.notify.outbox.claim", stand)
+        patched.setattr("tcp_trace.notify.mirror.claim", stand)
         outbox = Outbox(path)
         assert outbox.degraded == "the disk does not answer"
     goes_on.set()
     until = time.monotonic() + 20
     while outbox.degraded and time.monotonic() < until:
-        outbox._retry_at = 0.0
+        outbox._mirror.retry_at = 0.0
         outbox.tend()
         time.sleep(0.01)
     assert not outbox.degraded

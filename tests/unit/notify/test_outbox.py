@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tcp_trace.incidents.notification import Kind
-from tcp_trace.notify.outbox import RETRY_INTERVAL, Outbox
+from tcp_trace.notify.mirror import RETRY_INTERVAL
+from tcp_trace.notify.outbox import Outbox
 from tcp_trace.notify.queue import Limits
 from tcp_trace.notify.store import SCHEMA_VERSION, is_claimed
 from tests.unit.notify.samples import Clock, notification, update
@@ -167,8 +168,8 @@ def test_the_files_are_for_their_owner_only(path: Path) -> None:
 def test_commits_wait_for_the_disk(path: Path) -> None:
     """The journal is a WAL and every commit is synced: power may fail."""
     outbox = Outbox(path)
-    assert outbox._store is not None
-    database = outbox._store._db
+    assert outbox._mirror._store is not None
+    database = outbox._mirror._store._db
     assert database.execute("PRAGMA journal_mode").fetchone() == ("wal",)
     assert database.execute("PRAGMA synchronous").fetchone() == (2,)
     assert database.execute("PRAGMA user_version").fetchone() == (SCHEMA_VERSION,)
@@ -233,10 +234,10 @@ def test_a_file_spoilt_while_it_is_used_costs_nothing_pending(path: Path) -> Non
     """Memory leads: the new file gets all that is pending, also what the old one had."""
     outbox = Outbox(path)
     outbox.commit(notification(f"n{number}") for number in range(200))
-    assert outbox._store is not None
-    outbox._store._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    assert outbox._mirror._store is not None
+    outbox._mirror._store._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     spoil(path, "page")
-    outbox._store._db.execute("PRAGMA cache_size = 0")
+    outbox._mirror._store._db.execute("PRAGMA cache_size = 0")
     for number in range(200):
         row = outbox.take()
         assert row is not None
@@ -315,8 +316,8 @@ def test_a_disk_that_fails_gives_nobody_the_outbox(path: Path) -> None:
     clock = Clock()
     first = Outbox(path, clock=clock)
     first.commit([notification("a")])
-    assert first._store is not None
-    first._store._db.close()  # what a disk's error does: the file is opened anew later
+    assert first._mirror._store is not None
+    first._mirror._store._db.close()  # what a disk's error does: the file is opened anew later
     first.commit([notification("b")])
     assert first.degraded is not None
     second = Outbox(path, clock=clock)

@@ -23,7 +23,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from tcp_trace.connects.events import Counters, Destination, Failure, Moment, Process
 from tcp_trace.connects.maker import Maker
 from tcp_trace.connects.reasons import Reason
-from tcp_trace.incidents.incidents import Incidents, Policy
+from tcp_trace.incidents.incidents import Incidents
+from tcp_trace.incidents.policy import Policy
 from tcp_trace.notify.receivers.slack import slack_payload
 
 if TYPE_CHECKING:

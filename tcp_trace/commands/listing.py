@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tcp_trace.connects.events import Moment
 from tcp_trace.host import unprivileged
-from tcp_trace.incidents.incidents import Incidents, Policy
+from tcp_trace.incidents.incidents import Incidents
 from tcp_trace.incidents.overview import SILENCED, Entry
+from tcp_trace.incidents.policy import Policy
 from tcp_trace.log import output
 from tcp_trace.notify.reading import StateError, read_state
 from tcp_trace.notify.store import NAME

@@ -45,6 +45,14 @@ class Incident(Account):
         """Whether it was not opened yet for people."""
         return self.sequence == 0
 
+    @property
+    def opened(self) -> float:
+        """When people heard of it, CLOCK_MONOTONIC, as far as that is known.
+
+        One that was silenced first opened when it was told, and not when it began.
+        """
+        return self.told_mono if self.sequence == 1 else self.tally.first_mono
+
     def add_silenced(self, failure: AnyFailure, silence: str) -> None:
         """Count a failure that is no cause for a message, because of this silence.
 

@@ -8,12 +8,9 @@ from typing import TYPE_CHECKING, Any, cast
 
 from tcp_trace.incidents import snapshot, upgrade
 from tcp_trace.incidents.agenda import Agenda
-from tcp_trace.incidents.fairness import maker_of
 from tcp_trace.incidents.incident import Incident
 from tcp_trace.incidents.member import Member
-from tcp_trace.incidents.notification import Kind, Notification, Severity, merge
 from tcp_trace.incidents.overview import RECENT, Entry, ended, entries
-from tcp_trace.incidents.policy import Policy
 from tcp_trace.incidents.storm import Storm
 from tcp_trace.incidents.threshold import Openings, Patience, Threshold
 
@@ -21,9 +18,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from tcp_trace.connects.events import Moment
+    from tcp_trace.incidents.notification import Notification
+    from tcp_trace.incidents.policy import Policy
     from tcp_trace.incidents.subjects import AnyFailure, Lookup, Silencing, Subject
-
-__all__ = ["Incidents", "Kind", "Notification", "Policy", "Severity", "merge"]
 
 
 class Incidents:
@@ -169,10 +166,7 @@ class Incidents:
             if incident.held:
                 self._held.add(incident.subject)
             else:
-                # One that was silenced first opened when it was told, and not when it began.
-                once = incident.sequence == 1
-                opened = incident.told_mono if once else incident.tally.first_mono
-                self._openings.add(opened, incident)
+                self._openings.add(incident.opened, incident)
         if state["storm"] is not None:
             self._storm = snapshot.load_storm(state["storm"], self.policy, shift)
             self._open.update({m.subject: m for m in self._storm.members})
@@ -262,19 +256,11 @@ class Incidents:
         held = self._release(subject)
         if held is not None:
             held.wake = -inf
-        if held is None and self._is_full(storm, failures[0]):
+        if held is None and not storm.has_place(failures[0], len(self._open)):
             storm.add_untracked(failures, now)
         else:
             self._open[subject] = storm.join(failures, now, held)
         self._plan(storm, now)
-
-    def _is_full(self, storm: Storm, failure: AnyFailure) -> bool:
-        """Whether there is no place; a tenth more are for those who have few, to be named."""
-        taken, most = len(self._open), self.policy.max_incidents
-        if taken < most:
-            return False
-        is_small = storm.shares.is_small(maker_of(failure.process, failure.maker))
-        return not is_small or taken >= most + most // 10
 
     def _review(
         self, account: Incident | Storm, now: Moment, counters: Lookup

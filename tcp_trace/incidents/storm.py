@@ -69,6 +69,17 @@ class Storm(Account):
         """
         return len(self.sites) != 1 or subject.site in self.sites
 
+    def has_place(self, failure: AnyFailure, taken: int) -> bool:
+        """Whether one more is remembered by itself, of so many that are already.
+
+        A tenth more than the policy has are for those who have few, to be named.
+        """
+        most = self.policy.max_incidents
+        if taken < most:
+            return True
+        is_small = self.shares.is_small(maker_of(failure.process, failure.maker))
+        return is_small and taken < most + most // 10
+
     def add_member(self, member: Member) -> None:
         """Take in a subject with what was counted of it."""
         self.members.append(member)

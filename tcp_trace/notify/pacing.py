@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import threading
 from dataclasses import dataclass
 
 
@@ -72,3 +73,54 @@ class Backoff:
     def reset(self) -> None:
         """Start over: the other side answered."""
         self._failures = 0
+
+
+class Gate:
+    """When a webhook may be sent to next.
+
+    The sender's thread goes through it; whoever reloads the configuration opens it. A send that
+    began before that, in another era, closes it no more.
+    """
+
+    def __init__(self, pacing: Pacing, now: float) -> None:
+        self._bucket = Bucket(pacing.rate, pacing.burst, now)
+        self._backoff = Backoff(pacing)
+        self._not_before = now
+        self._era = 0
+        self._lock = threading.Lock()
+
+    def wait(self, now: float) -> float:
+        """Return the seconds until something may be sent, 0 or less for now."""
+        return max(self._not_before - now, self._bucket.wait(now))
+
+    def enter(self, now: float) -> int:
+        """Send something; return the era in which it is sent."""
+        self._bucket.take(now)
+        return self._era
+
+    def is_current(self, era: int) -> bool:
+        """Whether nobody opened it since."""
+        return era == self._era
+
+    def open(self, now: float) -> None:
+        """Let something be sent now, whatever came of the sends before."""
+        with self._lock:
+            self._era += 1
+            self._backoff.reset()
+            self._not_before = now
+
+    def answered(self) -> None:
+        """Note that the other side answered: it is not to be spared any more."""
+        self._backoff.reset()
+
+    def back_off(self, after: float | None, now: float, era: int) -> float:
+        """Wait longer after each failure in a row (see `Backoff.next`); return the seconds."""
+        pause = self._backoff.next(after)
+        self.close(pause, now, era)
+        return pause
+
+    def close(self, seconds: float, now: float, era: int) -> None:
+        """Send nothing for so long."""
+        with self._lock:
+            if era == self._era:
+                self._not_before = now + seconds

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from tcp_trace.notify.channel import Rejected, Retry, Sent
 from tcp_trace.notify.outbox import present
-from tcp_trace.notify.pacing import Backoff, Bucket, Pacing
+from tcp_trace.notify.pacing import Gate, Pacing
 from tcp_trace.notify.routing import DEFAULT
 from tcp_trace.notify.statistics import Statistics
 from tcp_trace.threads import Worker
@@ -40,10 +40,8 @@ _BATCH = 100
 class Sender:
     """Sends what `outbox` has for `webhook` by `channel`.
 
-    Without one, and while another process has the outbox, it is only logged.
-
-    `render(notification, delayed_by)` makes the payload; `delayed_by` is in seconds, None for a
-    message that is on time.
+    Without one, and while another process has the outbox, it is only logged. `render` makes a
+    payload of a notification and of how late it comes (seconds, None for on time).
     """
 
     def __init__(  # noqa: PLR0913 - a thread with all that it needs
@@ -64,12 +62,9 @@ class Sender:
         self._pacing = pacing or Pacing()
         self._clock = clock
         now = clock().mono
-        self._bucket = Bucket(self._pacing.rate, self._pacing.burst, now)
-        self._backoff = Backoff(self._pacing)
-        self._not_before = now
+        self._gate = Gate(self._pacing, now)
         self._statistics = Statistics()
         self._progress = now  # when the loop last came round
-        self._era = 0
         self._lock = threading.Lock()
         self._wake = threading.Event()
         self._stopping = threading.Event()
@@ -101,16 +96,11 @@ class Sender:
         """Start the thread if the system had no room for it."""
         self._worker.retry()
 
-    def stop(self, drain_seconds: float = 10.0) -> None:
-        """Try what is due for at most that long, and end the thread.
+    def finish(self, drain_seconds: float) -> None:
+        """Let the thread end once it has tried what is due, for at most that long.
 
         A send that takes longer is left behind; its notification stays in the outbox.
         """
-        self.finish(drain_seconds)
-        self.join(drain_seconds)
-
-    def finish(self, drain_seconds: float) -> None:
-        """Let the thread end once it has tried what is due, for at most that long."""
         self._drain_until = self._clock().mono + drain_seconds
         self._standing = []
         self._stopping.set()
@@ -118,14 +108,13 @@ class Sender:
         self._outbox.unlisten(self._wake.set)
 
     def join(self, seconds: float) -> None:
-        """Wait for the thread's end, so long at most."""
+        """Wait so long at most for the thread's end."""
         self._worker.join(seconds)
 
     def stand(self, notifications: Iterable[Notification]) -> None:
         """Tell these again when nothing is pending: they are for a webhook that forgets.
 
-        They take the place of those that were given before, and are not kept: what fails is told
-        again the next time. For a `render` that returns lists only.
+        They replace those given before; one that cannot be sent is dropped. For renders of lists.
         """
         with self._lock:
             self._standing = list(notifications)
@@ -133,10 +122,8 @@ class Sender:
 
     def revive(self) -> None:
         """Try now, whatever the webhook said before."""
+        self._gate.open(self._clock().mono)
         with self._lock:
-            self._era += 1
-            self._backoff.reset()
-            self._not_before = self._clock().mono
             self._statistics = replace(self._statistics, dead=False)
         self._wake.set()
 
@@ -156,7 +143,7 @@ class Sender:
         if channel is None:
             self._log_pending()
             return self._pacing.idle
-        wait = max(self._not_before - now.mono, self._bucket.wait(now.mono))
+        wait = self._gate.wait(now.mono)
         if wait > 0:
             waiting = self._standing or self._outbox.pending_for(self._webhook)
             return wait if waiting else self._pacing.idle
@@ -214,8 +201,7 @@ class Sender:
         payload = self._payload(row, delay if delay > self._pacing.delay_shown else None)
         if payload is None:
             return
-        era = self._era
-        self._bucket.take(now.mono)
+        era = self._gate.enter(now.mono)
         fate = channel.send(payload)
         match fate:
             case Sent():
@@ -235,47 +221,46 @@ class Sender:
         payload = [alert for each in rendered if isinstance(each, list) for alert in each]
         if not payload:
             return self._pacing.idle
-        era = self._era
-        self._bucket.take(now.mono)
+        era = self._gate.enter(now.mono)
         self._on_standing(channel.send(payload), len(batch), era)
         return 0.0
 
     def _on_standing(self, fate: Fate, count: int, era: int) -> None:
         match fate:
             case Sent():
-                self._backoff.reset()
+                self._gate.answered()
                 self._count("resent", count, dead=False)
             case Retry(after, reason):
                 self._count("retried", last_error=reason)
-                self._pause(self._backoff.next(after), era)
+                self._gate.back_off(after, self._clock().mono, era)
             case Rejected(reason, dead):
                 extra = {"webhook": self._webhook, "reason": reason}
                 log.warning("what stands was not told again", extra=extra)
                 self._count("rejected", last_error=reason)
-                self._pause(self._pacing.dead_pause if dead else 0.0, era)
+                pause = self._pacing.dead_pause if dead else 0.0
+                self._gate.close(pause, self._clock().mono, era)
 
     def _on_sent(self, row: Pending, delay: float) -> None:
         self._outbox.mark_sent(row)
         log.info("notification sent", extra=self._extra(row) | {"delay": round(delay, 3)})
         if self._statistics.dead:
             log.info("the webhook takes messages again", extra={"webhook": self._webhook})
-        self._backoff.reset()
+        self._gate.answered()
         self._count("sent", dead=False)
 
     def _on_retry(self, row: Pending, fate: Retry, era: int) -> None:
         self._outbox.mark_retry(row)
-        pause = self._backoff.next(fate.after)
+        pause = self._gate.back_off(fate.after, self._clock().mono, era)
         log.warning(
             "notification not sent yet",
             extra=self._extra(row) | {"reason": fate.reason, "retry_in": round(pause, 1)},
         )
         self._count("retried", last_error=fate.reason)
-        self._pause(pause, era)
 
     def _on_rejected(self, row: Pending, fate: Rejected) -> None:
         self._outbox.mark_rejected(row, "rejected")
         log.error("notification rejected", extra=self._extra(row) | {"reason": fate.reason})
-        self._backoff.reset()
+        self._gate.answered()
         self._count("rejected", last_error=fate.reason, dead=False)
 
     def _on_dead(self, row: Pending, fate: Rejected, era: int) -> None:
@@ -291,14 +276,9 @@ class Sender:
                 where,
                 extra=extra,
             )
-        self._count("retried", last_error=fate.reason, dead=era == self._era)
-        self._pause(pause, era)
-
-    def _pause(self, seconds: float, era: int) -> None:
-        """Send nothing for a while, unless the channel was revived or replaced meanwhile."""
-        with self._lock:
-            if era == self._era:
-                self._not_before = self._clock().mono + seconds
+        is_dead = self._gate.is_current(era)
+        self._count("retried", last_error=fate.reason, dead=is_dead)
+        self._gate.close(pause, self._clock().mono, era)
 
     def _count(self, name: str, by: int = 1, **changes: Any) -> None:  # noqa: ANN401 - fields of Statistics
         with self._lock:

@@ -28,7 +28,8 @@ from tcp_trace.connects.watch import EVERYTHING
 from tcp_trace.host.identity import Identities
 from tcp_trace.host.resolver import Resolver, addresses_of
 from tcp_trace.host.serviceuser import name_of
-from tcp_trace.incidents.incidents import Incidents, Policy
+from tcp_trace.incidents.incidents import Incidents
+from tcp_trace.incidents.policy import Policy
 from tcp_trace.kernel import handover
 from tcp_trace.kernel.latency import Latencies
 from tcp_trace.kernel.names import Names

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from tcp_trace.connects.reasons import Reason
-from tcp_trace.incidents.incidents import Incidents, Kind, Notification, merge
+from tcp_trace.incidents.incidents import Incidents
+from tcp_trace.incidents.notification import Kind, Notification, merge
 from tcp_trace.silences.match import parse_match
 from tcp_trace.silences.silences import Silence, Silences
 from tests.unit.incidents.incident_world import PSQL, World, destination

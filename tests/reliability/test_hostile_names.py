@@ -13,7 +13,8 @@ import pytest
 from tcp_trace.commands.listing import Wanted, incidents
 from tcp_trace.connects.events import Failure
 from tcp_trace.connects.tracker import Tracker
-from tcp_trace.incidents.incidents import Incidents, Notification, Policy
+from tcp_trace.incidents.incidents import Incidents
+from tcp_trace.incidents.policy import Policy
 from tcp_trace.kernel.stream import decode
 from tcp_trace.log import lines, logs
 from tcp_trace.notify.outbox import Outbox, present
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from tcp_trace.incidents.notification import Notification
     from tests.figures import Figures
 
 HOSTILE = {

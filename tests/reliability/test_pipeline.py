@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tcp_trace.incidents.incidents import Policy
+from tcp_trace.incidents.policy import Policy
 from tests.unit.incidents.incident_world import BOOT_WALL, World
 from tests.webhook import Webhook
 

@@ -12,7 +12,8 @@ import pytest
 
 from tcp_trace.commands import cli, loading
 from tcp_trace.connects.events import Moment
-from tcp_trace.incidents.incidents import Incidents, Policy
+from tcp_trace.incidents.incidents import Incidents
+from tcp_trace.incidents.policy import Policy
 from tcp_trace.notify.outbox import Outbox
 from tcp_trace.silences.silencefile import SilenceFile
 from tcp_trace.silences.silences import Silences

@@ -8,8 +8,8 @@ import pytest
 
 from tcp_trace.connects.events import Destination, Process
 from tcp_trace.connects.maker import Maker
-from tcp_trace.incidents.incidents import Incidents, Kind
-from tcp_trace.incidents.notification import Condition
+from tcp_trace.incidents.incidents import Incidents
+from tcp_trace.incidents.notification import Condition, Kind
 from tcp_trace.incidents.subjects import placed
 from tcp_trace.notify import wording
 from tests.unit.incidents.incident_world import DATABASE, World, destination

@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING
 from tcp_trace.connects.events import Counters, Destination, Failure, Moment, Process
 from tcp_trace.connects.maker import UNKNOWN, Maker
 from tcp_trace.connects.reasons import Reason
-from tcp_trace.incidents.incidents import Incidents, Notification, Policy
+from tcp_trace.incidents.incidents import Incidents
+from tcp_trace.incidents.policy import Policy
 
 if TYPE_CHECKING:
+    from tcp_trace.incidents.notification import Notification
     from tcp_trace.incidents.subjects import Subject
 
 BOOT_WALL = 1_767_268_800.0

@@ -6,7 +6,9 @@ import pytest
 
 from tcp_trace.connects.maker import Maker
 from tcp_trace.connects.reasons import Reason
-from tcp_trace.incidents.incidents import Incidents, Kind, Policy, Severity
+from tcp_trace.incidents.incidents import Incidents
+from tcp_trace.incidents.notification import Kind, Severity
+from tcp_trace.incidents.policy import Policy
 from tcp_trace.notify.wording import named
 from tcp_trace.silences.silences import Silences
 from tests.unit.incidents.incident_world import DATABASE, PSQL, World, destination

@@ -17,7 +17,8 @@ from tcp_trace.connects.events import Destination, Process
 from tcp_trace.connects.maker import Maker
 from tcp_trace.connects.reasons import Reason
 from tcp_trace.connects.watch import EVERYTHING, parse_rules
-from tcp_trace.incidents.incidents import Incidents, Kind, Notification, Severity
+from tcp_trace.incidents.incidents import Incidents
+from tcp_trace.incidents.notification import Kind, Notification, Severity
 from tcp_trace.incidents.topics import TOPICS, Topic
 from tcp_trace.notify.outbox import Outbox
 from tcp_trace.notify.receivers import RECEIVERS

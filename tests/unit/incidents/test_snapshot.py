@@ -9,7 +9,9 @@ import pytest
 from tcp_trace.connects.maker import Maker
 from tcp_trace.connects.reasons import Reason
 from tcp_trace.incidents import upgrade
-from tcp_trace.incidents.incidents import Incidents, Kind, Policy, Severity
+from tcp_trace.incidents.incidents import Incidents
+from tcp_trace.incidents.notification import Kind, Severity
+from tcp_trace.incidents.policy import Policy
 from tests.unit.incidents import version_1
 from tests.unit.incidents.incident_world import World, destination
 

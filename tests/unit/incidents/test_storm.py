@@ -11,8 +11,9 @@ import pytest
 from tcp_trace.connects.events import Failure, Moment, Process
 from tcp_trace.connects.maker import Maker
 from tcp_trace.connects.reasons import Reason
-from tcp_trace.incidents.incidents import Incidents, Kind, Notification, Policy, Severity
-from tcp_trace.incidents.notification import Condition
+from tcp_trace.incidents.incidents import Incidents
+from tcp_trace.incidents.notification import Condition, Kind, Notification, Severity
+from tcp_trace.incidents.policy import Policy
 from tests.unit.incidents.incident_world import DATABASE, PSQL, World, destination
 
 

@@ -282,6 +282,12 @@ def test_what_cannot_be_rendered_is_dropped_and_the_thread_lives(channel: str) -
     assert sender.statistics.sent + sender.statistics.logged == 1
 
 
+def stop(sender: Sender, seconds: float) -> None:
+    """Let it end as the service does."""
+    sender.finish(seconds)
+    sender.join(seconds)
+
+
 @contextmanager
 def running(
     webhook: Webhook, outbox: Outbox, pacing: Pacing = FAST, deadline: float = 5.0
@@ -293,7 +299,7 @@ def running(
     try:
         yield sender
     finally:
-        sender.stop(5.0)
+        stop(sender, 5.0)
         outbox.close()
 
 
@@ -347,7 +353,7 @@ def test_the_poll_thread_never_waits_for_the_network(tmp_path: Path) -> None:
         # The send still hangs: who had waited for it would come here after its end.
         assert sender.statistics.retried == 0
         assert outbox.pending == 21
-        sender.stop(0.0)
+        stop(sender, 0.0)
     outbox.close()
 
 
@@ -360,7 +366,7 @@ def test_stop_drains_what_is_due(tmp_path: Path) -> None:
             outbox.commit([notification(f"n{number}")])
         sender.start()
         began = time.monotonic()
-        sender.stop(10.0)
+        stop(sender, 10.0)
         assert 1.5 < time.monotonic() - began < 9.0
         assert ids(webhook) == [f"n{number}" for number in range(5)]
     outbox.close()
@@ -372,7 +378,7 @@ def test_stop_of_an_idle_sender_takes_no_time() -> None:
     sender.start()
     time.sleep(0.1)
     began = time.monotonic()
-    sender.stop(10.0)
+    stop(sender, 10.0)
     assert time.monotonic() - began < 0.6 * Pacing().idle
 
 
@@ -424,7 +430,7 @@ def test_stop_does_not_wait_for_what_cannot_be_sent(tmp_path: Path) -> None:
         outbox.commit([notification("a")])
         webhook.wait_for(1)
         began = time.monotonic()
-        sender.stop(10.0)
+        stop(sender, 10.0)
         assert time.monotonic() - began < 8.0
     assert outbox.pending == 1
     outbox.close()
@@ -439,10 +445,10 @@ def test_stop_is_over_in_time_even_when_a_send_hangs(tmp_path: Path) -> None:
         outbox.commit([notification("a")])
         webhook.wait_for(1)
         began = time.monotonic()
-        sender.stop(0.5)
+        stop(sender, 0.5)
         assert time.monotonic() - began < 3.5
         assert outbox.pending == 1
-        sender.stop(5.0)
+        stop(sender, 5.0)
     outbox.close()
 
 
@@ -474,7 +480,7 @@ def test_progress_shows_a_loop_that_stands() -> None:
     assert not sender.is_stuck(stood + 20)
     assert sender.is_stuck(stood + 31)
     standing.set()
-    sender.stop(5.0)
+    stop(sender, 5.0)
 
 
 def test_the_secret_is_in_no_log_line_and_no_file(

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tcp_trace.connects.events import Moment
-from tcp_trace.incidents.incidents import Incidents, Policy
+from tcp_trace.incidents.incidents import Incidents
+from tcp_trace.incidents.policy import Policy
 from tcp_trace.notify.pacing import Pacing
 from tcp_trace.notify.receivers.plainjson import json_payload
 from tcp_trace.service.messages import STAND_INTERVAL, Messages

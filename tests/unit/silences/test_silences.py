@@ -9,7 +9,8 @@ import pytest
 from tcp_trace.connects.events import Destination, Failure, Moment
 from tcp_trace.connects.maker import Maker
 from tcp_trace.connects.reasons import Reason
-from tcp_trace.incidents.incidents import Incidents, Kind, Severity
+from tcp_trace.incidents.incidents import Incidents
+from tcp_trace.incidents.notification import Kind, Severity
 from tcp_trace.silences.match import Match, parse_match, parse_process
 from tcp_trace.silences.silences import Silence, Silences
 from tests.unit.incidents.incident_world import DATABASE, PSQL, World, destination

@@ -1,6 +1,6 @@
 """What faults cost, as the tests measured it: they record it, and `--reliability` writes the page.
 
-    pytest tests/reliability tests/unit/notify --reliability docs/RELIABILITY.md
+    pytest tests/reliability --reliability docs/RELIABILITY.md
 
 A test that passes records what it measured, or what it would have failed without; a run with a
 failure writes nothing.

@@ -64,6 +64,7 @@ class Received(NamedTuple):
     """One request; `at` is in seconds of CLOCK_MONOTONIC."""
 
     at: float
+    method: str
     path: str
     headers: dict[str, str]
     body: bytes
@@ -206,7 +207,8 @@ def _read(stream: Any) -> Received | None:  # noqa: ANN401 - a buffered socket f
     body = stream.read(length)
     if len(body) < length:  # the sender ended in the middle: nothing was delivered
         return None
-    return Received(time.monotonic(), line.split()[1], headers, body)
+    method, path, *_ = line.split()
+    return Received(time.monotonic(), method, path, headers, body)
 
 
 def _reset_on_close(connection: socket.socket) -> None:

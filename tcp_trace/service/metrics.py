@@ -157,31 +157,7 @@ def _histogram(latency: Latency) -> tuple[list[tuple[str, float]], float]:
 
 
 def _of_delivery(figures: Figures) -> Iterator[Family]:
-    done: dict[tuple[str, ...], float] = {
-        (webhook, fate): number
-        for webhook, each in figures.webhooks.items()
-        for fate, number in (
-            ("sent", each.sent),
-            ("retried", each.retried),
-            ("rejected", each.rejected),
-            ("logged", each.logged),
-            ("resent", each.resent),
-        )
-    }
-    yield _counter("notifications", "Notifications by fate.", done, "webhook", "fate")
-    dead = {name: int(each.dead) for name, each in figures.webhooks.items()}
-    yield _gauge("webhook_dead", "1: takes nothing until you act.", _keyed(dead), "webhook")
-    yield _gauge(
-        "webhook_last_error_timestamp_seconds",
-        "When a webhook last failed to take a message, and why.",
-        {
-            (name, each.last_error): each.last_error_at or 0.0
-            for name, each in figures.webhooks.items()
-            if each.last_error
-        },
-        "webhook",
-        "error",
-    )
+    yield from _of_webhooks(figures.webhooks)
     yield _gauge(
         "notifications_pending",
         "Notifications waiting to be sent.",
@@ -198,6 +174,34 @@ def _of_delivery(figures: Figures) -> Iterator[Family]:
         "outbox_degraded",
         "1: the state directory cannot be written; pending notifications are in memory only.",
         {(): int(figures.degraded)},
+    )
+
+
+def _of_webhooks(webhooks: Mapping[str, Statistics]) -> Iterator[Family]:
+    done: dict[tuple[str, ...], float] = {
+        (webhook, fate): number
+        for webhook, each in webhooks.items()
+        for fate, number in (
+            ("sent", each.sent),
+            ("retried", each.retried),
+            ("rejected", each.rejected),
+            ("logged", each.logged),
+            ("resent", each.resent),
+        )
+    }
+    yield _counter("notifications", "Notifications by fate.", done, "webhook", "fate")
+    dead = {name: int(each.dead) for name, each in webhooks.items()}
+    yield _gauge("webhook_dead", "1: takes nothing until you act.", _keyed(dead), "webhook")
+    yield _gauge(
+        "webhook_last_error_timestamp_seconds",
+        "When a webhook last failed to take a message, and why.",
+        {
+            (name, each.last_error): each.last_error_at or 0.0
+            for name, each in webhooks.items()
+            if each.last_error
+        },
+        "webhook",
+        "error",
     )
 
 

@@ -162,14 +162,7 @@ def load(environ: Mapping[str, str], env_file: Path | None) -> Settings:
     routed = _read_routes(parsed.pop("routes_file"), place, environ, errors, warnings)
     if errors:
         raise ConfigError(errors)
-    watched = dict.fromkeys((*parsed.pop("dest_ip"), *parsed.pop("dest_host"))) or (EVERYTHING,)
-    rules = tuple(one for one in watched if isinstance(one, Rule))
-    hosts = tuple(one for one in watched if isinstance(one, Host))
-    if len(rules) + ADDRESSES_MAX * len(hosts) > RULES_MAX:
-        most = RULES_MAX // ADDRESSES_MAX
-        place = next(given[name].place for name in ("DEST_HOST", "DEST_IP") if name in given)
-        why = f"{len(hosts)} hosts are too many; {most} at most"
-        raise ConfigError([f"{place}DEST_IP, DEST_HOST: {why}"])
+    rules, hosts = _watched((*parsed.pop("dest_ip"), *parsed.pop("dest_host")), given)
     return Settings(
         **parsed,
         slack_url=slack_url,
@@ -179,6 +172,21 @@ def load(environ: Mapping[str, str], env_file: Path | None) -> Settings:
         routes=routed.routes,
         warnings=tuple(warnings),
     )
+
+
+def _watched(
+    wanted: tuple[Rule | Host, ...], given: Mapping[str, Given]
+) -> tuple[tuple[Rule, ...], tuple[Host, ...]]:
+    """Return what is watched by address and by name, each once: everything where nothing is set."""
+    watched = dict.fromkeys(wanted) or (EVERYTHING,)
+    rules = tuple(one for one in watched if isinstance(one, Rule))
+    hosts = tuple(one for one in watched if isinstance(one, Host))
+    if len(rules) + ADDRESSES_MAX * len(hosts) > RULES_MAX:
+        most = RULES_MAX // ADDRESSES_MAX
+        place = next(given[name].place for name in ("DEST_HOST", "DEST_IP") if name in given)
+        why = f"{len(hosts)} hosts are too many; {most} at most"
+        raise ConfigError([f"{place}DEST_IP, DEST_HOST: {why}"])
+    return rules, hosts
 
 
 def _from_host(environ: Mapping[str, str]) -> dict[str, Given]:

@@ -8,13 +8,12 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tcp_trace.log import logs
 from tcp_trace.notify.outbox import present
-from tests.reliability.pipeline import feed, record, service, settings
+from tests.reliability.pipeline import await_sent, feed, record, service, settings
 
 if TYPE_CHECKING:
     import logging
@@ -38,15 +37,15 @@ def fill(folder: Path) -> None:
                 continue
 
 
-def main(folder: Path, url: str) -> None:
-    """Fail before, while and after the log's disk is full."""
-    log_folder, state = folder / "log", folder / "state"
-    log_folder.mkdir()
-    state.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(log_folder)]
+def mount(folder: Path) -> None:
+    """Make a folder a small file system of its own."""
+    folder.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(folder)]
     subprocess.run(command, check=True)
-    given = settings(state, url)
-    handler = logs.setup(given, log_folder / "log", sys.stderr)
+
+
+def lines_emitted(handler: logging.Handler) -> list[int]:
+    """Return a list that fills with the lines of each record."""
     emitted: list[int] = []
 
     def note(record: logging.LogRecord) -> bool:
@@ -54,6 +53,17 @@ def main(folder: Path, url: str) -> None:
         return True
 
     handler.addFilter(note)
+    return emitted
+
+
+def main(folder: Path, url: str) -> None:
+    """Fail before, while and after the log's disk is full."""
+    log_folder, state = folder / "log", folder / "state"
+    state.mkdir()
+    mount(log_folder)
+    given = settings(state, url)
+    handler = logs.setup(given, log_folder / "log", sys.stderr)
+    emitted = lines_emitted(handler)
     fed = service(given)
     fed._messages.start()
     feed(fed, records(BEFORE))
@@ -61,10 +71,7 @@ def main(folder: Path, url: str) -> None:
     fill(log_folder)
     feed(fed, records(FULL))
     feed(fed, [record(0, "192.0.2.2")])  # an incident of its own: a message while the disk is full
-    until = time.monotonic() + 10
-    while fed._messages.statistics["default"].sent < 2 and time.monotonic() < until:
-        time.sleep(0.01)
-    told_while_full = fed._messages.statistics["default"].sent
+    told_while_full = await_sent(fed._messages, 2)
     logs.flush()
     lost_while_full = handler.lost
     (log_folder / "filler").unlink()

@@ -14,6 +14,7 @@ from tcp_trace.connects.events import State
 from tcp_trace.kernel.handover import Handover
 from tcp_trace.kernel.rings import Ring
 from tcp_trace.kernel.stream import DESTINATION, MAKER, TRANSITION
+from tcp_trace.notify.routing import DEFAULT
 from tcp_trace.service.daemon import Service
 from tcp_trace.settings import config
 from tests.ring import Producer
@@ -21,6 +22,7 @@ from tests.ring import Producer
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from tcp_trace.service.messages import Messages
     from tcp_trace.settings.config import Settings
 
 _NO_MAPS = dict.fromkeys(
@@ -88,3 +90,11 @@ def feed(fed: Fed, records: list[bytes]) -> None:
             fed._turn()
     while fed._ring.unread:
         fed._turn()
+
+
+def await_sent(messages: Messages, wanted: int) -> int:
+    """Wait for so many messages to be sent, 6 s at most; return how many were."""
+    until = time.monotonic() + 6
+    while time.monotonic() < until and messages.statistics[DEFAULT].sent < wanted:
+        time.sleep(0.02)
+    return messages.statistics[DEFAULT].sent

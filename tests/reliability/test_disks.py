@@ -1,4 +1,4 @@
-"""A disk that is full under the log, with the state on another one."""
+"""A disk that is full, read-only or stands, under the log or under the state."""
 
 from __future__ import annotations
 
@@ -14,6 +14,9 @@ import pytest
 
 from tcp_trace.log.logs import FLUSH_SECONDS
 from tcp_trace.notify.disk import PATIENCE
+from tcp_trace.notify.outbox import Outbox
+from tests.unit.notify.samples import Clock, notification
+from tests.unit.notify.test_outbox import on_disk, spoil
 from tests.webhook import Webhook
 
 if TYPE_CHECKING:
@@ -22,6 +25,7 @@ if TYPE_CHECKING:
 AFTER = 5
 STANDING_DISK = Path(__file__).parent / "standing_disk.py"
 FULL_LOG = Path(__file__).parent / "full_log.py"
+FULL_DISK = Path(__file__).parent / "full_disk.py"
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small tmpfs takes root")
@@ -92,3 +96,51 @@ def test_a_disk_that_stands_holds_up_nobody(tmp_path: Path) -> None:
     failed = [json.loads(line) for line in cost["log"].splitlines() if '"connect failed"' in line]
     assert [line["daddr"] for line in failed].count("192.0.2.3") == 20
     assert cost["stop"] < 10 + PATIENCE + FLUSH_SECONDS
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small tmpfs takes root")
+@pytest.mark.parametrize("fault", ["full", "readonly"])
+def test_a_full_or_read_only_disk_costs_durability_only(
+    tmp_path: Path, fault: str, figure: Figures
+) -> None:
+    """On a real small file system: go on from memory, say so, and write all when it is back."""
+    command = ["unshare", "-m", sys.executable, str(FULL_DISK), str(tmp_path), fault]
+    environment = os.environ | {"PYTHONPATH": str(FULL_DISK.parents[2])}
+    run = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+    assert (run.returncode, run.stderr) == (0, "")
+    assert run.stdout.splitlines()[-1] == "all as expected"
+    figure(
+        f"the state's disk is {'full' if fault == 'full' else 'read-only'}",
+        "what was committed since, if the service ends before there is room again",
+        run.stdout.splitlines()[-2],
+    )
+
+
+DAMAGES = {"text": "overwritten", "page": "a page damaged", "newer": "of a newer version"}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_spoilt_file_is_moved_aside_and_the_service_goes_on(
+    tmp_path: Path, damage: str, caplog: pytest.LogCaptureFixture, figure: Figures
+) -> None:
+    """What cannot be read is kept for people, and a new file takes its place."""
+    path = tmp_path / "state" / "outbox.db"
+    outbox = Outbox(path)
+    outbox.commit(notification(f"n{number}") for number in range(200))
+    outbox.close()
+    spoil(path, damage)
+    restarted = Outbox(path, clock=Clock())
+    assert [each.name for each in path.parent.glob("*spoilt*")] == [
+        "outbox.db.spoilt-20231114T221320Z"
+    ]
+    assert "a spoilt outbox was moved aside" in caplog.text
+    kept = restarted.pending
+    assert (restarted.degraded, kept) == (None, 0)
+    restarted.commit([notification("a")])
+    assert on_disk(path) == ["a"]
+    restarted.close()
+    figure(
+        f"the database cannot be read at the start ({DAMAGES[damage]})",
+        "what waited in it: the file is moved aside and kept, the service goes on",
+        f"{kept} of 200 waiting notifications taken over, 1 of 1 put afterwards is on disk",
+    )

@@ -9,10 +9,7 @@ import socket
 import subprocess
 import sys
 import threading
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
@@ -24,9 +21,7 @@ from tcp_trace.notify.outbox import Outbox
 from tcp_trace.settings.variables import VARIABLES
 from tests.sockets import connected_as
 from tests.unit.notify.test_webhook_schema import SCHEMA, misfits
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+from tests.webhook import SECRET, Reply, Webhook
 
 ROOT = Path(__file__).parents[3]
 
@@ -44,26 +39,11 @@ def run(*args: str, **environ: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-@contextmanager
-def webhook(status: int, body: bytes) -> Iterator[tuple[str, list[dict[str, Any]]]]:
-    """Serve a webhook that answers like this; yield its URL and what it was sent."""
-    got: list[dict[str, Any]] = []
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            got.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
-            self.send_response(status)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, *_: object) -> None:
-            """Say nothing."""
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_address[1]}/services/sesame", got
-        server.shutdown()
+def answering(status: int, body: bytes) -> Webhook:
+    """Return a webhook that answers like this."""
+    webhook = Webhook()
+    webhook.default = Reply(status, body)
+    return webhook
 
 
 def test_version() -> None:
@@ -107,12 +87,14 @@ def test_missing_env_file_exits_78(tmp_path: Path) -> None:
 
 def test_alert_delivered() -> None:
     """test-alert posts one message that names the host, escaped, and says so."""
-    with webhook(200, b"ok") as (url, got):
-        done = run("test-alert", "--env-file", "/dev/null", SLACK_URL=url, HOST_NAME="db<!here>&1")
+    with answering(200, b"ok") as webhook:
+        done = run(
+            "test-alert", "--env-file", "/dev/null", SLACK_URL=webhook.url, HOST_NAME="db<!here>&1"
+        )
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith("delivered")
-    (message,) = got
-    assert "tcp_trace on db&lt;!here&gt;&amp;1:" in message["text"]
+    (request,) = webhook.received
+    assert "tcp_trace on db&lt;!here&gt;&amp;1:" in request.payload["text"]
 
 
 @pytest.mark.parametrize(
@@ -125,12 +107,12 @@ def test_alert_delivered() -> None:
 )
 def test_alert_not_delivered(status: int, body: bytes, told: str) -> None:
     """What came of it is told with a fix, without the webhook, and the exit code is 1."""
-    with webhook(status, body) as (url, _):
-        done = run("test-alert", "--env-file", "/dev/null", SLACK_URL=url)
+    with answering(status, body) as webhook:
+        done = run("test-alert", "--env-file", "/dev/null", SLACK_URL=webhook.url)
     assert (done.returncode, done.stdout) == (1, "")
     assert f"status {status}" in done.stderr
     assert told in done.stderr
-    assert "sesame" not in done.stderr
+    assert SECRET not in done.stderr
 
 
 def test_alert_to_every_webhook(tmp_path: Path) -> None:
@@ -138,26 +120,28 @@ def test_alert_to_every_webhook(tmp_path: Path) -> None:
     path = tmp_path / "routes.toml"
     path.touch(0o600)
     with (
-        webhook(200, b"ok") as (slack, _),
-        webhook(202, b"") as (generic, to_generic),
-        webhook(400, b"") as (fleet, to_fleet),
+        answering(200, b"ok") as slack,
+        answering(202, b"") as generic,
+        answering(400, b"") as fleet,
     ):
         path.write_text(
-            f'[webhook.generic]\ntype = "json"\nurl = "{generic}"\n'
-            f'[webhook.fleet]\ntype = "alertmanager"\nurl = "{fleet}"\n'
+            f'[webhook.generic]\ntype = "json"\nurl = "{generic.url}"\n'
+            f'[webhook.fleet]\ntype = "alertmanager"\nurl = "{fleet.url}"\n'
             '[[route]]\nto = ["default", "generic", "fleet"]\n'
         )
-        done = run("test-alert", "--env-file", "/dev/null", SLACK_URL=slack, ROUTES_FILE=str(path))
+        done = run(
+            "test-alert", "--env-file", "/dev/null", SLACK_URL=slack.url, ROUTES_FILE=str(path)
+        )
     assert (done.returncode, done.stdout) == (1, "")
     default, second, third = done.stderr.splitlines()
     assert "default: delivered" in default
     assert "generic: delivered" in second
     assert "fleet: not delivered (status 400)" in third
-    assert misfits(to_generic[0], SCHEMA) == []
-    ((alert,),) = cast("Any", to_fleet)
+    assert misfits(generic.received[0].payload, SCHEMA) == []
+    ((alert,),) = [request.payload for request in fleet.received]
     assert alert["labels"]["alertname"] == "TcpTraceTest"
     assert alert["startsAt"] < alert["endsAt"]
-    assert "sesame" not in done.stderr
+    assert SECRET not in done.stderr
 
 
 @pytest.mark.parametrize(("kind", "words"), [("json", "took the test"), ("alertmanager", "alert")])
@@ -165,9 +149,10 @@ def test_what_is_said_of_a_delivery_is_true(tmp_path: Path, kind: str, words: st
     """Only a chat has a channel."""
     path = tmp_path / "routes.toml"
     path.touch(0o600)
-    with webhook(200, b"") as (url, _):
+    with answering(200, b"") as webhook:
         path.write_text(
-            f'[webhook.x]\ntype = "{kind}"\nurl = "{url}"\n[[route]]\nto = ["x", "default"]\n'
+            f'[webhook.x]\ntype = "{kind}"\nurl = "{webhook.url}"\n'
+            '[[route]]\nto = ["x", "default"]\n'
         )
         done = run("test-alert", "--env-file", "/dev/null", ROUTES_FILE=str(path))
     assert done.returncode == 0
@@ -178,11 +163,15 @@ def test_what_is_said_of_a_delivery_is_true(tmp_path: Path, kind: str, words: st
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root has others do it")
 def test_alert_is_sent_by_the_service_user() -> None:
     """Root reads no answer of a stranger; without that user nobody does."""
-    with webhook(200, b"ok") as (url, got):
+    with answering(200, b"ok") as webhook:
         done = run(
-            "test-alert", "--env-file", "/dev/null", SLACK_URL=url, SERVICE_USER="tcp-trace-none"
+            "test-alert",
+            "--env-file",
+            "/dev/null",
+            SLACK_URL=webhook.url,
+            SERVICE_USER="tcp-trace-none",
         )
-        assert (done.returncode, done.stdout, got) == (1, "", [])
+        assert (done.returncode, done.stdout, webhook.received) == (1, "", [])
         assert "SERVICE_USER=tcp-trace-none does not exist: 'make install' makes it" in done.stderr
     with socket.create_server(("127.0.0.1", 0)) as server:
         url = f"http://127.0.0.1:{server.getsockname()[1]}/x"

@@ -4,13 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import sqlite3
-import subprocess
-import sys
-import threading
-from collections import deque
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -19,17 +13,11 @@ from tcp_trace.incidents.notification import Kind
 from tcp_trace.notify.mirror import RETRY_INTERVAL
 from tcp_trace.notify.outbox import Outbox
 from tcp_trace.notify.queue import Limits
-from tcp_trace.notify.store import SCHEMA_VERSION, is_claimed
+from tcp_trace.notify.store import SCHEMA_VERSION
 from tests.unit.notify.samples import Clock, notification, update
 
 if TYPE_CHECKING:
-    from tests.figures import Figures
-
-
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    """Name a database in a folder that does not exist yet."""
-    return tmp_path / "state" / "outbox.db"
+    from pathlib import Path
 
 
 def on_disk(path: Path) -> list[str]:
@@ -38,6 +26,18 @@ def on_disk(path: Path) -> list[str]:
     rows = database.execute("SELECT body FROM notification ORDER BY seq").fetchall()
     database.close()
     return [json.loads(row[0])["id"] for row in rows]
+
+
+def spoil(path: Path, damage: str) -> None:
+    """Damage the file in one of several ways."""
+    if damage == "newer":
+        database = sqlite3.connect(path)
+        database.execute(f"PRAGMA user_version = {SCHEMA_VERSION + 1}")
+        database.close()
+    else:
+        with path.open("r+b") as file:
+            file.seek(0 if damage == "text" else 5 * 4096)
+            file.write(b"this is no database" * 1_000)
 
 
 def drain(outbox: Outbox) -> list[str]:
@@ -176,47 +176,6 @@ def test_commits_wait_for_the_disk(path: Path) -> None:
     outbox.close()
 
 
-DAMAGES = {"text": "overwritten", "page": "a page damaged", "newer": "of a newer version"}
-
-
-@pytest.mark.parametrize("damage", DAMAGES)
-def test_a_spoilt_file_is_moved_aside_and_the_service_goes_on(
-    path: Path, damage: str, caplog: pytest.LogCaptureFixture, figure: Figures
-) -> None:
-    """What cannot be read is kept for people, and a new file takes its place."""
-    outbox = Outbox(path)
-    outbox.commit(notification(f"n{number}") for number in range(200))
-    outbox.close()
-    spoil(path, damage)
-    restarted = Outbox(path, clock=Clock())
-    assert [each.name for each in path.parent.glob("*spoilt*")] == [
-        "outbox.db.spoilt-20231114T221320Z"
-    ]
-    assert "a spoilt outbox was moved aside" in caplog.text
-    kept = restarted.pending
-    assert (restarted.degraded, kept) == (None, 0)
-    restarted.commit([notification("a")])
-    assert on_disk(path) == ["a"]
-    restarted.close()
-    figure(
-        f"the database cannot be read at the start ({DAMAGES[damage]})",
-        "what waited in it: the file is moved aside and kept, the service goes on",
-        f"{kept} of 200 waiting notifications taken over, 1 of 1 put afterwards is on disk",
-    )
-
-
-def spoil(path: Path, damage: str) -> None:
-    """Damage the file in one of several ways."""
-    if damage == "newer":
-        database = sqlite3.connect(path)
-        database.execute(f"PRAGMA user_version = {SCHEMA_VERSION + 1}")
-        database.close()
-    else:
-        with path.open("r+b") as file:
-            file.seek(0 if damage == "text" else 5 * 4096)
-            file.write(b"this is no database" * 1_000)
-
-
 @pytest.mark.parametrize("state", ["no JSON", "[" * 100_000])
 def test_a_state_that_is_no_json_is_moved_aside(path: Path, state: str) -> None:
     """However it is spoilt, the next start goes on."""
@@ -270,103 +229,6 @@ def test_a_row_that_cannot_be_read_is_dropped_alone(path: Path) -> None:
     assert drain(restarted) == ["e"]
     assert on_disk(path) == []
     restarted.close()
-
-
-def test_two_processes_do_not_share_one_outbox(path: Path) -> None:
-    """A second one goes on from memory and takes over what is left when the first ends."""
-    first, clock = Outbox(path), Clock()
-    first.commit([notification("a")])
-    second = Outbox(path, clock=clock)
-    assert (first.taken, second.taken) == (False, True)
-    assert second.degraded == "another tcp-trace uses it"
-    second.commit([notification("b")])
-    assert on_disk(path) == ["a"]
-    first.close()
-    clock.advance(RETRY_INTERVAL)
-    second.tend()
-    assert not second.taken
-    assert second.degraded is None
-    assert on_disk(path) == ["a", "b"]
-    assert drain(second) == ["a", "b"]
-    second.close()
-
-
-def test_one_that_does_not_wait_stays_the_second(
-    path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    """It says once what it is, and touches the file not even when the first has ended."""
-    first, clock = Outbox(path), Clock()
-    first.commit([notification("a")])
-    second = Outbox(path, clock=clock, waits=False)
-    first.close()
-    clock.advance(RETRY_INTERVAL)
-    second.commit([notification("b")])
-    assert second.taken
-    assert on_disk(path) == ["a"]
-    assert second.load_state() is None
-    second.close()
-    assert caplog.text.count("another instance has STATE_DIR") == 1
-    restarted = Outbox(path)
-    assert (restarted.taken, drain(restarted)) == (False, ["a"])
-    restarted.close()
-
-
-def test_a_disk_that_fails_gives_nobody_the_outbox(path: Path) -> None:
-    """While the file cannot be written, the process that has it still sends what is pending."""
-    clock = Clock()
-    first = Outbox(path, clock=clock)
-    first.commit([notification("a")])
-    assert first._mirror._store is not None
-    first._mirror._store._db.close()  # what a disk's error does: the file is opened anew later
-    first.commit([notification("b")])
-    assert first.degraded is not None
-    second = Outbox(path, clock=clock)
-    assert (first.taken, second.taken) == (False, True)
-    clock.advance(RETRY_INTERVAL)
-    first.tend()
-    assert first.degraded is None
-    assert on_disk(path) == ["a", "b"]
-    second.close()
-    first.close()
-
-
-def test_looking_takes_it_from_nobody(path: Path) -> None:
-    """Whether somebody has it can be asked at any time, also while it is being taken."""
-    assert not is_claimed(path)
-    stop = threading.Event()
-
-    def look() -> None:
-        while not stop.wait(0.001):
-            is_claimed(path)
-
-    thread = threading.Thread(target=look)
-    thread.start()
-    for _ in range(50):
-        outbox = Outbox(path)
-        assert not outbox.taken
-        assert is_claimed(path)
-        outbox.close()
-    stop.set()
-    thread.join()
-    assert not is_claimed(path)
-
-
-@pytest.mark.parametrize("kind", ["link", "pipe", "folder"])
-def test_looking_follows_and_waits_for_nothing(path: Path, tmp_path: Path, kind: str) -> None:
-    """The directory is the service user's: a link or a pipe there holds up nobody who looks."""
-    lock = path.with_name(path.name + ".lock")
-    lock.parent.mkdir(exist_ok=True)
-    match kind:
-        case "link":
-            lock.symlink_to(tmp_path / "elsewhere")
-            with pytest.raises(OSError, match="symbolic links"):
-                is_claimed(path)
-        case "pipe":
-            os.mkfifo(lock)
-            assert not is_claimed(path)
-        case "folder":
-            lock.mkdir()
-            assert not is_claimed(path)
 
 
 def test_a_folder_that_cannot_be_made_is_told_once(
@@ -436,25 +298,3 @@ def test_after_closing_it_goes_on_in_memory(path: Path) -> None:
     outbox.mark_sent(row)
     assert drain(outbox) == ["b"]
     assert on_disk(path) == ["a", "b"]
-
-
-FULL_DISK = Path(__file__).parent / "full_disk.py"
-
-
-@pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small tmpfs takes root")
-@pytest.mark.parametrize("fault", ["full", "readonly"])
-def test_a_full_or_read_only_disk_costs_durability_only(
-    tmp_path: Path, fault: str, figure: Figures
-) -> None:
-    """On a real small file system: go on from memory, say so, and write all when it is back."""
-    command = ["unshare", "-m", sys.executable, str(FULL_DISK), str(tmp_path), fault]
-    root = str(Path(__file__).parents[3])
-    environment = os.environ | {"PYTHONPATH": root}
-    run = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
-    assert (run.returncode, run.stderr) == (0, "")
-    assert deque(run.stdout.splitlines(), maxlen=1).pop() == "all as expected"
-    figure(
-        f"the state's disk is {'full' if fault == 'full' else 'read-only'}",
-        "what was committed since, if the service ends before there is room again",
-        run.stdout.splitlines()[-2],
-    )

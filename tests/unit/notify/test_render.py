@@ -26,7 +26,7 @@ from tcp_trace.incidents.notification import (
 from tcp_trace.notify.receivers.plainjson import json_payload
 from tcp_trace.notify.receivers.slack import _section, slack_payload
 from tcp_trace.notify.wording import span, utc
-from tcp_trace.safetext import clip, clip_lines, code, visible
+from tcp_trace.safetext import code, visible
 from tests.unit.notify.golden import (
     HOST,
     OPENED,
@@ -258,33 +258,6 @@ def test_what_is_too_long_is_cut() -> None:
     assert payload["blocks"][0]["text"]["text"].endswith("&amp;…")
     section = _section(["a" * 2000, "b" * 2000])
     assert section["text"]["text"] == "a" * 2000 + "\n…"
-
-
-@given(st.text(alphabet="a&<>é", max_size=60), st.integers(1, 60))
-def test_clip_never_cuts_an_escape(text: str, limit: int) -> None:
-    """What is clipped is within the limit, and whole up to its ellipsis."""
-    clipped = clip(text, limit)
-    assert len(clipped) <= limit
-    kept = clipped.removesuffix("…")
-    assert "&" not in re.sub(r"&(amp|lt|gt);", "", kept)
-    plain = kept.replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&")
-    assert text.startswith(plain)
-    assert clipped == kept or len(plain) < len(text)
-
-
-def test_lines_are_left_out_whole() -> None:
-    """Lines that do not fit are left out from the end, and an ellipsis says so."""
-    assert clip_lines(["aaaa", "bbbb", "cccc"], 14) == "aaaa\nbbbb\ncccc"
-    assert clip_lines(["aaaa", "bbbb", "cccc"], 13) == "aaaa\nbbbb\n…"
-    assert clip_lines(["aaaa", "bbbb", "cccc"], 10) == "aaaa\n…"
-
-
-def test_visible_leaves_what_is_plain() -> None:
-    """Names that are plainly visible are shown as they are; the rest as escapes."""
-    assert visible("nginx: worker") == "nginx: worker"
-    assert visible("Müller-日本") == "Müller-日本"
-    assert visible("a\tb\u202e") == "a\\tb\\u202e"
-    assert code("", 10) == code(" ", 10) == "`?`"
 
 
 def test_json_says_it_without_escapes() -> None:

@@ -8,8 +8,6 @@ import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-import pytest
-
 from tcp_trace.incidents.notification import Kind, Notification
 from tcp_trace.notify.outbox import Outbox
 from tcp_trace.notify.pacing import Pacing
@@ -22,7 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
 
-    from tests.figures import Figures
+    import pytest
+
 
 FAST = Pacing(rate=1_000.0, burst=10, first_backoff=0.01, longest_backoff=0.05)
 
@@ -90,41 +89,6 @@ def test_each_webhook_gets_its_own(tmp_path: Path) -> None:
         put(outbox, "3", DEFAULT, "b")
         wait_until_empty(outbox)
         assert (ids(a), ids(b)) == (["1", "3"], ["2", "3"])
-
-
-@pytest.mark.parametrize("fault", ["hangs", "is dead", "is slow"])
-def test_a_bad_webhook_does_not_hold_up_another(
-    tmp_path: Path, fault: str, figure: Figures
-) -> None:
-    """Hanging, dead or told to wait: the others get theirs as fast as ever."""
-    reply = {
-        "hangs": Reply(behaviour=Behaviour.HANG),
-        "is dead": Reply(404, b"no_service"),
-        "is slow": Reply(429, b"", {"Retry-After": "600"}),
-    }[fault]
-    outbox = Outbox(tmp_path / "outbox.db")
-    with (
-        Webhook([reply]) as bad,
-        Webhook() as good,
-        running(outbox, [to(bad, deadline=4.0), to(good, "good")]) as workers,
-    ):
-        put(outbox, "first", DEFAULT)
-        bad.wait_for(1)
-        began = time.monotonic()
-        for number in range(20):
-            put(outbox, str(number), DEFAULT, "good")
-        good.wait_for(20)
-        took = time.monotonic() - began
-        assert took < 3.5
-        figure(
-            f"one of two webhooks {fault}",
-            "its own messages wait; the other's do not",
-            f"20 messages reached the other one within {took:.2f} s (unpaced)",
-        )
-        assert ids(good) == [str(number) for number in range(20)]
-        wait_for_sent(workers, "good", 20)
-        assert workers.statistics[DEFAULT].sent == 0
-        workers.stop(0.2)
 
 
 def test_pacing_is_per_webhook(tmp_path: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import dataclasses
 import json
 import os
@@ -12,43 +11,19 @@ import sys
 from pathlib import Path
 
 import pytest
-from dotenv import dotenv_values
 
 from tcp_trace.connects.watch import EVERYTHING
-from tcp_trace.settings import config, values, variables
+from tcp_trace.settings import config, variables
 from tcp_trace.settings.config import (
     AlertAfter,
-    ConfigError,
     Events,
     Hook,
     LogFormat,
-    Secret,
     Settings,
 )
+from tests.unit.settings.loading import URL, errors, load
 
-URL = "https://hooks.slack.com/services/T0AAAAAAA/B0BBBBBBB/cccccccccccccccccccccccc"
-OTHER_URL = "https://hooks.slack.com/services/T0AAAAAAA/B0BBBBBBB/dddddddddddddddddddddddd"
 EXAMPLE = Path(__file__).parents[3] / "systemd/tcp-trace.env.example"
-
-
-@pytest.fixture
-def env_file(tmp_path: Path) -> Path:
-    """Return an empty env file that only its owner and group can read."""
-    path = tmp_path / "tcp-trace.env"
-    path.touch(0o640)
-    return path
-
-
-def load(path: Path | None = None, **environ: str) -> Settings:
-    """Return the settings of an env file and an environment."""
-    return config.load(environ, path)
-
-
-def errors(path: Path | None = None, **environ: str) -> list[str]:
-    """Return what is said of a wrong configuration."""
-    with pytest.raises(ConfigError) as caught:
-        config.load(environ, path)
-    return caught.value.errors
 
 
 def test_defaults() -> None:
@@ -110,230 +85,6 @@ def test_every_error_at_once(env_file: Path) -> None:
     ]
 
 
-def test_an_error_names_the_line_that_it_is_about(env_file: Path) -> None:
-    """Blank lines and comments count; what the environment sets is not the file's mistake."""
-    env_file.write_text("\n# x\n\n\nRING_MB=3\n\nHOOK=x # y\n\n\nSLACK_ULR=1\n\n!\n")
-    assert [told.partition(": ")[0].removeprefix(str(env_file)) for told in errors(env_file)] == [
-        ", line 10",
-        ", line 12",
-        ", line 7",
-        ", line 5",
-    ]
-    env_file.write_text("RING_MB=3\n")
-    assert errors(env_file, RING_MB="5") == [
-        "RING_MB=5: not a power of two from 1 to 256; write for example 16"
-    ]
-
-
-def test_an_error_names_the_file_that_it_is_about(env_file: Path) -> None:
-    """The file that cannot be read is named with where it was named; one that is wrong, itself."""
-    other = env_file.with_name("other")
-    for variable in ("SLACK_URL_FILE", "ROUTES_FILE"):
-        env_file.write_text(f"\n{variable}={other}\n")
-        assert errors(env_file) == [
-            f"{env_file}, line 2: {variable}={other}: cannot be read (No such file or directory)"
-        ]
-    other.touch(0o600)
-    other.write_text("no webhook")
-    env_file.write_text(f"SLACK_URL_FILE={other}\n")
-    why = "not a URL; write https://hooks.slack.com/services/..."
-    assert errors(env_file) == [f"{other}: SLACK_URL_FILE: {why}"]
-    (env_file.parent / "slack_url").write_text("no webhook")
-    assert errors(CREDENTIALS_DIRECTORY=str(env_file.parent)) == [
-        f"{env_file.parent}/slack_url: the credential: {why}"
-    ]
-    env_file.write_text("DEST_HOST=" + ",".join(f"host-{number}" for number in range(65)))
-    (error,) = errors(env_file)
-    assert error.startswith(f"{env_file}, line 1: DEST_IP, DEST_HOST: 65 hosts")
-
-
-def test_name_without_value_is_an_error(env_file: Path) -> None:
-    """A bare name in the file is not silently the default."""
-    env_file.write_text("EVENTS\n")
-    assert errors(env_file) == [f"{env_file}, line 1: not understood; write NAME=value"]
-
-
-def test_unreadable_file_is_an_error(tmp_path: Path) -> None:
-    """A file that was asked for and is not there, or is no text, is told with its path."""
-    (told,) = errors(tmp_path / "absent")
-    assert told == f"{tmp_path}/absent: cannot be read (No such file or directory); see --env-file"
-    (tmp_path / "binary").write_bytes(b"A=\xff\xfe")
-    assert errors(tmp_path / "binary") == [
-        f"{tmp_path}/binary: is not text in UTF-8 (line 1); save it as UTF-8; see --env-file"
-    ]
-
-
-def test_file_is_read_as_python_dotenv_reads_it(env_file: Path) -> None:
-    """Quotes, comments, export and a byte order mark mean what python-dotenv says."""
-    env_file.write_text(
-        "\ufeff# comment\nexport HOST_NAME='db 1' # note\nLOG_LEVEL=\"debug\"\n"
-        "DEST_IP=10.0.0.0/8 # ours\nSTATE_DIR=/x/${HOME}\n",
-        encoding="utf-8",
-    )
-    with env_file.open(encoding="utf-8-sig") as stream:
-        expected = dotenv_values(stream=stream, interpolate=False)
-    settings = load(env_file)
-    assert settings.host_name == expected["HOST_NAME"] == "db 1"
-    assert settings.log_level.value == expected["LOG_LEVEL"]
-    assert str(settings.dest_ip[0]) == expected["DEST_IP"]
-    assert str(settings.state_dir) == expected["STATE_DIR"] == "/x/${HOME}"
-
-
-@pytest.mark.parametrize(
-    ("text", "seconds"), [("30s", 30), ("5m", 300), ("4H", 14400), ("2d", 172800), ("1.5m", 90),
-                          ("45", 45), ("2000ms", 2)]
-)  # fmt: skip
-def test_duration(text: str, seconds: float) -> None:
-    """A duration is a number of seconds or has a unit."""
-    assert values.duration(text) == seconds
-
-
-@pytest.mark.parametrize("text", ["5x", "", "-5s", "1e3", "inf", "nan", "5 m", "m", "٣s"])
-def test_no_duration(text: str) -> None:
-    """Whatever Python would take for a number but people would not is refused."""
-    with pytest.raises(ValueError, match="not a duration"):
-        values.duration(text)
-
-
-@pytest.mark.parametrize("text", ["0", "999ms", "366d", "9" * 400])
-def test_duration_out_of_range(text: str) -> None:
-    """A duration that would flood people or never end is refused."""
-    with pytest.raises(ValueError, match="out of range"):
-        values.duration(text)
-
-
-def test_threshold() -> None:
-    """A threshold is a number of failures, with a window or within a minute."""
-    assert values.alert_after("3/2m") == AlertAfter(3, 120.0)
-    assert values.alert_after("5") == AlertAfter(5, 60.0)
-    for text in ("0", "-1", "x/60s", "3/", "3/x", "1.5"):
-        with pytest.raises(ValueError, match="not a"):
-            values.alert_after(text)
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        URL,
-        "https://chat.example.com:8443/hooks/abc",
-        "http://127.0.0.1:8000/x",
-        "http://[::1]:8000/x",
-        "http://localhost/x",
-    ],
-)
-def test_webhook(text: str) -> None:
-    """HTTPS is taken everywhere, HTTP on loopback."""
-    assert values.slack_url(text).reveal() == text
-
-
-@pytest.mark.parametrize(
-    ("text", "why"),
-    [
-        ("hooks.slack.com/services/T0/B0/sesame", "not a URL"),
-        ("https:///services/T0/B0/sesame", "not a URL"),
-        ("https://[::1/sesame", "not a URL"),
-        ("https://hooks.slack.com:port/sesame", "not a URL"),
-        ("https://hooks.slack.com/ sesame", "not a URL"),
-        ("https://hooks.slack.com/\x1bsesame", "not a URL"),
-        ("ftp://hooks.slack.com/sesame", "not a URL"),
-        ("http://hooks.slack.com/sesame", "clear text"),
-        ("http://127.0.0.1.example.com/sesame", "clear text"),
-        ("https://hooks.slack.com/sesame/...", "still the example"),
-    ],
-)
-def test_wrong_webhook_is_refused_and_not_shown(text: str, why: str) -> None:
-    """The error names the variable and what to write, and no part of the secret."""
-    (told,) = errors(SLACK_URL=text)
-    assert told.startswith("SLACK_URL: ")
-    assert why in told
-    assert "sesame" not in told
-
-
-def test_pasted_secret_as_a_name_is_not_shown(env_file: Path) -> None:
-    """A webhook pasted where a name belongs stays out of the error."""
-    env_file.write_text(f"{URL}=1\n{URL}\n")
-    assert "cccc" not in "".join(errors(env_file))
-
-
-@pytest.mark.parametrize(
-    "name", [each.name for each in variables.VARIABLES if each.name != "SLACK_URL"]
-)
-def test_webhook_in_the_wrong_variable_is_not_shown(name: str) -> None:
-    """HOOK and SLACK_URL_FILE sound as if they took it: the error names them, not the value."""
-    (told,) = errors(None, **{name: URL})
-    assert told.startswith(f"{name}: ")
-    assert "cccc" not in told
-
-
-def test_webhook_without_its_scheme_in_place_of_a_file_is_not_shown() -> None:
-    """It is no path either, and no file of that name is looked for."""
-    assert errors(SLACK_URL_FILE=URL.removeprefix("https://")) == [
-        "SLACK_URL_FILE: not an absolute path; write one that begins with /"
-    ]
-
-
-def test_webhook_from_file(tmp_path: Path) -> None:
-    """SLACK_URL_FILE names a file with the webhook; its newline does not matter."""
-    path = tmp_path / "slack_url"
-    path.touch(0o600)
-    path.write_text(URL + "\n")
-    settings = load(SLACK_URL_FILE=str(path))
-    assert settings.slack_url == Secret(URL)
-    assert settings.warnings == ()
-
-
-def test_webhook_from_credential(tmp_path: Path) -> None:
-    """A systemd credential called slack_url is found; without one, none is missed."""
-    assert load(CREDENTIALS_DIRECTORY=str(tmp_path)).slack_url is None
-    (tmp_path / "slack_url").write_text(URL)
-    assert load(CREDENTIALS_DIRECTORY=str(tmp_path)).slack_url == Secret(URL)
-
-
-def test_precedence_of_webhooks(tmp_path: Path, env_file: Path) -> None:
-    """Environment, env file, SLACK_URL_FILE, credential: the first wins, and two are told of."""
-    path = tmp_path / "slack_url"
-    path.touch(0o600)
-    path.write_text(OTHER_URL)
-    env_file.write_text(f"SLACK_URL={URL}\n")
-    settings = load(env_file, SLACK_URL_FILE=str(path), CREDENTIALS_DIRECTORY=str(tmp_path))
-    assert settings.slack_url == Secret(URL)
-    (told,) = settings.warnings
-    assert told.startswith("the webhook is set by SLACK_URL and by SLACK_URL_FILE and by the cred")
-    assert told.endswith("; SLACK_URL is used")
-    assert load(env_file, SLACK_URL=OTHER_URL).slack_url == Secret(OTHER_URL)
-
-
-def test_unusable_webhook_file(tmp_path: Path) -> None:
-    """A named file that is absent or empty is an error: the operator meant to be told."""
-    assert errors(SLACK_URL_FILE=f"{tmp_path}/x") == [
-        f"SLACK_URL_FILE={tmp_path}/x: cannot be read (No such file or directory)"
-    ]
-    (tmp_path / "x").touch(0o600)
-    assert errors(SLACK_URL_FILE=f"{tmp_path}/x") == [
-        f"SLACK_URL_FILE={tmp_path}/x: is empty; put the webhook's URL into it"
-    ]
-
-
-def test_public_secret_is_told_of(env_file: Path) -> None:
-    """A file that holds the webhook and that everybody can read makes a warning."""
-    env_file.write_text(f"SLACK_URL={URL}\n")
-    assert load(env_file).warnings == ()
-    env_file.chmod(0o644)
-    (told,) = load(env_file).warnings
-    assert told == (f"{env_file} holds the webhook and every user can read it: chmod o= {env_file}")
-
-
-def test_secret_shows_itself_to_nobody() -> None:
-    """However a secret or the settings are formatted or copied, the secret stays out of it."""
-    settings = load(SLACK_URL=URL)
-    shown = f"{settings} {settings!r} {settings.slack_url} {settings.slack_url!r:>20}"
-    shown += "%s %r" % (settings.slack_url, settings.slack_url)  # noqa: UP031
-    shown += str(dataclasses.asdict(settings)) + str(copy.deepcopy(settings))
-    assert "cccc" not in shown
-    assert "<secret>" in shown
-    assert settings.slack_url == Secret(URL) != Secret(OTHER_URL)
-
-
 def test_control_characters_of_a_value_are_escaped() -> None:
     """A value with a newline cannot make up a second error line."""
     (told,) = errors(HOST_NAME="a\nb")
@@ -385,32 +136,6 @@ def test_documents_name_every_variable() -> None:
         assert f"| `{item.name}` | " in variables.markdown_table()
 
 
-@pytest.mark.parametrize(
-    ("text", "markup"),
-    [
-        ("@channel", "<!channel>"),
-        ("here", "<!here>"),
-        ("<!here>", "<!here>"),
-        ("S0123ABCD", "<!subteam^S0123ABCD>"),
-        ("<!subteam^S123>, U123 @here", "<!subteam^S123> <@U123> <!here>"),
-        ("<@W0123ABCD>", "<@W0123ABCD>"),
-    ],
-)
-def test_mentions(text: str, markup: str) -> None:
-    """Who is to be woken is turned into what Slack understands."""
-    assert load(ALERT_MENTION=text).alert_mention == markup
-
-
-@pytest.mark.parametrize("text", ["@bob", "#ops", "SUPPORT", "<!channel|x>", "u0123abcd", "@@here"])
-def test_mentions_that_cannot_be(text: str) -> None:
-    """A name that Slack would not mention is refused with what to write."""
-    (error,) = errors(ALERT_MENTION=text)
-    assert error == (
-        f"ALERT_MENTION={text}: {text} cannot be mentioned; write @channel, @here, or Slack's id of"
-        " a user group (S0123ABCD) or a user (U0123ABCD)"
-    )
-
-
 def test_maintenance(env_file: Path) -> None:
     """Windows are read from the file as they are written, semicolons and all."""
     env_file.write_text("MAINTENANCE=Sun 02:00-04:00 UTC; daily 03:00-03:15 10.0.0.0/8\n")
@@ -438,13 +163,6 @@ def test_hosts_instead_of_everything() -> None:
     assert errors(DEST_HOST=many) == ["DEST_IP, DEST_HOST: 65 hosts are too many; 64 at most"]
     (error,) = errors(DEST_HOST="10.0.0.5")
     assert error.startswith("DEST_HOST=10.0.0.5: '10.0.0.5': is no host name; write it like")
-
-
-def test_switch() -> None:
-    """A switch is on or off, and nothing else."""
-    assert load().dns_names is True
-    assert load(DNS_NAMES="OFF").dns_names is False
-    assert "DNS_NAMES=no: not on or off" in errors(DNS_NAMES="no")[0]
 
 
 @pytest.mark.parametrize("blank", [" ", "\t\n", "\u00a0\u3000"])
@@ -539,23 +257,3 @@ def test_errors_are_one_line_of_what_is_seen(env_file: Path, name: str, item: st
         assert told.isprintable()
         assert len(told) < 600
         assert told.startswith((name, f"{env_file}, line 1: {name}"))
-
-
-def test_a_file_of_another_kind_is_told_of_briefly(env_file: Path) -> None:
-    """Of a thousand wrong lines the first are told, and how many more there are."""
-    env_file.write_text("what is this\n" * 1000)
-    told = errors(env_file)
-    assert len(told) == config.ERRORS_MAX + 1
-    assert told[-1] == "and 980 more errors"
-
-
-def test_a_variable_that_is_gone_is_a_warning(env_file: Path) -> None:
-    """An update does not keep the service from starting; it says what to do about it."""
-    env_file.write_text("\nPERF_PAGES=512\n")
-    assert load(env_file).warnings == (
-        (
-            f"{env_file}, line 2: PERF_PAGES is gone; remove it: RING_MB is the size of the one"
-            " ring there is now"
-        ),
-    )
-    assert load(env_file, PERF_PAGES="").ring_mb == 8

@@ -80,35 +80,35 @@ def test_a_whole_file(path: Path) -> None:
     assert "cccc" not in repr(found)
 
 
+WRONG = """
+other = 1
+[webhook.default]
+url = "https://a.example/x"
+[webhook.b]
+type = "slak"
+adress = "x"
+url = "https://b.example/x"
+[webhook.c]
+[webhook.d]
+url = "ftp://d.example/cccc"
+[webhook.e]
+url = 3
+[webhook.f]
+url = "http://f.example/cccc"
+[webhook.g]
+credential = "cccc"
+[[route]]
+to = ["bb"]
+[[route]]
+destinations = ["10.0.0.1/8"]
+reasons = ["refuse"]
+units = [1]
+"""
+
+
 def test_every_error_is_told_at_once_with_its_place(path: Path) -> None:
     """Who corrects the file need not start the service once for each error."""
-    told = errors(
-        path,
-        """
-        other = 1
-        [webhook.default]
-        url = "https://a.example/x"
-        [webhook.b]
-        type = "slak"
-        adress = "x"
-        url = "https://b.example/x"
-        [webhook.c]
-        [webhook.d]
-        url = "ftp://d.example/cccc"
-        [webhook.e]
-        url = 3
-        [webhook.f]
-        url = "http://f.example/cccc"
-        [webhook.g]
-        credential = "cccc"
-        [[route]]
-        to = ["bb"]
-        [[route]]
-        destinations = ["10.0.0.1/8"]
-        reasons = ["refuse"]
-        units = [1]
-        """,
-    )
+    told = errors(path, WRONG)
     assert told == [
         "'other' is unknown; known are webhook, route",
         "webhook 'default': the name is taken by SLACK_URL; choose another one",

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from tcp_trace.notify.channel import Fate, Rejected, Retry, Sent, TransportError
 from tcp_trace.notify.transport import GRACE, front_page
-from tests.unit.notify.hostile import CHUNKED, DRIPS, ESTABLISHED, FLOODS, ODDITIES, OK, Hostile
+from tests.reliability.hostile import CHUNKED, DRIPS, ESTABLISHED, FLOODS, ODDITIES, OK, Hostile
 from tests.unit.notify.samples import Address, to_any, to_slack
 from tests.unit.notify.test_httpchannel import assert_no_secret, no_posts_running
 from tests.webhook import SECRET, make_certificate

@@ -27,7 +27,7 @@ from tests.unit.incidents.incident_world import PSQL, World, destination
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[2]
 HOSTILE = "\x1b[31m\x1b]0;x\x07\r\x9b5m\u202egnp\u2066\x85\u2028\x7f\x08"
 SERVICE = 5  # games: a user that every Debian has and nobody is
 FORBIDDEN = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")

@@ -1,6 +1,6 @@
 """kill -9 at random points: what was committed arrives, and in order.
 
-`TCP_TRACE_KILLS=200 pytest tests/unit/notify/test_kill.py` runs it for longer.
+`TCP_TRACE_KILLS=200 pytest tests/reliability/test_kill.py` runs it for longer.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 KILLS = int(os.environ.get("TCP_TRACE_KILLS", "25"))
 CRASHING = Path(__file__).parent / "crashing.py"
 BATCH = 1_000
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[2]
 
 
 class Run(NamedTuple):

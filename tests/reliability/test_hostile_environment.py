@@ -11,7 +11,7 @@ import pytest
 
 from tests import locales
 
-MAIN = Path(__file__).parents[3] / "tcp_trace/__main__.py"
+MAIN = Path(__file__).parents[2] / "tcp_trace/__main__.py"
 WORDS = "kahve ıİ ü 漢字 👍"
 COMMANDS = (
     ("--version",),

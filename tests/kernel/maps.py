@@ -8,34 +8,57 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tcp_trace.kernel.stream import COUNTERS, DESTINATION, destination_of, keys
+from tcp_trace.kernel.stream import (
+    COUNTERS,
+    DESTINATION,
+    TALLY,
+    Maps,
+    Tallies,
+    destination_of,
+    keys,
+)
 from tests.libc import LIBC
 
 if TYPE_CHECKING:
     from tcp_trace.connects.events import Destination
 
 _PIDFD_GETFD = 438
-_SIZES = re.compile(r"^key_size:\t(\d+)\nvalue_size:\t(\d+)$", re.MULTILINE)
+_INDEX_SIZE = 4  # of an array's key
+_SIZES = re.compile(r"^key_size:\t(\d+)\nvalue_size:\t(\d+)\nmax_entries:\t(\d+)$", re.MULTILINE)
 
 
-def sizes_of(pid: int) -> dict[int, tuple[int, int]]:
-    """Return the sizes of key and value of each map that a process has a descriptor of."""
+def sizes_of(pid: int) -> dict[int, tuple[int, int, int]]:
+    """Return key size, value size and room of each map that a process has a descriptor of."""
     infos: dict[int, str] = {}
     for info in Path(f"/proc/{pid}/fdinfo").iterdir():
         with contextlib.suppress(FileNotFoundError):  # it was closed meanwhile
             infos[int(info.name)] = info.read_text()
     found = {fd: _SIZES.search(text) for fd, text in infos.items()}
-    return {fd: (int(sizes[1]), int(sizes[2])) for fd, sizes in found.items() if sizes}
+    return {
+        fd: (int(sizes[1]), int(sizes[2]), int(sizes[3])) for fd, sizes in found.items() if sizes
+    }
 
 
-def map_of(pid: int, key: int, value: int) -> int:
-    """Return a descriptor of a process's map, which is told from others by the size of both."""
-    (found,) = (fd for fd, sizes in sizes_of(pid).items() if sizes == (key, value))
+def map_of(pid: int, *wanted: int) -> int:
+    """Return a descriptor of a process's map: of the one with these sizes of key and value.
+
+    Where there are more of those, the third number tells how many entries there is room for.
+    """
+    (found,) = (fd for fd, sizes in sizes_of(pid).items() if sizes[: len(wanted)] == wanted)
     pidfd = os.pidfd_open(pid)
     fd = LIBC.syscall(_PIDFD_GETFD, pidfd, found, 0)
     os.close(pidfd)
     assert fd >= 0
     return int(fd)
+
+
+def tallies_of(pid: int) -> Tallies:
+    """Return what the kernel program of a process counted until now."""
+    fd = map_of(pid, _INDEX_SIZE, TALLY.size, len(Tallies._fields))
+    try:
+        return Maps({"tallies": fd}).tallies()
+    finally:
+        os.close(fd)
 
 
 def destinations_of(pid: int) -> int:

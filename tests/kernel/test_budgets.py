@@ -8,6 +8,8 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
 from tcp_trace.commands import loopback, sandbox
 from tcp_trace.kernel import program
 from tests.kernel.test_identity import cgroup, remove, version_2
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["version_2"]
 
-FLOODER, VICTIM, OTHER = 61_001, 61_002, 61_003  # users that nobody is
+FLOODER, VICTIM, OTHER, FIRST = 61_001, 61_002, 61_003, 61_100  # users that nobody is
 BURST, PER_SECOND = program._BURST, program._PER_SECOND
 WIDER = 4  # budgets that a user has in all, and a cgroup's owner for all users
 FLOOD, TOLD = 6 * BURST, 100
@@ -28,6 +30,10 @@ PROCESSES = 4
 WITHIN = BURST * 9 // 10
 FLOODED, DATABASE, ELSEWHERE = 10_971, 10_972, 10_973
 WATCHED = f"127.0.0.1:{FLOODED},127.0.0.1:{DATABASE}"
+
+PORTS = range(10_980, 10_990)
+_ports = iter(PORTS)
+_users = iter(range(FIRST, FIRST + 100))  # each has a budget of its own, which is untouched
 
 _CONNECT = """
 import os, socket, sys
@@ -58,9 +64,28 @@ def stopped(service: Service) -> dict[str, Any]:
     return line
 
 
-def assert_held(tallies: dict[str, Any], made: int, budgets: int, seconds: float) -> None:
+@pytest.fixture(scope="module")
+def messages() -> Iterator[tuple[str, list[dict[str, Any]]]]:
+    """Return the URL of a webhook, and what it was sent."""
+    with loopback.webhook() as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def service(hook: str, messages: tuple[str, list[dict[str, Any]]]) -> Iterator[Service]:
+    """Return a service for tests that share neither users, nor cgroups, nor ports."""
+    quick = {"SLACK_URL": messages[0], "ALERT_INTERVAL": "1s", "RESOLVE_AFTER": "1s"}
+    watched = ",".join(f"127.0.0.1:{port}" for port in PORTS)
+    with sandbox.service(HOOK=hook, DEST_IP=watched, **quick) as running:
+        yield running
+        tallies = stopped(running)
+    assert tallies["lost"] == tallies["missed"] == tallies["held_full"] == 0
+
+
+def assert_held(service: Service, port: int, made: int, budgets: int, seconds: float) -> None:
     """Look that of so many failures only these budgets, and what came in meanwhile, were told."""
-    told = made - tallies["held"]
+    assert service.wait_for(lambda: service.failures(dport=port) == made)
+    told = sum(line["times"] for line in service.find("connect failed", dport=port))
     assert budgets * BURST <= told <= budgets * (BURST + PER_SECOND * seconds) + 100
 
 
@@ -93,56 +118,59 @@ def test_a_flood_hides_nothing_of_another_user(hook: str) -> None:
     assert len(service.find("connect failed")) < 2_000
 
 
-def test_what_is_held_back_is_in_the_messages(hook: str) -> None:
+def test_what_is_held_back_is_in_the_messages(
+    service: Service, messages: tuple[str, list[dict[str, Any]]]
+) -> None:
     """An incident's failures are those that were told and those that were only counted."""
-    times = BURST + BURST // 2
-    with (
-        loopback.webhook() as (url, messages),
-        sandbox.service(
-            HOOK=hook, DEST_IP=WATCHED, SLACK_URL=url, ALERT_INTERVAL="1s", RESOLVE_AFTER="1s"
-        ) as service,
-    ):
-        with connecting(FLOODER, times, FLOODED):
-            pass
-        expected = f"Failures: {times:,}"
-        service.wait_for(lambda: any(expected in m["text"] for m in messages), 30)
-    assert any(expected in message["text"] for message in messages)
+    times, port = BURST + BURST // 2, next(_ports)
+    with connecting(next(_users), times, port):
+        pass
+    expected = f"Failures: {times:,}"
+
+    def found() -> bool:
+        texts = [message["text"] for message in messages[1]]
+        return any(expected in text and f":{port}" in text for text in texts)
+
+    assert service.wait_for(found)
 
 
-def test_users_do_not_multiply_the_budget_of_a_cgroup(hook: str, version_2: Path) -> None:
+def test_users_do_not_multiply_the_budget_of_a_cgroup(service: Service, version_2: Path) -> None:
     """Whoever can be many users, as the root of a container can, has one budget for all of them."""
-    with (
-        cgroup(version_2, "pod.slice/container/below") as where,
-        sandbox.service(HOOK=hook, DEST_IP=WATCHED) as service,
-    ):
+    port, other = next(_ports), next(_ports)
+    with cgroup(version_2, "pod.slice/container/below") as where:
         began = time.monotonic()
-        for number in range(6):
-            with connecting(FLOODER + number, WITHIN, FLOODED, where=where):
+        for _ in range(6):
+            with connecting(next(_users), WITHIN, port, where=where):
                 pass
-        with connecting(VICTIM, TOLD, DATABASE):
+        with connecting(next(_users), TOLD, other):
             pass
-        service.wait_for(lambda: service.failures() == 6 * WITHIN + TOLD)
-        tallies = stopped(service)
-    assert_held(tallies, 6 * WITHIN, WIDER, time.monotonic() - began)
-    assert len(service.find("connect failed", dport=DATABASE)) == TOLD
+        assert_held(service, port, 6 * WITHIN, WIDER, time.monotonic() - began)
+    assert len(service.find("connect failed", dport=other)) == TOLD
 
 
-def test_cgroups_do_not_multiply_the_budget_of_a_user(hook: str, version_2: Path) -> None:
+def test_cgroups_do_not_multiply_the_budget_of_a_user(service: Service, version_2: Path) -> None:
     """What lies below a service is its owner's to make, and counts as the service."""
-    with (
-        cgroup(version_2, "user.slice/manager") as manager,
-        sandbox.service(HOOK=hook, DEST_IP=WATCHED) as service,
-    ):
+    port, user = next(_ports), next(_users)
+    with cgroup(version_2, "user.slice/manager") as manager:
         began = time.monotonic()
         for number in range(3):
             where = manager / f"app-{number}.scope"
             where.mkdir()
-            with connecting(FLOODER, WITHIN, FLOODED, where=where):
+            with connecting(user, WITHIN, port, where=where):
                 pass
             remove(where, where)
-        service.wait_for(lambda: service.failures() == 3 * WITHIN)
-        tallies = stopped(service)
-    assert_held(tallies, 3 * WITHIN, 1, time.monotonic() - began)
+        assert_held(service, port, 3 * WITHIN, 1, time.monotonic() - began)
+
+
+def test_no_depth_of_cgroups_multiplies_a_budget(service: Service, version_2: Path) -> None:
+    """Whoever may make cgroups makes them as deep as he likes; they stay his owner's."""
+    port = next(_ports)
+    with cgroup(version_2, "user.slice/manager/" + "d/" * 40) as where:
+        began = time.monotonic()
+        for _ in range(6):
+            with connecting(next(_users), WITHIN, port, where=where):
+                pass
+        assert_held(service, port, 6 * WITHIN, WIDER, time.monotonic() - began)
 
 
 def test_more_kinds_than_are_kept_are_counted(hook: str) -> None:
@@ -166,18 +194,3 @@ def test_more_kinds_than_are_kept_are_counted(hook: str) -> None:
     )
     assert sum(line["lost"] for line in lines) == tallies["held_full"]
     assert len(service.find("failures held back")) <= 20 * 30
-
-
-def test_no_depth_of_cgroups_multiplies_a_budget(hook: str, version_2: Path) -> None:
-    """Whoever may make cgroups makes them as deep as he likes; they stay his owner's."""
-    with (
-        cgroup(version_2, "user.slice/manager/" + "d/" * 40) as where,
-        sandbox.service(HOOK=hook, DEST_IP=WATCHED) as service,
-    ):
-        began = time.monotonic()
-        for number in range(6):
-            with connecting(FLOODER + number, WITHIN, FLOODED, where=where):
-                pass
-        service.wait_for(lambda: service.failures() == 6 * WITHIN)
-        tallies = stopped(service)
-    assert_held(tallies, 6 * WITHIN, WIDER, time.monotonic() - began)

@@ -42,6 +42,16 @@ def service(hook: str, network: Network) -> Iterator[Service]:
         yield running
 
 
+FILTER = f"{SERVER}:{CLOSED + 1},[2001:db8::]/64:{CLOSED + 2},{SERVER6},192.0.2.128/25"
+
+
+@pytest.fixture(scope="module")
+def configured(hook: str) -> Iterator[Service]:
+    """Return a service for tests that begin with a reload; it is started with the first one's."""
+    with sandbox.service(HOOK=hook, DEST_IP=FILTER) as running:
+        yield running
+
+
 _ports = iter(range(1000))
 
 
@@ -124,34 +134,34 @@ def test_established(service: Service, network: Network, address: str) -> None:
     failed(service, port, 0)
 
 
-def test_own_connects_are_not_reported(hook: str) -> None:
+def test_filter(configured: Service, network: Network) -> None:
+    """DEST_IP names what is watched, by network and port, of both families."""
+    targets = [(SERVER, 1, 1), (SERVER, 2, 0), (SERVER, 3, 0), (SERVER6, 1, 1), (SERVER6, 2, 1)]
+    for address, port, _ in targets:
+        call_in(network.client, lambda: many(3, lambda: attempt(address, CLOSED + port)))  # noqa: B023
+    expected = Counter({(a, CLOSED + p): 3 for a, p, is_watched in targets if is_watched})
+    configured.wait_for(lambda: len(configured.find("connect failed")) == expected.total())
+    time.sleep(0.2)
+    told = Counter((line["daddr"], line["dport"]) for line in configured.find("connect failed"))
+    assert told == expected
+
+
+def test_own_connects_are_not_reported(configured: Service) -> None:
     """A webhook that refuses makes no failure, and so no message about itself."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
-    with sandbox.service(HOOK=hook, SLACK_URL=f"http://127.0.0.1:{port}/services/x") as service:
-        elsewhere = next(free for free in range(9, 1000) if free != port)
-        attempt("127.0.0.1", elsewhere)
-        service.wait_for(lambda: service.find("notification not sent yet"))
-        assert service.find("notification not sent yet")
-        failed(service, elsewhere, 1)
-        failed(service, port, 0)
+    configured.reconfigure(DEST_IP="", SLACK_URL=f"http://127.0.0.1:{port}/services/x")
+    elsewhere = next(free for free in range(9, 1000) if free != port)
+    attempt("127.0.0.1", elsewhere)
+    configured.wait_for(lambda: configured.find("notification not sent yet"))
+    assert configured.find("notification not sent yet")
+    failed(configured, elsewhere, 1)
+    failed(configured, port, 0)
 
 
-def test_filter(hook: str, network: Network) -> None:
-    """DEST_IP names what is watched, by network and port, of both families."""
-    watched = f"{SERVER}:{CLOSED + 1},[2001:db8::]/64:{CLOSED + 2},{SERVER6},192.0.2.128/25"
-    targets = [(SERVER, 1, 1), (SERVER, 2, 0), (SERVER, 3, 0), (SERVER6, 1, 1), (SERVER6, 2, 1)]
-    with sandbox.service(HOOK=hook, DEST_IP=watched) as service:
-        for address, port, _ in targets:
-            call_in(network.client, lambda: many(3, lambda: attempt(address, CLOSED + port)))  # noqa: B023
-        expected = Counter({(a, CLOSED + p): 3 for a, p, is_watched in targets if is_watched})
-        service.wait_for(lambda: len(service.find("connect failed")) == expected.total())
-        time.sleep(0.2)
-        told = Counter((line["daddr"], line["dport"]) for line in service.find("connect failed"))
-        assert told == expected
-
-
-def test_a_reload_replaces_as_many_rules_as_there_may_be(hook: str, network: Network) -> None:
+def test_a_reload_replaces_as_many_rules_as_there_may_be(
+    configured: Service, network: Network
+) -> None:
     """All rules of a full list can be changed at once, and then the new ones hold."""
 
     def full_list(first: str, net: int) -> str:
@@ -159,43 +169,43 @@ def test_a_reload_replaces_as_many_rules_as_there_may_be(hook: str, network: Net
         return ",".join([first, *others])
 
     before, after = CLOSED + 905, CLOSED + 906
-    with sandbox.service(HOOK=hook, DEST_IP=full_list(f"{SERVER}:{before}", 1)) as service:
-        service.reconfigure(DEST_IP=full_list(f"{SERVER}:{after}", 2))
-        call_in(network.client, lambda: many(3, lambda: attempt(SERVER, before)))
-        call_in(network.client, lambda: many(3, lambda: attempt(SERVER, after)))
-        failed(service, after, 3)
-        failed(service, before, 0)
+    configured.reconfigure(SLACK_URL="", DEST_IP=full_list(f"{SERVER}:{before}", 1))
+    configured.reconfigure(DEST_IP=full_list(f"{SERVER}:{after}", 2))
+    call_in(network.client, lambda: many(3, lambda: attempt(SERVER, before)))
+    call_in(network.client, lambda: many(3, lambda: attempt(SERVER, after)))
+    failed(configured, after, 3)
+    failed(configured, before, 0)
 
 
-def test_reload_keeps_attempts_in_flight(hook: str, network: Network) -> None:
+def test_reload_keeps_attempts_in_flight(configured: Service, network: Network) -> None:
     """A reload changes what is watched, and loses or misjudges nothing that is in flight."""
     before, after = DROPPED + 901, CLOSED + 902
-    with sandbox.service(HOOK=hook, DEST_IP=f"{SERVER}:{before}") as service:
-        flying = threading.Thread(
-            target=call_in,
-            args=(network.client, lambda: many(TIMES, lambda: attempt(SERVER, before))),
-        )
-        flying.start()
-        call_in(network.client, lambda: many(3, lambda: attempt(SERVER, after)))
-        time.sleep(1.0)
-        service.reconfigure(DEST_IP=f"{SERVER}:{after}")
-        call_in(network.client, lambda: many(TIMES, lambda: attempt(SERVER, after)))
-        flying.join()
-        failed(service, before, TIMES, reason="timed_out", pid=os.getpid())
-        failed(service, after, TIMES, reason="refused")
-        call_in(network.client, lambda: attempt(SERVER, before, patience=GIVE_UP_SECONDS))
-        failed(service, before, TIMES)
+    configured.reconfigure(SLACK_URL="", DEST_IP=f"{SERVER}:{before}")
+    flying = threading.Thread(
+        target=call_in,
+        args=(network.client, lambda: many(TIMES, lambda: attempt(SERVER, before))),
+    )
+    flying.start()
+    call_in(network.client, lambda: many(3, lambda: attempt(SERVER, after)))
+    time.sleep(1.0)
+    configured.reconfigure(DEST_IP=f"{SERVER}:{after}")
+    call_in(network.client, lambda: many(TIMES, lambda: attempt(SERVER, after)))
+    flying.join()
+    failed(configured, before, TIMES, reason="timed_out", pid=os.getpid())
+    failed(configured, after, TIMES, reason="refused")
+    call_in(network.client, lambda: attempt(SERVER, before, patience=GIVE_UP_SECONDS))
+    failed(configured, before, TIMES)
 
 
-def test_bad_configuration_on_reload_is_refused(hook: str, network: Network) -> None:
+def test_bad_configuration_on_reload_is_refused(configured: Service, network: Network) -> None:
     """A reload with an error keeps the configuration that works, and says what is wrong."""
     port = CLOSED + 903
-    with sandbox.service(HOOK=hook, DEST_IP=f"{SERVER}:{port}") as service:
-        with pytest.raises(sandbox.SandboxError, match="did not reload"):
-            service.reconfigure(DEST_IP="banana/8", wait=2.0)
-        assert any("banana/8" in line["message"] for line in service.lines)
-        call_in(network.client, lambda: attempt(SERVER, port))
-        failed(service, port, 1)
+    configured.reconfigure(SLACK_URL="", DEST_IP=f"{SERVER}:{port}")
+    with pytest.raises(sandbox.SandboxError, match="did not reload"):
+        configured.reconfigure(DEST_IP="banana/8", wait=2.0)
+    assert any("banana/8" in line["message"] for line in configured.lines)
+    call_in(network.client, lambda: attempt(SERVER, port))
+    failed(configured, port, 1)
 
 
 @pytest.mark.parametrize("events", ["attempts", "all"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import struct
 import subprocess
 import sys
@@ -32,13 +33,18 @@ print(json.dumps({
 }))
 """
 _JUMPS, _ALWAYS, _CALL, _EXIT = (5, 6), 0x00, 0x80, 0x90
+_LOAD = 0x79  # 64 bits
 
 
-def compiled(events: str, defined: str) -> dict[str, bytes]:
+def compiled(events: str, defined: str, **environ: str) -> dict[str, bytes]:
     """Return the instructions of each program."""
-    command = [sys.executable, "-c", _COMPILE, events, defined]
     done = subprocess.run(
-        command, check=False, capture_output=True, text=True, cwd=Path(__file__).parents[2]
+        [sys.executable, "-c", _COMPILE, events, defined],
+        env={**os.environ, **environ},
+        cwd=Path(__file__).parents[2],
+        check=False,
+        capture_output=True,
+        text=True,
     )
     assert done.returncode == 0, done.stderr
     return {name: bytes.fromhex(code) for name, code in json.loads(done.stdout).items()}
@@ -86,3 +92,18 @@ def test_all_parts_compile(events: str, defined: str) -> None:
     programs = compiled(events, defined)
     assert {"net_inet_sock_set_state", "kretfunc__tcp_v4_connect"} <= {*programs}
     assert [name for name, code in programs.items() if falls_back(code)] == []
+
+
+@pytest.mark.parametrize(("architecture", "first", "second"), [("x86", 112, 104), ("arm64", 0, 8)])
+def test_the_kprobe_reads_its_arguments_from_the_registers_of_the_architecture(
+    architecture: str, first: int, second: int
+) -> None:
+    """BCC compiles for another architecture than this host's, too, with our own headers.
+
+    The offsets are those at which the kernel saves rdi and rsi, x0 and x1.
+    """
+    code = compiled("failures", "-DHOOK_KPROBE", ARCH=architecture)["kprobe_tcp_set_state"]
+    loads = [
+        offset for opcode, _, offset, _ in struct.iter_unpack("=BBhi", code) if opcode == _LOAD
+    ]
+    assert loads[:2] == [first, second]

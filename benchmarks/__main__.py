@@ -14,7 +14,7 @@ from pathlib import Path
 
 from benchmarks.figures import Results, verdicts
 from benchmarks.table import page
-from tests.vm.image import DEFAULT_KERNEL, ImageError, recipes
+from tests.vm.image import DEFAULT_KERNEL, LINK_HEADERS, ImageError, recipes
 from tests.vm.machine import CHECKOUT, Machine
 from tests.vm.qemu import MachineError
 
@@ -45,6 +45,7 @@ def _measure(kernel: str) -> tuple[Results, str]:
     with Machine(kernel, report=lambda line: print(line, flush=True)) as machine:
         machine.put_checkout(_ROOT)
         machine.run(f"make -C {CHECKOUT} install")
+        machine.run(LINK_HEADERS)  # the other tools are compiled with the kernel's
         inside = f"cd {CHECKOUT} && exec /usr/bin/python3 -m benchmarks.inside {_INSIDE}"
         if machine.stream(inside) != 0:
             raise MachineError("the benchmark inside the machine failed; see above")

@@ -37,9 +37,15 @@ _LOG_TAIL_LINES = 40
 _MMDEBSTRAP_TIMEOUT_S = 1800
 _MKE2FS_TIMEOUT_S = 300
 
-HEADERS = "/opt/kernel-headers"
-"""Where the kernel's headers lie in the guest for the tests of a kernel without BTF: unpacked, not
-installed, and where nothing looks for them."""
+_HEADERS = "/opt/kernel-headers"
+LINK_HEADERS = f"""set -e
+ln -s {_HEADERS}/usr/src/linux-headers-* /usr/src
+ln -s /usr/src/linux-headers-*-cloud-amd64 "/lib/modules/$(uname -r)/build"
+ln -s /usr/src/linux-headers-*-common "/lib/modules/$(uname -r)/source\""""
+"""A bash line that puts the kernel's headers where their packages would install them.
+
+Until then they lie unpacked where nothing looks for them.
+"""
 
 
 class ImageError(RuntimeError):
@@ -130,8 +136,8 @@ _FILES = {
 # The kernel is the only one, and its flavour has an architecture's tree and a common one.
 _UNPACK_HEADERS = f"""set -e
 release=$(ls "$1/usr/lib/modules")
-mkdir -p "$1{HEADERS}"
-cd "$1{HEADERS}"
+mkdir -p "$1{_HEADERS}"
+cd "$1{_HEADERS}"
 APT_CONFIG="$MMDEBSTRAP_APT_CONFIG" apt-get download \
     "linux-headers-$release" "linux-headers-${{release%-cloud-amd64}}-common"
 for package in *.deb; do dpkg-deb -x "$package" .; done
@@ -422,7 +428,7 @@ def _take_kernel(root: Path, out: Image) -> None:
     if len(releases) != 1 or not releases[0].startswith(f"{out.kernel}."):
         message = f"expected one kernel {out.kernel} in the image, found: {', '.join(releases)}"
         raise ImageError(message)
-    unpacked = root / HEADERS[1:] / "usr/src" / f"linux-headers-{releases[0]}"
+    unpacked = root / _HEADERS[1:] / "usr/src" / f"linux-headers-{releases[0]}"
     if not (unpacked / "include/generated/autoconf.h").is_file():
         message = f"kernel {releases[0]} came without its headers"
         raise ImageError(message)

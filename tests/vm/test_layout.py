@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.vm.image import HEADERS
+from tests.vm.image import LINK_HEADERS
 from tests.vm.service import CLOSED
 
 if TYPE_CHECKING:
@@ -18,8 +18,7 @@ if TYPE_CHECKING:
 _WITHOUT_BTF = "TemporaryFileSystem=/sys/kernel/btf"
 # What docs/TROUBLESHOOTING.md says for such a kernel.
 _SHOW_HEADERS = ("ProtectKernelModules=no", "InaccessiblePaths=")
-_LINKS = """set -e; release=$(uname -r); modules=/lib/modules/$release; src=/usr/src/linux-headers
-own=$src-$release; common=$src-${release%-cloud-amd64}-common"""
+_UNLINK = 'rm -r /usr/src/linux-headers-* "/lib/modules/$(uname -r)"/{build,source}'
 
 
 @pytest.fixture
@@ -35,22 +34,24 @@ def stopped(service: Service) -> Iterator[Service]:
 @pytest.fixture
 def own_headers(vm: Machine) -> Iterator[None]:
     """Put the running kernel's headers where its package would install them."""
-    link = f"ln -s {HEADERS}$own {HEADERS}$common /usr/src"
-    vm.run(f"{_LINKS}; {link}; ln -s $own $modules/build; ln -s $common $modules/source")
+    vm.run(LINK_HEADERS)
     yield
-    vm.run(f"{_LINKS}; rm $own $common $modules/build $modules/source")
+    vm.run(_UNLINK)
 
 
 @pytest.fixture
 def broken_headers(vm: Machine) -> Iterator[None]:
     """Put a tree there that looks like the running kernel's, and that no compiler takes."""
-    make = """mkdir -p $own/include/generated $own/include/linux
-    for name in generated/autoconf linux/kconfig linux/types linux/version; do
-        echo '#error read' > $own/include/$name.h
-    done"""
-    vm.run(f"{_LINKS}; {make}; ln -s $own $modules/build; ln -s $own $modules/source")
+    vm.run(
+        """set -e; release=$(uname -r); tree=/usr/src/linux-headers-$release
+        mkdir -p $tree/include/{generated,linux}
+        for name in generated/autoconf linux/kconfig linux/types linux/version; do
+            echo '#error read' > $tree/include/$name.h
+        done
+        for link in build source; do ln -s $tree /lib/modules/$release/$link; done"""
+    )
     yield
-    vm.run(f"{_LINKS}; rm -r $own $modules/build $modules/source")
+    vm.run(_UNLINK)
 
 
 def _start(service: Service) -> Line:

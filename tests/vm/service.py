@@ -227,12 +227,13 @@ class Service:
 
     def lines(self, *, after: int = 0) -> list[Line]:
         """Return the lines of the log behind the first `after`; all of them must be whole."""
-        text = self.vm.run(f"touch {LOG_FILE}; tail -n +{after + 1} {LOG_FILE}").stdout
+        # Before the first start there is no log, and no directory for it.
+        text = self.vm.run(f"tail -n +{after + 1} {LOG_FILE} 2>/dev/null || true").stdout
         return [json.loads(line) for line in text.splitlines()]
 
     def count_lines(self) -> int:
         """Return how many lines the log has: `after` for what comes next."""
-        return int(self.vm.run(f"touch {LOG_FILE}; wc -l < {LOG_FILE}").stdout)
+        return int(self.vm.run(f"cat {LOG_FILE} 2>/dev/null | wc -l").stdout)
 
     def failures(self, address: str) -> list[Line]:
         """Return what the log tells of connects to an address: nothing but failures."""

@@ -180,11 +180,12 @@ def test_headers_that_others_can_change_are_not_compiled(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """They would choose what runs in the kernel: a directory of theirs on the way is enough."""
-    linked, common = tmp_path / os.uname().release, tmp_path / "common"
-    build = linked / "build"
+    linked, build, common = (tmp_path / name for name in (os.uname().release, "arch", "common"))
     for path in (build / "include/generated/autoconf.h", common / "include/linux/kconfig.h"):
         path.parent.mkdir(parents=True)
         path.touch()
+    linked.mkdir()
+    (linked / "build").symlink_to(build)
     (linked / "source").symlink_to(common)
     monkeypatch.setattr(headers, "MODULES", tmp_path)
     headers.require()

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 class Subject(Protocol):
     """What fails: a NamedTuple whose last field is its `kind`, so that no two kinds are equal.
 
+    That has its value by default, and so does every field that is added, before it, later on.
     `str()` of it is what people read, and may hold text that others chose.
     """
 

@@ -49,8 +49,12 @@ TOPICS: dict[str, Topic] = {
 
 
 def subject_of(fields: Sequence[Any]) -> subjects.Subject:
-    """Return the subject that `list(subject)` was; raises KeyError or TypeError for none."""
-    return TOPICS[fields[-1]].subject(*fields)
+    """Return the subject that `list(subject)` was; raises KeyError or TypeError for none.
+
+    Fields that it did not have yet when it was saved have their defaults.
+    """
+    *known, kind = fields
+    return TOPICS[kind].subject(*known)
 
 
 def cause_of(kind: str, name: str) -> subjects.Cause:

@@ -107,10 +107,10 @@ class Host(World):
     ) -> list[Notification]:
         """Let a queue drop connects; what the kernel accepted of them is counted likewise."""
         told = []
-        for _ in range(times):
+        for number in range(1, times + 1):
             listener = Listener("10.0.0.5", port, netns, netns)
             self._count(listener, established=False)  # type: ignore[arg-type]
-            failure = Overflowed(listener, cause, Drops(511, 3), self.now.wall, self.mono)
+            failure = Overflowed(listener, cause, Drops(511, number), self.now.wall, self.mono)
             told += self.incidents.failed(failure, self.now, self.counters)
         self.fed += times
         return self._tell(told)

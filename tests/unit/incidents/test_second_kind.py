@@ -16,7 +16,7 @@ from tcp_trace.connects.events import Destination
 from tcp_trace.connects.reasons import Reason
 from tcp_trace.connects.watch import EVERYTHING, parse_rules
 from tcp_trace.incidents.incidents import Incidents
-from tcp_trace.incidents.notification import Kind, Notification, Severity
+from tcp_trace.incidents.notification import CauseCount, Kind, Notification, Severity
 from tcp_trace.incidents.topics import TOPICS
 from tcp_trace.notify.outbox import Outbox
 from tcp_trace.notify.receivers import RECEIVERS
@@ -26,7 +26,7 @@ from tcp_trace.notify.routing import DEFAULT, Route, Router
 from tcp_trace.notify.standing import Standing
 from tcp_trace.notify.store import NAME
 from tests.unit.incidents.incident_world import DATABASE
-from tests.unit.incidents.overflow_world import TOPIC, Host, Overflow, silenced, storm
+from tests.unit.incidents.overflow_world import TOPIC, Drops, Host, Overflow, silenced, storm
 from tests.unit.notify.golden import HOST
 from tests.unit.notify.test_webhook_schema import SCHEMA, misfits
 
@@ -46,17 +46,17 @@ def test_an_incident_from_its_opening_to_its_end() -> None:
     (opened,) = host.overflow()
     text = plain_text(opened, HOST, None)
     assert text.startswith(f"🟠 WARNING: connects of others to *:80 fail (host {HOST})\n")
-    assert "\nthe accept queue is full (limit 511, 3 dropped)\n" in text
+    assert "\nthe accept queue is full (limit 511, 1 dropped)\n" in text
     assert "\nCheck first: Does the program still accept?\n" in text
     assert "Process: nginx (pid 812; user www-data; unit shop.service)\n" in text
     host.overflow(cause=Overflow.TIMED_OUT, times=9)
     host.restart()
     (updated,) = host.wait(301)
     assert (updated.kind, updated.failures, updated.total) == (Kind.UPDATED, 9, 10)
-    assert [(c.cause, c.failures) for c in updated.causes] == [
-        (Overflow.TIMED_OUT, 9),
-        (Overflow.ACCEPT, 1),
-    ]
+    assert updated.causes == (
+        CauseCount(Overflow.TIMED_OUT, 9, Drops(511, 9)),
+        CauseCount(Overflow.ACCEPT, 1, Drops(511, 1)),
+    )
     assert "timed out: no third ACK (limit 511) (9), the accept" in plain_text(updated, HOST, None)
     host.accept()
     (resolved,) = host.wait(130)
@@ -216,7 +216,7 @@ def test_json_fits_its_schema_and_keeps_to_version_1() -> None:
             "cause": "accept_queue_full",
             "summary": "the accept queue is full",
             "failures": 1,
-            "evidence": {"limit": 511, "drops": 3},
+            "evidence": {"limit": 511, "drops": 1},
         }
     ]
     assert (told["destination"], told["destinations"]) == (None, 1)

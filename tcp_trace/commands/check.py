@@ -1,4 +1,4 @@
-"""`tcp-trace check`: can this host run the service, and what to do where it cannot.
+"""`tcp-trace check`: tells whether this host can run the service, and how to mend it.
 
 Every check looks and changes nothing; the webhook's host is reached, but no message is posted.
 """
@@ -55,7 +55,7 @@ def run(environ: Mapping[str, str], env_file: Path | None) -> list[Finding]:
 def _as_service(
     settings: Settings, environ: Mapping[str, str], env_file: Path | None
 ) -> Iterator[Finding]:
-    """Try as the service's user what depends on who tries it, and what talks to strangers."""
+    """Run the checks that depend on the user, or talk to strangers, as the service's user."""
     try:
         account = serviceuser.chosen(settings.service_user)
     except serviceuser.AccountError:
@@ -78,7 +78,7 @@ def _as_service(
 
 
 def _unknown(name: str, what: str) -> Finding:
-    """Return that something cannot be told by who asks."""
+    """Return the finding that only root can know something."""
     return Finding(name, Level.WARN, f"not known without root: {what}", "sudo tcp-trace check")
 
 
@@ -199,7 +199,7 @@ def _seen(path: Path) -> bool:
 
 
 def _tools() -> Iterator[Finding]:
-    """Check what must be installed, as the start does; and that bcc is the right one."""
+    """Check the packages, as the start does; and that bcc is the right one."""
     yield _bcc()
     missing = [one for one in requirements.missing() if one.name != "bcc"]
     for requirement in missing:
@@ -269,7 +269,7 @@ def _wrong(error: str) -> Finding:
 
 
 def _where(error: str) -> str:
-    """Return where to correct what is wrong, if the sentence does not say so itself."""
+    """Return the place to correct, if the sentence does not name it."""
     variable = re.match(r"([A-Z_]+(?:, [A-Z_]+)*)[=:]", error)
     return f"{variable[1]} is set in the environment: correct it there" if variable else ""
 

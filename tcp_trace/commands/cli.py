@@ -29,7 +29,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _COMMANDS[args.command](args)
     except KeyboardInterrupt:
         return 130
-    except BrokenPipeError:  # whoever read the output has seen enough
+    except BrokenPipeError:  # the reader of the output has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except Exception as error:  # noqa: BLE001 - its text may hold what others wrote: escaped
@@ -84,7 +84,7 @@ def _silence(args: argparse.Namespace) -> int:
 
 
 def _tell(function: Callable[[], str]) -> int:
-    """Show what it returns, or why it refuses; return the exit code."""
+    """Show the text that it returns, or its refusal; return the exit code."""
     from tcp_trace.host.unprivileged import Refused  # noqa: PLC0415
 
     try:

@@ -1,4 +1,4 @@
-"""`tcp-trace demo`: the real service against real connects, and what it tells of them."""
+"""`tcp-trace demo`: the real service against real connects, with its log and messages."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _OPEN, _CLOSED, _DROPPED, _IMPATIENT = 443, 5432, 6379, 9092
 _FIREWALL = f"tcp dport {{ {_DROPPED}, {_IMPATIENT} }} drop"
 _WAIT_SECONDS = 20.0
 
-# What runs in the client's namespace: one program that connects, under a name of its own.
+# Runs in the client's namespace: one program that connects, under a name of its own.
 _CONNECTS = """
 import socket, sys
 name, address, port, times, timeout = sys.argv[1:]
@@ -47,7 +47,7 @@ _SHOWN_FIELDS = ("daddr", "dport", "reason", "errno", "elapsed_ms", "syns", "com
 
 
 class _Expected(NamedTuple):
-    """One thing that the demo makes happen, and how to see that it was told."""
+    """One expected line or message, and a test of whether it arrived."""
 
     what: str
     arrived: Callable[[], bool]

@@ -1,4 +1,4 @@
-"""What `tcp-trace check` found, and how it is shown to people and to programs."""
+"""The findings of `tcp-trace check`, and their text and JSON."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _COLOURS = {"ok": "32", "warn": "33", "fail": "31"}
 
 
 class Level(Enum):
-    """How a check went: a warning does not keep the service from working."""
+    """The result of a check: a warning does not keep the service from working."""
 
     OK = "ok"
     WARN = "warn"
@@ -23,7 +23,7 @@ class Level(Enum):
 
 
 class Finding(NamedTuple):
-    """What one check found; `fix` says what to do, and is empty where nothing is to be done."""
+    """The finding of one check; `fix` says what to do, empty for nothing."""
 
     name: str
     level: Level
@@ -60,7 +60,7 @@ def paint(line: str) -> str:
 
 
 def _wrapped(text: str, columns: int, first: str, rest: str = " " * _INDENT) -> list[str]:
-    """Return one text as lines; it can begin none by itself."""
+    """Return one text as lines; a newline in it begins none."""
     return textwrap.wrap(
         printable(text),
         columns,

@@ -1,4 +1,4 @@
-"""`tcp-trace incidents`: what is open and what ended lately, as the service saved it last."""
+"""`tcp-trace incidents`: open and recent incidents, as the service saved them last."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _HEAD = ("status", "severity", "failures", "since", "for", "what fails")
 
 
 class Wanted(NamedTuple):
-    """How to show it: as JSON or in lines of at most so many `columns`; all, or the worst."""
+    """The output: JSON, or lines of at most `columns`; all incidents, or the worst."""
 
     as_json: bool
     everything: bool
@@ -116,7 +116,7 @@ def _subject(entry: Entry) -> str:
 
 
 def _details(entry: Entry, now: float, wanted: Wanted) -> list[str]:
-    """Return the lines below a row: why, who, where, and what people were told."""
+    """Return the lines below a row: reasons, makers, places, and messages sent."""
     return details(
         wanted.columns,
         ("why", _counts(entry.reasons)),

@@ -1,4 +1,4 @@
-"""What the command line may be, and its help."""
+"""The command line's commands, options and help."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ team, in Slack, which ones failed, why, and who made them."""
 
 _EPILOG = """\
 examples:
-  tcp-trace check                    can this host run it? what to do where it cannot
+  tcp-trace check                    can this host run it? if not, what to do
   tcp-trace test-alert               send one message to the configured webhook
-  tcp-trace incidents                what is failing now, and what failed lately
+  tcp-trace incidents                list open and recent incidents
   tcp-trace silence add --for 2h 10.0.0.5:5432
-                                     tell nobody of that database for two hours
+                                     send no messages about that database for two hours
   DEST_IP=10.0.0.0/8 LOG_FORMAT=text tcp-trace run
                                      watch from a terminal, as root; lines on stderr
   systemctl enable --now tcp-trace   run it as a service
@@ -37,19 +37,19 @@ files:
 
 exit codes:
   0   as asked
-  1   it failed; the reason stands on stderr
+  1   it failed; the reason is on stderr
   2   the command line is not understood
-  78  the configuration is wrong; one line for each error stands on stderr"""
+  78  the configuration is wrong; stderr has a line for each error"""
 
 _RUN_DESCRIPTION = """\
 Run the service. Started with privileges, it loads the kernel program and then goes on
 without any, as SERVICE_USER. SIGHUP reads the configuration again, SIGTERM ends it."""
 
 _SILENCE_DESCRIPTION = """\
-Tell nobody of some failures for a while: those that fit one of each kind that is given.
-The running service heeds it at once. They are logged and counted all the same; an incident
-that was told before is still told to be over; and what fails on when the silence has ended
-is told then, with what was silenced."""
+Send no messages about some failures for a while: those that fit one of each kind given.
+The running service heeds it at once. Failures are logged and counted all the same; an
+incident that was reported before is still reported as over; one that goes on when the
+silence ends is reported then, with the failures that were silenced."""
 
 _PLACE_HELP = "an address, a network, either with a port, :PORT, or all"
 
@@ -57,7 +57,7 @@ _ENV_FILE_HELP = f"configuration (default: {ENV_FILE} where it exists; the envir
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser that quotes nothing unescaped of the command line."""
+    """A parser whose messages escape what they quote of the command line."""
 
     def _print_message(self, message: str, file: SupportsWrite[str] | None = None) -> None:
         is_help = file is sys.stdout
@@ -83,8 +83,8 @@ def build(*, with_variables: bool) -> argparse.ArgumentParser:
         commands,
         "check",
         "tell whether this host can run it",
-        "Tell whether this host can run the service, and for all that is amiss what to do.\n"
-        "Sends no message. Exits with 1 where something would keep the service from working.",
+        "Tell whether this host can run the service, and how to mend what keeps it from that.\n"
+        "Sends no message. Exits with 1 if the service could not work.",
     )
     check.add_argument("--json", action="store_true", help="write JSON for a program")
 
@@ -92,7 +92,7 @@ def build(*, with_variables: bool) -> argparse.ArgumentParser:
         commands,
         "test-alert",
         "send one message to the webhook",
-        "Send one message to the configured webhook, and tell what came of it.",
+        "Send one message to each configured webhook, and show whether it was taken.",
     )
     incidents = _incidents(commands)
     for command in (run, check, test_alert, incidents, *_silence_parsers(commands)):
@@ -102,7 +102,7 @@ def build(*, with_variables: bool) -> argparse.ArgumentParser:
         "demo",
         "see it work, without a webhook",
         "Run the real service against connects that succeed, are refused and time out, in a\n"
-        "network namespace of its own, and show what it tells. Needs root.",
+        "network namespace of its own, and show its log and messages. Needs root.",
     )
     return parser
 
@@ -126,7 +126,7 @@ def _incidents(commands: argparse._SubParsersAction[Parser]) -> argparse.Argumen
     incidents = _command(
         commands,
         "incidents",
-        "list what is failing, and what failed lately",
+        "list open and recent incidents",
         "List open incidents, the worst first, and those that ended lately, as the running\n"
         "service saved them last (within 2 s), or as the stopped one left them.",
     )
@@ -138,7 +138,9 @@ def _incidents(commands: argparse._SubParsersAction[Parser]) -> argparse.Argumen
 def _silence_parsers(
     commands: argparse._SubParsersAction[Parser],
 ) -> list[argparse.ArgumentParser]:
-    silence = commands.add_parser("silence", help="tell nobody of some failures, for a while")
+    silence = commands.add_parser(
+        "silence", help="send no messages about some failures, for a while"
+    )
     actions = silence.add_subparsers(
         required=True, dest="action", metavar="ACTION", title="actions"
     )
@@ -156,7 +158,7 @@ def _silence_parsers(
     add.add_argument("--comment", default="", metavar="TEXT", help="why, for those who list it")
     show = _command(
         actions, "list", "list silences and maintenance windows",
-        "List the silences that hold, and the maintenance windows, with what each has silenced.",
+        "List the silences in force, and the maintenance windows, with the failures each silenced.",
     )  # fmt: skip
     show.add_argument("--json", action="store_true", help="write JSON for a program")
     show.add_argument("--all", action="store_true", help="also those that ended this week")

@@ -1,6 +1,6 @@
-"""What `check` asks of the network: have watched names addresses, do webhooks' hosts answer.
+"""The network checks: do watched names have addresses, do the webhooks' hosts answer.
 
-It listens to strangers, so root has the service's user do it: see `trial.tried`.
+The answers are strangers', so for root the service's user asks: see `trial.tried`.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ if TYPE_CHECKING:
     from tcp_trace.settings.config import Secret, Settings
 
 LIMITS = unprivileged.LIMITS._replace(seconds=(MOST_WEBHOOKS + 1) * (DEADLINE + 1) + 5)
-"""Time for every webhook to use up its own."""
+"""Limits that leave every webhook its own time-out."""
 
 _RESOLVE_SECONDS = 60.0
 
 
 def hosts(watched: tuple[Host, ...]) -> Iterator[Finding]:
-    """Check whether the names that are to be watched have addresses, as far as there is time."""
+    """Check whether the watched names have addresses, as far as there is time."""
     deadline = time.monotonic() + _RESOLVE_SECONDS
     for number, host in enumerate(watched):
         if time.monotonic() > deadline:
@@ -55,7 +55,7 @@ def webhooks(settings: Settings) -> Iterator[Finding]:
         yield _reach(settings.slack_url)
     elif not settings.webhooks:
         fix = "set SLACK_URL"
-        yield Finding("webhook", Level.WARN, "none: failures are logged, nobody is told", fix)
+        yield Finding("webhook", Level.WARN, "none: failures are logged, no message is sent", fix)
     for webhook in settings.webhooks:
         found = _reach(webhook.url, "its address")
         yield found._replace(detail=f"{webhook.name}: {found.detail}")

@@ -1,9 +1,9 @@
 """Keeps root's terminal from a service that is started by hand.
 
-Whoever holds a terminal's descriptor, or has it as its controlling terminal, can put commands into
-its input (TIOCSTI), which root's shell then executes, and its escapes can do the same. So the
+A process that holds a terminal's descriptor, or has it as its controlling terminal, can put
+commands into its input (TIOCSTI), which root's shell then executes; escapes can do the same. So the
 service runs as a child, in a session without a terminal. The process that was started stays to copy
-what the child says to the terminal, escaped, to forward signals, and to return the exit code. It
+the child's output to the terminal, escaped, to forward signals, and to return the exit code. It
 gives up its privileges for that, but for CAP_KILL: as long as the child compiles, it is root's.
 """
 
@@ -43,8 +43,8 @@ def has_terminal() -> bool:
 def fork(account: Account) -> int | None:
     """Return None in a child without a terminal, and here the exit code once that has ended.
 
-    Call it while there is one thread. 128 and the number of the signal is what a shell tells of a
-    child that a signal ended.
+    Call it while there is one thread. For a child that a signal ended the exit code is 128 and the
+    number of the signal, as a shell has it.
     """
     pipes = {fd: os.pipe() for fd in _STANDARD if fd and os.isatty(fd)}
     signal.pthread_sigmask(signal.SIG_BLOCK, _FORWARDED)
@@ -103,7 +103,7 @@ class _Copy:
 
 
 def safe(text: str) -> str:
-    """Return text in which a terminal finds nothing to obey: newlines and tabs are as they are."""
+    """Return text without anything that a terminal obeys, but for newlines and tabs."""
     return "".join(part if part in "\n\t" else printable(part) for part in _KEPT.split(text))
 
 

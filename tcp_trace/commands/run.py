@@ -52,7 +52,9 @@ def _serve(args: argparse.Namespace) -> int:
     try:
         handover.drop_privileges(args.handover)
     except OSError as error:
-        output.complain(f"privileges cannot be given up, and so nothing is done: {error.strerror}")
+        output.complain(
+            f"privileges cannot be given up, so the service does not start: {error.strerror}"
+        )
         return 1
     confinement.forbid_exec()
     settings = load(args)
@@ -75,9 +77,9 @@ def _restrict_writes(state_dir: Path, log_file: Path | None) -> bool:
 
 
 def _say_if_second(settings: Settings) -> None:
-    """Say before the compiler runs that another instance has STATE_DIR, and so what this one does.
+    """Warn before the compiler runs if another instance has STATE_DIR: this one sends nothing.
 
-    What cannot be known here, for want of a directory or of rights, stage 2 finds out and logs.
+    Where this process may not look, stage 2 finds out and logs it.
     """
     from tcp_trace.host import unprivileged  # noqa: PLC0415
     from tcp_trace.notify import store  # noqa: PLC0415

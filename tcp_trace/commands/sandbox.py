@@ -180,7 +180,7 @@ class Service:
         return self._process.pid
 
     def await_ready(self) -> dict[str, Any]:
-        """Wait for READY=1; return the line of the log that says what is watched and how."""
+        """Wait for READY=1; return the line `watching` of the log."""
         until = time.monotonic() + _START_SECONDS
         while time.monotonic() < until and self._process.poll() is None:
             with contextlib.suppress(TimeoutError):
@@ -199,12 +199,12 @@ class Service:
         ]
 
     def failures(self, **fields: object) -> int:
-        """Return how many failures the log tells of, in lines with these fields."""
+        """Return the number of failures in the log, in lines with these fields."""
         messages = ("connect failed", "failures held back", "more failures held back")
         return sum(line["times"] for each in messages for line in self.find(each, **fields))
 
     def wait_for(self, condition: Callable[[], ResultT], seconds: float = _WAIT_SECONDS) -> ResultT:
-        """Wait until a condition holds, for so long; return what it returned last."""
+        """Wait until a condition holds, at most `seconds`; return its last result."""
         until = time.monotonic() + seconds
         while not (result := condition()) and time.monotonic() < until:
             time.sleep(0.1)

@@ -1,10 +1,10 @@
 """A user, and a directory of root's own, that exist as long as this process. Needs root.
 
 Root executes a copy of the program out of the directory, so every part of the way to it is root's
-and nobody else may write there: it is below /run, never below /tmp or $TMPDIR. What the service
-may write is a directory of the user's own.
+and nobody else may write there: it is below /run, never below /tmp or $TMPDIR. The service may
+write to a directory of the user's own only.
 
-A shell that waits for this process to end, in whatever way, removes both. Where another process
+A shell that waits for this process to end, in any way, removes both. Where another process
 changes /etc/passwd at that moment, useradd and userdel may fail, and are tried again.
 """
 

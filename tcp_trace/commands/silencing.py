@@ -1,4 +1,4 @@
-"""`tcp-trace silence`: what its commands do, and what they tell."""
+"""`tcp-trace silence`: add, list and remove silences."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ Counts = dict[str, int] | None
 
 
 def add(settings: Settings, args: Namespace) -> str:
-    """Add the silence that the arguments tell of; return what to tell people.
+    """Add the silence of the arguments; return a sentence for people.
 
-    Raises ValueError for arguments that cannot be meant, Refused for what the disk does.
+    Raises ValueError for arguments that make no silence, Refused for errors of the disk.
     """
     match = _match(args)
     try:
@@ -53,7 +53,7 @@ def add(settings: Settings, args: Namespace) -> str:
 
 
 def remove(settings: Settings, args: Namespace) -> str:
-    """Remove a silence; return what to tell people."""
+    """Remove a silence; return a sentence for people."""
     directory, now = settings.state_dir, time.time()
     removed = _in_state(directory, lambda: silencefile.remove(directory, args.id, now))
     return f"{args.id}: no longer silenced: {removed}"
@@ -102,7 +102,7 @@ def _listing(
 
 
 def _counts(settings: Settings) -> Counts:
-    """Return how many failures each has silenced, None for who may silence but not see that."""
+    """Return how many failures each has silenced, None if the caller may not read that."""
     try:
         state = read_state(settings.state_dir / NAME) or {}
     except StateError:
@@ -153,7 +153,7 @@ def _silence_lines(silences: list[Silence], counts: Counts, now: float, columns:
 
 
 def _unread_lines(unread: tuple[Unread, ...], columns: int) -> list[str]:
-    """Say which entries are not in force, and how to be rid of them."""
+    """Return lines about unreadable entries, and how to remove them."""
     if not unread:
         return []
     how = "'tcp-trace silence remove ID' removes one"

@@ -1,4 +1,4 @@
-"""`tcp-trace test-alert`: one message to each configured webhook, and what came of it."""
+"""`tcp-trace test-alert`: sends one message to each configured webhook, and shows the result."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 
 
 class NotDelivered(Refused):
-    """The message did not arrive; the text says why and what to do."""
+    """The message did not arrive; the text has the reason and what to do."""
 
 
 def send_as_service(settings: Settings) -> str:
-    """Do what `send` does as SERVICE_USER: answers of strangers are nothing for root to read.
+    """Run `send` as SERVICE_USER: root must not read answers of strangers.
 
     The addresses go there in memory. Raises NotDelivered, and Refused without such a user.
     """
@@ -41,7 +41,7 @@ def send_as_service(settings: Settings) -> str:
 def send(settings: Settings) -> str:
     """Send one message to each webhook and return a sentence of success; raises NotDelivered.
 
-    All are tried, whatever comes of the first; with more than one, each has a line of its own.
+    All are tried, also after a failure; with more than one, each has a line of its own.
     """
     webhooks = _all(settings)
     told: list[str] = []

@@ -1,7 +1,7 @@
-"""What only the service's user can tell: `check` tries it as that user, in a child.
+"""Checks that only the service's user can make: `check` runs them as that user, in a child.
 
 Root may read and write what the service may not, and must neither open the service's files nor
-hear a stranger's server. All of it looks and changes nothing.
+read a stranger's answers. They look and change nothing.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def tried(
     function: Callable[[], Iterable[Finding]],
     limits: unprivileged.Limits = unprivileged.LIMITS,
 ) -> Iterator[Finding]:
-    """Yield what a function finds as this account; that it could not be done is a finding, too."""
+    """Yield a function's findings as this account; a refusal is a finding, too."""
     what = f"trying the {name} as {name_of(account.uid)}"
     try:
         found = unprivileged.call(account, what, lambda: [_plain(f) for f in function()], limits)
@@ -63,8 +63,8 @@ def configuration(
             " and g+x for every directory on the way"
         )
         for text in error.errors:
-            # What only this command's environment names may be root's: systemd's service has none
-            # of that environment.
+            # Files that only this command's environment names may be root's: systemd's service
+            # does not have that environment.
             level = Level.FAIL if text.startswith("/") else Level.WARN
             if not text.endswith(NO_CREDENTIAL):
                 detail = f"for the user {name_of(account.uid)}: {text}"

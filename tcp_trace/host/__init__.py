@@ -1,1 +1,1 @@
-"""What this host says of processes, users, cgroups and names."""
+"""Processes, users, files and host names, read from this host."""

@@ -1,9 +1,9 @@
-"""Reads command lines, which whoever runs a process can keep from being read for ever.
+"""Reads command lines, a read that a hostile process can block for ever.
 
 They are in the process's own memory, and the kernel takes that memory's lock to read them
-(access_remote_vm()). Who has a file system of his own (FUSE, which needs no privilege) has a page
-fault wait for it with that lock held. So a thread reads, and whoever asks waits `PATIENCE`; until
-the thread is back, and a moment longer, no command line is known.
+(access_remote_vm()). With a file system of one's own (FUSE, which needs no privilege) a page fault
+waits with that lock held. So a thread reads, and the caller waits `PATIENCE`; until the thread is
+back, and a moment longer, no command line is known.
 """
 
 from __future__ import annotations

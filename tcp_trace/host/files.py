@@ -1,4 +1,4 @@
-"""Files that somebody else may have put there, opened without believing anything of them."""
+"""Opens files in directories of another user, without trusting them."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ if TYPE_CHECKING:
 
 
 def open_regular(path: str | Path, folder: int | None = None) -> int:
-    """Return a descriptor of a regular file for reading, whatever else was put in its place.
+    """Return a descriptor of a regular file for reading.
 
-    Neither a link is followed nor a FIFO waited for. Raises OSError.
+    Follows no link and waits for no FIFO. Raises OSError.
     """
     flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
     file = os.open(path, flags, dir_fd=folder)

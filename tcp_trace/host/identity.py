@@ -18,8 +18,8 @@ before the attempt began, and it was there when it was read, after the attempt b
 start times ticks in 10 ms, and within one tick no PID is given twice. It is the same program only
 where there was no exec since the attempt began.
 
-A process that is not the host's (in a container of any kind) has users and units of its own. Those
-of the host say nothing of it: of its units, only those are told that were named outside.
+A process that is not the host's (in a container of any kind) has users and units of its own, which
+are not the host's. Of its units, only those named outside the container are returned.
 """
 
 from __future__ import annotations
@@ -159,7 +159,7 @@ def pids_are_the_kernels(proc: Path) -> bool:
 
 
 class _Place(NamedTuple):
-    """What a cgroup tells, None where it is not known; what was named outside; who owns it."""
+    """A cgroup: its place, None where not known; the place as named outside; its owner."""
 
     where: Where | None = None
     outside: Where = NOWHERE
@@ -167,7 +167,7 @@ class _Place(NamedTuple):
 
 
 class _Seen(NamedTuple):
-    """What /proc said of a PID at `read_at`, when it was of a process `started` then.
+    """The contents of /proc/PID at `read_at`, of a process that was started at `started`.
 
     Both are seconds of CLOCK_MONOTONIC; `started` is None where there was no such process.
     """
@@ -180,7 +180,7 @@ class _Seen(NamedTuple):
 
 
 class _Recent(Generic[_Key, _Value]):
-    """As many values as fit, by when they were last asked for."""
+    """A cache of `size` values; the least recently used one goes first."""
 
     def __init__(self, size: int) -> None:
         self._size = size
@@ -201,7 +201,7 @@ class _Recent(Generic[_Key, _Value]):
 
 def _read(directory: Path, command_lines: CommandLines) -> _Seen:
     """Read /proc/PID. The open directory is that of one process, whoever gets the PID next."""
-    # Before the reading: what is found then was there then, and later.
+    # Before the reading: the process that is found was there then, and later.
     read_at = time.monotonic()
     try:
         fd = os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)

@@ -1,4 +1,4 @@
-"""The network namespace of this process: number, interfaces, and what the kernel counts itself."""
+"""The network namespace of this process: number, interfaces, and the kernel's own counters."""
 
 from __future__ import annotations
 
@@ -46,23 +46,23 @@ def ifindex(inum: int, interface: str) -> int | None:
 
 
 def counted_until_now() -> Kernel:
-    """Return what the kernel counted since the boot, in no case too many failures of attempts.
+    """Return the kernel's counts since the boot, with never too many failures of attempts.
 
-    What is taken out of them is read last. Raises OSError.
+    The counts to subtract are read last. Raises OSError.
     """
     tcp = _table(_SNMP, "Tcp:")
     return _kernel(tcp, _table(_NETSTAT, "TcpExt:"))
 
 
 def counted_from_now() -> Kernel:
-    """Return the same, in no case too few of them: what is taken out is read first."""
+    """Return the same with never too few of them: the counts to subtract are read first."""
     extended = _table(_NETSTAT, "TcpExt:")
     return _kernel(_table(_SNMP, "Tcp:"), extended)
 
 
 def _kernel(tcp: dict[str, int], extended: dict[str, int]) -> Kernel:
-    # With this sysctl EmbryonicRsts has more in it: tcp_check_req() resets what finds no room in
-    # the queue of accept(), which is no failure of AttemptFails.
+    # With this sysctl EmbryonicRsts has more in it: tcp_check_req() resets connections that find
+    # no room in the queue of accept(), which AttemptFails does not count.
     resets_overflows = _ABORT_ON_OVERFLOW.read_text().strip() != "0"
     return Kernel(
         tcp["ActiveOpens"],

@@ -1,8 +1,8 @@
-"""Hosts: names that are watched by whatever addresses they have at the time.
+"""Hosts: names that are watched by the addresses they have at the time.
 
 Names are resolved as applications do it (`getaddrinfo`: /etc/hosts, search domains and all), in a
-thread of its own, because that can take as long as a name server likes. How long an answer may be
-used is what the kernel program saw of it (`kernel/names.py`), since `getaddrinfo` does not tell.
+thread of its own, because that can take as long as a name server likes. The TTL of an answer comes
+from the kernel program (`kernel/names.py`), since `getaddrinfo` does not return it.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def addresses_of(name: str) -> list[str]:
 
 
 class _Name:
-    """What is known of one name; times are seconds of CLOCK_MONOTONIC."""
+    """The addresses of one name; times are seconds of CLOCK_MONOTONIC."""
 
     def __init__(self) -> None:
         self.seen: dict[str, float] = {}
@@ -54,7 +54,7 @@ class _Name:
         self.failing = False
 
     def found(self, addresses: Iterable[str], now: float) -> None:
-        """Take in what a look-up found, and forget what is old."""
+        """Take in the answer of a look-up, and forget old addresses."""
         for address in addresses:
             self.seen.pop(address, None)
             self.seen[address] = now
@@ -95,7 +95,7 @@ class Resolver:
         self._worker.retry()
 
     def replace(self, hosts: tuple[Host, ...]) -> None:
-        """Watch other hosts from now on; what is known of those that stay is kept."""
+        """Watch other hosts from now on; those that stay keep their addresses."""
         with self._changed:
             self._hosts = hosts
             self._names = {host.name: self._names.get(host.name, _Name()) for host in hosts}
@@ -103,7 +103,7 @@ class Resolver:
             self._changed.notify_all()
 
     def rules(self) -> frozenset[Rule]:
-        """Return what is to be watched now."""
+        """Return the rules for the addresses to watch now."""
         with self._changed:
             if self.has_news:
                 os.eventfd_read(self.fd)

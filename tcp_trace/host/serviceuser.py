@@ -1,4 +1,4 @@
-"""Whom the service runs as, and whom it refuses to be."""
+"""The user that the service runs as, and the users it refuses to be."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class AccountError(Exception):
 
 
 def chosen(name: str) -> Account:
-    """Return whom stage 2 runs as: the user `name` when started as root, else whoever started it.
+    """Return the account of stage 2: the user `name` when started as root, else the caller's.
 
     Raises AccountError, see `account_of`.
     """

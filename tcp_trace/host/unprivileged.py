@@ -1,12 +1,12 @@
-"""Do in a child, without any privilege, what root's commands must not do as root.
+"""Runs in a child, without any privilege, the work that root's commands must not do as root.
 
 Files in STATE_DIR are the service user's, and answers from the network are a stranger's. Whoever
 has taken over either must gain nothing when root looks: the child becomes the owner of what it
 looks at before it touches it, has no capability, no terminal, no descriptor of root's and few
-resources, and is killed when it takes too long. Of what it sends back nothing is trusted: it is
-text or JSON of bounded size, and escaped before it is shown.
+resources, and is killed when it takes too long. Its answer is untrusted: text or JSON of bounded
+size, escaped before it is shown.
 
-Whoever is not root stays who he is; the limits hold for him, too.
+A caller who is not root stays who he is; the limits hold for him, too.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 _MIB = 1 << 20
 _MOST_JSON = 256 << 10
-# The first byte of an answer says what the rest is.
+# The first byte of an answer is the kind of the rest.
 _TEXT, _JSON, _REFUSED = b"t", b"j", b"r"
 _SIGNALS = [(each.value, each.name) for each in signal.Signals]
 
@@ -41,7 +41,7 @@ _OVERFLOW_ID = 65534
 
 
 class Refused(Exception):  # noqa: N818 - it says what came of it, and reads so
-    """It was not done; the text is a sentence that says why, and what to do."""
+    """The work was refused; the text is a sentence with the reason and what to do."""
 
 
 class NoDirectory(Refused):
@@ -49,7 +49,7 @@ class NoDirectory(Refused):
 
 
 class Limits(NamedTuple):
-    """What a child may take: `seconds` on the clock and of a CPU, bytes of memory and of a file.
+    """Limits of a child: `seconds` on the clock and of a CPU, bytes of memory and of a file.
 
     `memory` counts on top of what the process has already; `result` is the most it may answer.
     """
@@ -66,7 +66,7 @@ LIMITS = Limits()
 def service_user(name: str) -> Account:
     """Return the account of SERVICE_USER; raises Refused where there is none of the service's own.
 
-    Whoever is not root can become nobody else: it is his own.
+    For a caller who is not root it is his own: he can become nobody else.
     """
     try:
         return serviceuser.chosen(name)
@@ -75,7 +75,7 @@ def service_user(name: str) -> Account:
 
 
 def owner_of(directory: Path, hint: str) -> Account:
-    """Return whom to become for looking into a state directory.
+    """Return the account to become for looking into a state directory.
 
     Its owner; where that is root, the owner of the file `hint` in it. It is root, without any
     capability, only where nobody else has a hand in the way there. Raises Refused, and NoDirectory.
@@ -148,7 +148,7 @@ def call(account: Account, what: str, function: Callable[[], Any], limits: Limit
 
 
 def _read(reader: int, what: str, limits: Limits) -> bytes:
-    """Return what comes out of the pipe until its end."""
+    """Return all bytes of the pipe until its end."""
     deadline = time.monotonic() + limits.seconds
     poller = select.poll()
     poller.register(reader, select.POLLIN)
@@ -169,7 +169,7 @@ def _read(reader: int, what: str, limits: Limits) -> bytes:
 
 
 def _understand(answer: bytes, what: str, status: int, limits: Limits) -> Any:  # noqa: ANN401 - JSON
-    """Return what was answered. A text stays as large as it is; JSON may grow by twenty times."""
+    """Return the decoded answer. A text stays as large as it is; JSON may grow twentyfold."""
     kind, content = answer[:1], answer[1:]
     try:
         if kind in {_TEXT, _REFUSED}:

@@ -1,1 +1,1 @@
-"""What is written: the log and its lines, and what commands say to people."""
+"""Output: the log and its lines, and the text of commands."""

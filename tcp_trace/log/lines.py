@@ -1,4 +1,4 @@
-"""What the log says of an outcome: one line each, with the field's own words as names.
+"""The log's lines about outcomes: one each, with the field's own words as names.
 
 Those that come by the thousand are written many at a time.
 """
@@ -32,7 +32,7 @@ def write_failures(failures: Sequence[Failure]) -> None:
 
 
 def write_held(shown: Sequence[Failure], others: Sequence[Failure]) -> None:
-    """Log failures that were beyond a budget, each with whose they are, and how many others."""
+    """Log failures that were beyond a budget, with their makers; count the others in one line."""
     if shown:
         log.warning("failures held back", extra={EACH: list(map(_held, shown))})
     if others:

@@ -1,4 +1,4 @@
-"""A log file that is followed through rotations, whatever is put in its place.
+"""A log file that is followed through rotations; links and FIFOs in its place are removed.
 
 Its directory belongs to the user who writes it, so that anything may be at its path: a symbolic
 link, a FIFO, a file of somebody else. The file is opened without following a link, only if it is a
@@ -9,7 +9,7 @@ regular file, and made for its owner alone. While it is written,
     what is no regular file         is removed, with a complaint: logrotate would pass over it for
                                     good, and where the last rotated file should be, hang
 
-At the start only what is this user's own is removed; what somebody else put there was meant.
+At the start only this user's own is removed; another user's is an error.
 """
 
 from __future__ import annotations
@@ -45,13 +45,13 @@ _KINDS = {
 
 
 class NotRegularError(OSError):
-    """The log's path leads to something that is no regular file."""
+    """The log's path leads to something other than a regular file."""
 
 
 class LogFile:
-    """The file at `path`, for one thread. What goes wrong while it is written goes to `complaints`.
+    """The file at `path`, for one thread. Errors while it is written go to `complaints`.
 
-    Raises OSError where it cannot be opened at first, NotRegularError for what is no regular file.
+    Raises OSError where it cannot be opened at first, NotRegularError if it is no regular file.
     """
 
     def __init__(self, path: Path, complaints: logging.Logger) -> None:
@@ -103,7 +103,7 @@ class LogFile:
         self._adopt(fresh)
 
     def complain(self, message: str) -> None:
-        """Say where it can be said what is wrong with the log."""
+        """Log an error about the log itself."""
         self._complaints.error("%s", message, extra={"path": self._path})
 
     def close(self) -> None:
@@ -135,7 +135,7 @@ class LogFile:
             )
 
     def _note(self, error: OSError | None) -> None:
-        """Complain when lines begin to be lost; that they flow again is for the sink to say."""
+        """Complain when lines begin to be lost; the sink reports when they flow again."""
         if error is not None and not self._fails:
             self._complaints.error(
                 "the log cannot be written: lines are lost until it can",
@@ -144,7 +144,7 @@ class LogFile:
         self._fails = error is not None
 
     def _clear_the_way(self) -> None:
-        """Remove at the start what this user put at the path; refuse what another did."""
+        """Remove at the start a link or FIFO of this user at the path; refuse another user's."""
         found = _lstat(self._path)
         if found is None or stat.S_ISREG(found.st_mode):
             return
@@ -153,7 +153,7 @@ class LogFile:
         self._remove(self._path, found)
 
     def _clear_the_rotated(self) -> None:
-        """Remove what is no file where logrotate looks for the file that it compresses next."""
+        """Remove a link or FIFO at the path of the file that logrotate compresses next."""
         rotated = self._path + ".1"
         try:
             found = _lstat(rotated)
@@ -164,7 +164,7 @@ class LogFile:
             self._complaints.error("what stops logrotate cannot be removed", extra=extra)
 
     def _remove(self, path: str, found: os.stat_result) -> None:
-        """Remove what holds no data, such as a link, and rename a directory, which may hold some.
+        """Remove something without data, such as a link; rename a directory, which may hold some.
 
         Where Landlock confines the service it may not rename one; then this raises OSError.
         """
@@ -185,7 +185,7 @@ class LogFile:
 def open_log(path: str) -> int:
     """Open or create a regular file to append to, and return its descriptor. Raises OSError.
 
-    What is created is for its owner alone, whatever the umask.
+    A new file is for its owner alone, whatever the umask.
     """
     try:
         fd = os.open(path, _FLAGS | os.O_CREAT | os.O_EXCL, MODE)

@@ -1,9 +1,9 @@
 """Logging: JSON lines or text, to a file that survives rotation or to stderr, and no secret in it.
 
 Fields are given as `extra=`: `log.info("connect failed", extra={"errno": "ECONNREFUSED"})`. With
-`EVENTS=all` a burst of connects writes thousands of lines, so that what a line costs was
-measured: a record may stand for many lines (`EACH`), and the switches in
-`_spare_what_nobody_reads` and the prepared encoder are for that, too.
+`EVENTS=all` a burst of connects writes thousands of lines, so a line must be cheap: one record may
+stand for many lines (`EACH`), the encoder is prepared, and `_spare_what_nobody_reads` switches off
+costly fields.
 """
 
 from __future__ import annotations
@@ -41,10 +41,10 @@ EACH = "each"
 are written at once, and a line then costs a quarter."""
 
 FLUSH_SECONDS = 2.0
-"""How long the end waits for lines to be written that nobody takes."""
+"""Seconds that the end waits for a log that takes no lines."""
 
 _PRIORITIES = {"DEBUG": "<7>", "INFO": "<6>", "WARNING": "<4>", "ERROR": "<3>", "CRITICAL": "<2>"}
-# What is wrong with the log goes to stderr alone.
+# Errors of the log itself go to stderr alone.
 _complaints = logging.getLogger("tcp_trace.complaints")
 _complaints.propagate = False
 _STANDARD = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime", "taskName"}
@@ -63,7 +63,7 @@ class LogHandler(logging.Handler):
 
     @property
     def lost(self) -> int:
-        """How many lines could not be written: a full disk must not stop who watches."""
+        """Lines that could not be written: a full disk must not stop the service."""
         return self._sink.lost
 
     def emit(self, record: logging.LogRecord) -> None:
@@ -189,7 +189,7 @@ class _Clock:
 def setup(settings: Settings, log_file: Path | None, stream: TextIO) -> LogHandler:
     """Let everything be logged to `log_file`, else to `stream`, as the settings say.
 
-    What is wrong with the file is told on the stream. Returns the handler: its `lost` counts the
+    Errors of the file go to the stream. Returns the handler: its `lost` counts the
     lines that could not be written. Raises OSError where the file cannot be opened.
     """
     handler = LogHandler(Stream(stream), journal=_is_journal(stream))
@@ -209,11 +209,11 @@ def setup(settings: Settings, log_file: Path | None, stream: TextIO) -> LogHandl
 
 
 def apply(settings: Settings) -> None:
-    """Write lines as these settings say from now on, to where they are written already."""
+    """Use the format and level of these settings from now on; the target stays."""
     for handler in (*_handlers(), *_complaints.handlers):
         handler.setFormatter(_formatter(settings))
     logging.getLogger().setLevel(settings.log_level.name)
-    # urllib3 tells the webhook's path in its own lines, and nobody needs them.
+    # urllib3 logs the webhook's path.
     logging.getLogger("urllib3").setLevel(logging.ERROR)
 
 
@@ -267,7 +267,7 @@ def _spare_what_nobody_reads() -> None:
 
 
 def _catch_the_uncaught() -> None:
-    """Log what would be printed on stderr: it would not be redacted there."""
+    """Log warnings and uncaught exceptions: printed on stderr they would not be redacted."""
     log = logging.getLogger("tcp_trace")
     logging.captureWarnings(capture=True)
 

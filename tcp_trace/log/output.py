@@ -1,8 +1,8 @@
-"""The one place where a command writes to people: whatever it says, no terminal obeys it.
+"""The one place where a command writes to people: no terminal obeys its output.
 
-Errors of SQLite, of the kernel or of a parser quote what others wrote. So every character that is
-not printable is escaped here once more, whatever the caller did, but for the ends of lines. What an
-encoding does not have is left to `streams`.
+Errors of SQLite, of the kernel or of a parser quote untrusted text. So every character that is not
+printable, but for the ends of lines, is escaped here once more, whatever the caller did. `streams`
+handles characters that the encoding lacks.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def as_json(value: object) -> str:
 
 
 def write_raw(stream: TextIO, text: str) -> None:
-    """Write what argparse says, which ends its lines itself."""
+    """Write argparse's text, which has its own ends of lines."""
     _write(stream, text.removesuffix("\n"))
 
 

@@ -1,4 +1,4 @@
-"""Takes the webhooks out of whatever is written: whole URLs, paths, tokens, in any form."""
+"""Takes the webhooks out of all output: whole URLs, paths, tokens, in any form."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 REDACTED = "<secret>"
 
-_SHORTEST_PART = 6  # shorter ones are no secret, and stand in too many innocent lines
+_SHORTEST_PART = 6  # shorter ones are no secret, and are part of too many other lines
 _SHORTEST_TOKEN = 16
 
 

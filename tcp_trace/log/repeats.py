@@ -1,4 +1,4 @@
-"""Lines of the log that say the same: some are written, the rest is one line.
+"""Sums up equal failures in the log: some get a line each, the rest one line.
 
 A line says the same as another where destination, reason and program are the same. Of these
 `LINES` are written in `INTERVAL` seconds from the first; the others are one line at its end, with
@@ -35,7 +35,7 @@ class _Run:
 
 
 class Repeats:
-    """Decides which failures have a line. Pure; at most 4,096 kinds are kept apart."""
+    """Decides which failures get a line. Pure; at most 4,096 kinds are kept apart."""
 
     def __init__(self) -> None:
         self._runs: dict[Hashable, _Run] = {}  # in the order in which they began
@@ -72,7 +72,7 @@ class Repeats:
         return None if first is None else first.since + INTERVAL
 
     def flush(self) -> list[Failure]:
-        """Return all that is not written yet."""
+        """Return everything that is not written yet."""
         return self.due(inf)
 
     def _end(self, key: Hashable) -> list[Failure]:

@@ -1,8 +1,8 @@
-"""Where log lines are written without anybody waiting for it: a bounded queue and a thread.
+"""Writes log lines without making the caller wait: a bounded queue and a thread.
 
-A disk, a pipe, a terminal or the journal may stand for minutes, and whoever writes to it stands
-with it. So only the sink's own thread writes. While it stands, lines are queued; beyond `LIMIT`
-they are lost and counted, and once lines flow again a line says how many were lost.
+A disk, a pipe, a terminal or the journal may block for minutes. So only the sink's own thread
+writes. While it blocks, lines are queued; beyond `LIMIT` they are lost and counted, and once lines
+flow again a line reports how many were lost.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 LIMIT = 32 * 1024 * 1024
-"""Bytes that wait at most: some 75,000 lines, more than the ring holds records."""
+"""The most bytes queued: some 75,000 lines, more than the ring holds records."""
 
 LOOK_INTERVAL = 15.0
 """Seconds between two looks at a target to which nothing is written."""
@@ -32,16 +32,16 @@ _AT_ONCE = 256 * 1024
 
 
 class Target(Protocol):
-    """Where the thread of a sink writes to. Any of its methods may stand."""
+    """The thing that a sink's thread writes to. `write`, `look` and `close` may block."""
 
     def write(self, data: bytes) -> int:
         """Write whole lines; return how many bytes were written, however few."""
 
     def look(self) -> None:
-        """Do what is due although nothing is written."""
+        """Do periodic work; called although nothing is written."""
 
     def complain(self, message: str) -> None:
-        """Say somewhere else what is wrong; called by the thread that logs, it must not stand."""
+        """Report an error somewhere else; called by the thread that logs, it must not block."""
 
     def close(self) -> None:
         """Release it."""
@@ -60,7 +60,7 @@ class Sink:
         self._taken = 0  # bytes of them that were written, or given up
         self._dropped = 0  # lines that found no room in the queue
         self._failed = 0  # lines that the target did not take
-        self._told = 0  # lost lines that the log tells of
+        self._told = 0  # lost lines that the log has reported
         self._stands = False
         self._busy = False
         self._closing = False
@@ -93,14 +93,14 @@ class Sink:
         self._dropped += lines
 
     def flush(self, patience: float) -> bool:
-        """Wait until nothing waits to be written, so many seconds at most; return whether so."""
+        """Wait at most `patience` seconds until the queue is empty; return whether it is."""
         until = time.monotonic() + patience
         while (waits := self._busy or self._taken < self._put) and time.monotonic() < until:
             time.sleep(0.001)
         return not waits
 
     def close(self) -> None:
-        """Let the thread end once all is written; a target that stands is left behind."""
+        """Let the thread end once all is written; a target that blocks is left behind."""
         self._closing = True
         self._wake.set()
         if not self._started:
@@ -161,7 +161,7 @@ class Stream:
         self._stream = stream
 
     def write(self, data: bytes) -> int:
-        """Write; nobody reading it any more costs the lines."""
+        """Write; lines are lost once nobody reads the stream."""
         return write_all(self._stream.fileno(), data)[0]
 
     def look(self) -> None:
@@ -175,7 +175,7 @@ class Stream:
 
 
 def write_all(fd: int, data: bytes) -> tuple[int, OSError | None]:
-    """Write to a descriptor, waiting where it would block; return how much was, and what failed."""
+    """Write to a descriptor, also one that blocks; return the bytes written and the error."""
     written = 0
     view = memoryview(data)
     while written < len(data):

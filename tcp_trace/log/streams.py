@@ -1,6 +1,6 @@
-"""The standard streams and the encoding, whatever the process was started with.
+"""Repairs the standard streams and the encoding.
 
-Output never fails for a character: what the terminal's encoding lacks is escaped. Names of files
+Output never fails for a character: those that the encoding lacks are escaped. Names of files
 are UTF-8 in every locale, as they are in the service.
 """
 

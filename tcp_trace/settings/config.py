@@ -1,4 +1,4 @@
-"""The configuration, read in one place, every error told at once.
+"""The configuration, read in one place; all errors are reported at once.
 
 A variable comes from the process environment, else from the env file, else from its default; an
 empty value is as good as none. The webhook comes from the first of
@@ -66,12 +66,12 @@ __all__ = [
 
 CREDENTIAL = "slack_url"
 ERRORS_MAX = 20
-"""How many errors are told at once: a file of another kind has one in each line."""
+"""Errors shown at once: a file of another kind has one in each line."""
 
 NAMELESS = "unnamed host"
 """What messages call a host that has no name."""
 
-# A longer value is not repeated in an error: what is wrong with it would stand behind it.
+# A longer value is not repeated in an error: it would hide the reason, which comes last.
 _VALUE_SHOWN = 80
 
 
@@ -94,8 +94,8 @@ class Settings:
 
     `slack_url` is None where no webhook is set: failures are then only logged, unless a route
     leads them to one of `webhooks`. `warnings` are sentences for the log: the configuration works,
-    but probably not as meant. `dest_ip` and `dest_host` are
-    what is watched, whichever variable it was given in.
+    but probably not as meant. `dest_ip` has the addresses and networks to watch, `dest_host` the
+    host names, whichever of the two variables they were given in.
     """
 
     slack_url: Secret | None
@@ -125,7 +125,7 @@ class Settings:
 
     @property
     def secrets(self) -> tuple[Secret, ...]:
-        """Everything that must not be seen in any output."""
+        """The webhooks: no output may show them."""
         own = (self.slack_url,) if self.slack_url else ()
         return (*own, *(webhook.url for webhook in self.webhooks))
 
@@ -255,7 +255,7 @@ def _find_webhook(
         sources["SLACK_URL"] = given["SLACK_URL"]
     named, place = given.get("SLACK_URL_FILE", ("", ""))
     named = named.strip()
-    if named.startswith("/") and named.isprintable():  # else it is told as no absolute path
+    if named.startswith("/") and named.isprintable():  # else it is reported as no absolute path
         path, shown = Path(named), brief(named, PATH_LIMIT)
         text = _read_webhook(path, f"{place}SLACK_URL_FILE={shown}", errors)
         sources["SLACK_URL_FILE"] = Given(text, f"{shown}: ")

@@ -34,7 +34,7 @@ _VARIABLE = "CREDENTIALS_DIRECTORY"
 def of_the_unit(environ: Mapping[str, str]) -> Iterator[Mapping[str, str]]:
     """Yield an environment with the credentials that the unit gets, while root reads with it.
 
-    It is the one given where it has credentials already, and where the unit has none.
+    Where the given one has credentials already, or the unit has none, it is returned unchanged.
     """
     named = {} if os.geteuid() != 0 or environ.get(_VARIABLE) else parse(_unit())
     if not named:
@@ -42,7 +42,7 @@ def of_the_unit(environ: Mapping[str, str]) -> Iterator[Mapping[str, str]]:
         return
     with tempfile.TemporaryDirectory(dir="/run", prefix="tcp-trace-credentials-") as directory:
         for name, path in named.items():
-            # What is missing is missed where it is used, by its name.
+            # A missing credential is reported by name where it is used.
             with contextlib.suppress(OSError):
                 Path(directory, name).write_bytes(_content(path))
         yield {**environ, _VARIABLE: directory}

@@ -15,18 +15,18 @@ if TYPE_CHECKING:
 
 
 GONE = {"PERF_PAGES": "remove it: RING_MB is the size of the one ring there is now"}
-"""Variables of earlier versions, and what is to be done about them."""
+"""Variables of earlier versions, each with its replacement."""
 
 
 class Given(NamedTuple):
-    """What a variable is set to, and how an error about it begins: `/etc/x.env, line 3: `."""
+    """The value of a variable, and the beginning of an error about it: `/etc/x.env, line 3: `."""
 
     text: str
     place: str
 
 
 def read(path: Path, errors: list[str]) -> dict[str, Given]:
-    """Return the variables set in an env file; what is wrong with it goes to `errors`."""
+    """Return the variables set in an env file; add its mistakes to `errors`."""
     shown = brief(path, PATH_LIMIT)
     try:
         from dotenv.parser import parse_stream  # noqa: PLC0415 - only where there is such a file
@@ -57,6 +57,6 @@ def _refuse_unknown(name: str, where: str, errors: list[str]) -> None:
     if name in known:
         return
     hint = did_you_mean(name.upper(), known)
-    # A name can be a pasted secret (https://...=): what is no plain name is not repeated.
+    # A name can be a pasted secret (https://...=): only a plain word is repeated.
     shown = name if name.isidentifier() and len(name) <= 64 else "a name that is no plain word"
     errors.append(f"{where}: {shown} is unknown; {hint}")

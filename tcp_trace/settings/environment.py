@@ -1,4 +1,4 @@
-"""What a process with privileges heeds of its environment, and what it hands on.
+"""The part of the environment that a process with privileges uses and hands on.
 
 Variables and the locale change what root executes and how: where Python, the loader and the
 compiler look for files, and what the compiler takes for a lower-case letter.
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
-"""Where programs are looked for, whatever the environment says."""
+"""The search path for programs, whatever the environment says."""
 
 _FIXED = {
     "PATH": PATH,
@@ -40,7 +40,7 @@ _HANDED_ON = frozenset(
 
 
 def allowed(environ: Mapping[str, str]) -> dict[str, str]:
-    """Return what of an environment may be known to the service: nothing else reaches it."""
+    """Return the variables that may reach the service; all others are dropped."""
     given = {name: value for name, value in environ.items() if name in _HANDED_ON}
     return {**_FIXED, **given}
 
@@ -48,7 +48,7 @@ def allowed(environ: Mapping[str, str]) -> dict[str, str]:
 def restrict() -> None:
     """Let this process, which has privileges, go on with `allowed` and in the locale C.
 
-    What the interpreter itself heeded when it was started is the starter's to decide.
+    Variables that the interpreter itself reads were read before this runs.
     """
     kept = allowed(os.environ)
     # The kernel also hands on "=x", the name of which is empty and cannot be removed.

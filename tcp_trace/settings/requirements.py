@@ -1,4 +1,4 @@
-"""What must be installed beside Python: the one list that `check` shows and the start asks for."""
+"""Packages that must be installed beside Python: the one list, for `check` and the start."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Requirement(NamedTuple):
 
     @property
     def fix(self) -> str:
-        """What to do where it is missing."""
+        """The command that installs it."""
         return f"apt install {self.package}"
 
     def is_there(self) -> bool:

@@ -1,4 +1,4 @@
-"""The file that `ROUTES_FILE` names: more webhooks than one, and who is told of what.
+"""The file that `ROUTES_FILE` names: further webhooks, and routes to them.
 
     [webhook.database]                      # a name for logs and metrics
     url_file = "/etc/tcp-trace/database"    # or url = "https://...", or credential = "database"
@@ -10,7 +10,7 @@
     units = ["postgresql*.service"]
     reasons = ["refused", "timed_out"]
 
-It is TOML. All errors are told at once, each with file, place and field, and none with a secret.
+It is TOML. All errors are reported at once, each with file, place and field, none with a secret.
 """
 
 from __future__ import annotations
@@ -66,8 +66,8 @@ class Routes:
 def load(path: Path, credentials: Path | None, place: str = "") -> Routes:
     """Read the file; `credentials` is where systemd put the unit's credentials, None for nowhere.
 
-    Never raises: what is wrong stands in `errors`. `place` is where the file was named, for the
-    error that it cannot be read.
+    Never raises: see `errors`. `place` (file and line) named the file; an error that it cannot be
+    read begins with it.
     """
     import tomllib  # noqa: PLC0415 - only where there is such a file
 
@@ -79,7 +79,7 @@ def load(path: Path, credentials: Path | None, place: str = "") -> Routes:
     except RecursionError:
         return Routes(errors=(f"{shown}: is not TOML: it is nested too deeply",))
     except ValueError as error:
-        # Its text tells a place and what was expected there, and at most one character of the file.
+        # Its text names a place, the expected syntax, and at most one character of the file.
         return Routes(errors=(f"{shown}: is not TOML: {error}",))
     return _Reader(path, credentials).read(data)
 
@@ -267,6 +267,6 @@ class _Reader:
 
 
 def _shown(name: str) -> str:
-    """Return a name as it may be told: a webhook's URL pasted in the wrong place is none."""
+    """Return a name, quoted; not one that may be a webhook's URL pasted in the wrong place."""
     plain = name.isprintable() and len(name) <= _NAME_LIMIT and "/" not in name
     return f"'{name}'" if plain else "something that is no plain word"

@@ -1,7 +1,7 @@
 """Reads the text files that people write, one way for all: the env file, routes, webhooks.
 
-UTF-8 with or without a byte order mark, lines ended as Unix, Windows or an old Mac does. Whatever
-else a file is, one clause says so. It is read whole and at once: nothing waits for a FIFO.
+UTF-8 with or without a byte order mark, lines ended as Unix, Windows or an old Mac does. Any other
+file is an error of one clause. It is read whole and at once: nothing waits for a FIFO.
 """
 
 from __future__ import annotations

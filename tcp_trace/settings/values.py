@@ -1,4 +1,4 @@
-"""What a variable of the configuration may hold: types, and the parsers from text to them.
+"""Values of variables: types, and the parsers from text to them.
 
 A parser raises `ValueError` with a clause that completes "NAME=value: ...", and says what to
 write instead.
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class Secret:
-    """A text that must not be seen: it prints as `<secret>`, whoever formats it and how."""
+    """A text that no output may show: it prints as `<secret>`, however it is formatted."""
 
     __slots__ = ("_value",)
 
@@ -30,7 +30,7 @@ class Secret:
         self._value = value
 
     def reveal(self) -> str:
-        """Return the secret itself, for the one place that must use it."""
+        """Return the secret itself, for the code that posts to it."""
         return self._value
 
     def __repr__(self) -> str:
@@ -60,7 +60,7 @@ class Hook(Enum):
 
 
 class LostRaces(Enum):
-    """What an attempt is that lost a race (Happy Eyeballs) against another of its process."""
+    """How to treat an attempt that lost a race (Happy Eyeballs) to another of its process."""
 
     IGNORE = "ignore"
     ALERT = "alert"
@@ -97,7 +97,7 @@ _DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h|d|)")
 _ID = r"(?=[A-Z]*[0-9])[A-Z0-9]{2,20}"
 _MENTION = re.compile(rf"(?:@|<!)?(channel|here)>?|(?:<!subteam\^)?(S{_ID})>?|(?:<@)?([UW]{_ID})>?")
 MENTIONS_MAX = 20
-"""How many may be mentioned: more would leave no room for the message."""
+"""The most mentions: more would leave no room for the message."""
 
 HOST_NAME_LIMIT = 255
 METRICS_DESTINATIONS_MAX = 1_000
@@ -167,7 +167,7 @@ def user_name(text: str) -> str:
 
 
 def host_name(text: str) -> str:
-    """Return a name of this host for people: any text of up to 255 characters that is seen.
+    """Return a name of this host for people: any visible text of up to 255 characters.
 
     The joiners are taken: emoji and several scripts are written with them.
     """
@@ -182,7 +182,7 @@ def host_name(text: str) -> str:
 
 
 def mention(text: str) -> str:
-    """Return Slack's markup for those to wake: `@channel`, `@here`, ids of user groups or users.
+    """Return Slack's markup for mentions: `@channel`, `@here`, ids of user groups or users.
 
     Names of users and groups cannot be mentioned by a webhook: Slack wants their ids.
     """
@@ -225,7 +225,7 @@ def public_secret(path: Path) -> str | None:
     try:
         public = path.stat().st_mode & 0o007
     except OSError:
-        return None  # that it cannot be read is told elsewhere
+        return None  # the reader of the file reports that
     if not public:
         return None
     return f"{path} holds the webhook and every user can read it: chmod o= {path}"
@@ -239,7 +239,7 @@ class Address(NamedTuple):
 
 
 def metrics(text: str) -> Address:
-    """Return where to listen for Prometheus: an address of loopback, and a port."""
+    """Return the address of loopback and the port to listen at for Prometheus."""
     try:
         url = urlsplit(f"//{text}")
         host, port = url.hostname, url.port
@@ -255,7 +255,7 @@ def metrics(text: str) -> Address:
 
 
 def metrics_destinations(text: str) -> int:
-    """Return of how many destinations the metrics tell."""
+    """Return the number of destinations with metrics of their own."""
     number = int(text) if re.fullmatch(r"[0-9]{1,5}", text) else -1
     if not 0 <= number <= METRICS_DESTINATIONS_MAX:
         raise ValueError(
@@ -265,7 +265,7 @@ def metrics_destinations(text: str) -> int:
 
 
 def did_you_mean(name: str, known: Sequence[str]) -> str:
-    """Return the end of an error about an unknown name: the one most like it, or all known ones."""
+    """Return the end of an error about an unknown name: the most similar one, or all known."""
     import difflib  # noqa: PLC0415 - only for a mistake
 
     near = difflib.get_close_matches(name, known, n=1, cutoff=0.6)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class Variable(NamedTuple):
-    """One variable: what the example file, `--help` and the README tell of it comes from here.
+    """One variable. The example file, `--help` and the README are generated from it.
 
     `default` is text as a user would write it, empty for none; `shown` replaces it for people
     where it depends on the host. `example` is a value worth showing. `at_start` means that a
@@ -42,7 +42,7 @@ VARIABLES = (
         "SLACK_URL",
         "",
         values.slack_url,
-        "Incoming webhook of Slack (or Mattermost, Rocket.Chat) that is told of failures. It is a"
+        "Incoming webhook of Slack (or Mattermost, Rocket.Chat) that gets the messages. It is a"
         " secret: whoever knows it can post. Without one, failures are only logged.",
         shown="none",
         example="https://hooks.slack.com/services/...",
@@ -62,8 +62,8 @@ VARIABLES = (
         "ROUTES_FILE",
         "",
         values.absolute_path,
-        "A file with more webhooks (Slack, JSON, Alertmanager), and who is told of what, by"
-        " destination, unit or reason. What it leads nowhere goes to SLACK_URL.",
+        "A file with more webhooks (Slack, JSON, Alertmanager), and routes to them by destination,"
+        " unit or reason. Unmatched messages go to SLACK_URL.",
         shown="none",
         example="/etc/tcp-trace/routes.toml",
     ),
@@ -96,13 +96,13 @@ VARIABLES = (
         "ALERT_INTERVAL",
         "5m",
         values.duration,
-        "An open incident is told of again at most this often, with the count of failures since.",
+        "The least time between two messages of an open incident; each counts the failures since.",
     ),
     Variable(
         "ALERT_REPEAT",
         "4h",
         values.duration,
-        "An incident that stays open without news is told of again after this time.",
+        "When to send a reminder of an incident that stays open without news.",
     ),
     Variable(
         "RESOLVE_AFTER",
@@ -114,7 +114,7 @@ VARIABLES = (
         "ALERT_MENTION",
         "",
         values.mention,
-        "Who is mentioned, and so woken, when an incident opens or becomes critical: @channel,"
+        "Whom to mention, and so wake, when an incident opens or becomes critical: @channel,"
         " @here, or Slack's id of a user group or a user; several with commas.",
         shown="nobody",
         example="@here,S0123ABCD",
@@ -123,9 +123,9 @@ VARIABLES = (
         "MAINTENANCE",
         "",
         parse_windows,
-        "Hours in which failures are counted and logged, but not told, separated by semicolons:"
-        " days, hours, a time zone (UTC if none), and what is meant if not everything, as"
-        " destinations or process=, unit= or reason=.",
+        "Hours in which failures are counted and logged, but no message is sent, separated by"
+        " semicolons: days, hours, a time zone (default: UTC), and which failures (default: all),"
+        " as destinations or process=, unit= or reason=.",
         shown="none",
         example="Sun 02:00-04:00; daily 23:45-00:15 Europe/Berlin 10.0.0.0/8 unit=backup*",
     ),
@@ -158,8 +158,8 @@ VARIABLES = (
         "DNS_NAMES",
         "on",
         values.switch,
-        "on: failures are told with the host name that was asked for, from the DNS answers that"
-        " programs receive; off: with addresses alone.",
+        "on: messages and log have the host name that was asked for, from the DNS answers that"
+        " programs receive; off: addresses alone.",
         at_start=True,
     ),
     Variable(
@@ -167,7 +167,7 @@ VARIABLES = (
         "8",
         values.ring_mb,
         "MiB of kernel memory in which failures wait to be read, a power of two. 8 hold 52,000."
-        " Raise it when the log tells of lost records.",
+        " Raise it when the log reports lost records.",
         example="16",
         at_start=True,
     ),
@@ -175,7 +175,7 @@ VARIABLES = (
         "METRICS",
         "",
         values.metrics,
-        "Where Prometheus reads what the service did, as an address of loopback and a port; needs"
+        "An address of loopback and a port at which Prometheus reads the metrics; needs"
         " the package python3-prometheus-client.",
         shown="nowhere",
         example="127.0.0.1:9410",
@@ -185,8 +185,9 @@ VARIABLES = (
         "METRICS_DESTINATIONS",
         "0",
         values.metrics_destinations,
-        "How many destinations METRICS has a latency histogram of: those with the most connects, up"
-        f" to {values.METRICS_DESTINATIONS_MAX:,}. One over all destinations is always there.",
+        "Number of destinations with a latency histogram of their own in the metrics: those with"
+        f" the most connects, up to {values.METRICS_DESTINATIONS_MAX:,}. One histogram over all"
+        " destinations is always there.",
         example="20",
         at_start=True,
     ),
@@ -209,7 +210,7 @@ VARIABLES = (
         "STATE_DIR",
         "/var/lib/tcp-trace",
         values.absolute_path,
-        "Where messages wait that could not be sent yet.",
+        "A directory for pending messages, open incidents and silences.",
         shown="systemd's StateDirectory, else /var/lib/tcp-trace",
         example="/var/lib/tcp-trace",
         at_start=True,
@@ -238,7 +239,7 @@ def example_file() -> str:
 
 
 def help_text() -> str:
-    """Return what `tcp-trace run --help` tells of the variables."""
+    """Return the variables' part of `tcp-trace run --help`."""
     lines = ["variables, in the environment or in the env file:"]
     for item in VARIABLES:
         text = f"{item.help} Default: {item.shown or item.default}."

@@ -1,1 +1,1 @@
-"""What nobody wants to be told of: the matching, which is pure, and the file beside it."""
+"""Silences and maintenance windows: the matching, which is pure, and the silences' file."""

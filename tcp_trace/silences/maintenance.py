@@ -1,10 +1,10 @@
-"""Maintenance windows: hours of a day or a week in which failures are counted, but not told.
+"""Maintenance windows: hours of a day or a week in which failures send no message.
 
     MAINTENANCE=Sun 02:00-04:00; daily 23:45-00:15 Europe/Berlin 10.0.0.0/8 reason=refused
 
 Windows are separated by semicolons. Each is the days on which it begins, its hours, a time zone
 (UTC where none is named, as in every message), and which failures (all where none are named).
-Hours are those that a clock on the wall shows, in summer as in winter.
+Hours are local time, in summer as in winter.
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ def _parse_days(text: str) -> frozenset[int]:
 
 
 def _parse_zone(name: str) -> tzinfo:
-    """Return a time zone: the one thing here that is read from a file, once."""
+    """Return a time zone, read once from the host's time zone files."""
     if name == "UTC":
         return UTC
     from zoneinfo import ZoneInfo, ZoneInfoNotFoundError  # noqa: PLC0415 - where one is named only

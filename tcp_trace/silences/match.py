@@ -1,4 +1,4 @@
-"""Which failures are meant: by destination, process, unit and reason, and how people write it."""
+"""Patterns of failures: by destination, process, unit and reason, and their text form."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ if TYPE_CHECKING:
     from tcp_trace.incidents.subjects import AnyFailure
 
 COMM_BYTES = 15
-"""How much of a process name the kernel keeps."""
+"""Bytes that the kernel keeps of a process name."""
 _KEYS = ("process", "unit", "reason")
 _ANY_ADDRESS = "[::]/0"
 
 
 class Match(NamedTuple):
-    """Which failures: those that fit one of each kind that is given; an empty kind fits all.
+    """A pattern: a failure fits if it fits one of each kind given; an empty kind fits all.
 
     `reasons` are names of causes, `processes` and `units` shell patterns (`*`, `?`, `[...]`). A
-    process chooses its name itself, so whoever runs processes here can take a silenced one: what is
-    silenced is counted.
+    process chooses its name itself, so whoever runs processes here can take a silenced one:
+    silenced failures are counted.
     """
 
     destinations: tuple[Rule, ...] = ()
@@ -41,7 +41,7 @@ class Match(NamedTuple):
         return " ".join([*([places] if places else []), *processes, *units, *reasons])
 
     def fits(self, failure: AnyFailure) -> bool:
-        """Return whether this failure is meant."""
+        """Return whether this failure fits."""
         return (
             (not self.reasons or failure.cause.value in self.reasons)
             and (not self.destinations or is_within(failure.subject, self.destinations))
@@ -118,7 +118,7 @@ def parse_unit(text: str) -> str:
 
 
 def parse_reason(text: str) -> str:
-    """Return the name of a cause, of whatever fails; ValueError with all names for any other."""
+    """Return the name of a cause; ValueError with all names for any other."""
     known = cause_names()
     if text.lower() not in known:
         raise ValueError(f"'{brief(text)}' is no reason; write one of {', '.join(known)}")

@@ -1,11 +1,11 @@
 """The file that holds the silences: written by the command line, read by the running service.
 
 It is JSON in the state directory, replaced as a whole, so that a reader sees the old or the new
-one. The service looks for a new one before it tells anything. Who may write into the directory may
-silence: root and the service's user; its group, too, where the directory is made writable for it.
+one. The service looks for a new one before it sends anything. Whoever may write into the directory
+may silence: root and the service's user; its group, too, where the directory is writable for it.
 
-What is written is read back before it is kept. An entry that cannot be read, by this version or by
-any, costs no other one: it stays in the file as it is, is complained of and counted.
+A new entry is read back before the file is replaced. An entry that this version cannot read does
+not affect the others: it stays in the file as it is, is logged and counted.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ log = logging.getLogger(__name__)
 
 NAME = "silences.json"
 MOST = 1000
-"""So many silences are kept: each is asked for every failure."""
+"""The most silences: each is asked for every failure."""
 KEPT_ENDED = 7 * 86_400.0
 """Seconds for which a silence that ended is still listed."""
 
@@ -53,33 +53,33 @@ class SilenceFileError(Refused):
 
 
 class Unread(NamedTuple):
-    """An entry of the file that is no silence: as it was read, and why it is none."""
+    """An entry of the file that cannot be read: its JSON, and the reason."""
 
     entry: Any
     why: str
 
     @property
     def id(self) -> str:
-        """What it is removed by: its id, or where it has none that can be typed, one made of it."""
+        """The id to remove it by: its own, or, if that cannot be typed, one derived from it."""
         found = self.entry.get("id") if isinstance(self.entry, dict) else None
         if isinstance(found, str) and _TYPED.fullmatch(found):
             return found
         return f"bad-{zlib.crc32(json.dumps(self.entry).encode()):08x}"
 
     def __str__(self) -> str:
-        """Say which entry it is, and why it is not understood."""
+        """Return a sentence with its id and the reason."""
         return f"{self.id} is not in force: {plain(self.why[:_WHY_LIMIT])}"
 
 
 class Contents(NamedTuple):
-    """What the file holds: its silences, and the entries that are none."""
+    """The file's silences, and its unreadable entries."""
 
     silences: tuple[Silence, ...] = ()
     unread: tuple[Unread, ...] = ()
 
 
 class SilenceFile:
-    """What the service knows of the file. `silences` stay as they were while it is unreadable.
+    """The service's view of the file. `silences` stay as they were while it is unreadable.
 
     `unread` counts the entries that are not in force because they cannot be read.
     """
@@ -109,7 +109,7 @@ class SilenceFile:
         return True
 
     def _stamp(self) -> tuple[int, ...]:
-        """Return what tells one file from another; nothing where there is none."""
+        """Return inode, size and times, which change with the file; () where there is none."""
         try:
             found = self._path.lstat()
         except OSError:
@@ -118,7 +118,7 @@ class SilenceFile:
 
 
 def read(path: Path) -> Contents:
-    """Return what a file holds, nothing where there is none; raises SilenceFileError."""
+    """Return a file's contents, empty where there is none; raises SilenceFileError."""
     try:
         with open(open_regular(path), "rb") as file:  # noqa: PTH123 - of a descriptor
             text = file.read(_MOST_BYTES + 1)
@@ -153,7 +153,7 @@ def _sorted(entries: list[Any]) -> Contents:
 def add(directory: Path, match: Match, begins: float, ends: float, comment: str) -> Silence:
     """Add a silence, from and until these times (epoch seconds), and return it.
 
-    Raises SilenceFileError, also for what would not be the same when it is read back.
+    Raises SilenceFileError, also if the silence would be another one when it is read back.
     """
     with _edit(directory, begins) as entries:
         if len(entries) >= MOST:
@@ -177,7 +177,7 @@ def remove(directory: Path, name: str, now: float) -> str:
 
 
 def _read_back(silence: Silence) -> None:
-    """Refuse what the service would read as anything else."""
+    """Raise SilenceFileError if the service would read anything else."""
     try:
         again = Silence.from_dict(json.loads(json.dumps(silence.to_dict())))
     except ValueError as error:
@@ -193,7 +193,7 @@ def _read_back(silence: Silence) -> None:
 
 @contextlib.contextmanager
 def _edit(directory: Path, now: float) -> Iterator[list[Silence | Unread]]:
-    """Yield what the file holds, to be changed, and write it; one process at a time."""
+    """Yield the contents, to be changed, and write them back; one process at a time."""
     path = directory / NAME
     try:
         folder = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -218,7 +218,7 @@ def _edit(directory: Path, now: float) -> Iterator[list[Silence | Unread]]:
 
 
 def _lock(folder: int, directory: Path) -> None:
-    """Take the lock of the directory, which others hold for milliseconds or mean harm by."""
+    """Take the lock of the directory; honest holders keep it for milliseconds."""
     deadline = time.monotonic() + _PATIENCE_SECONDS
     while True:
         try:

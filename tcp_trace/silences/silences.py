@@ -1,8 +1,8 @@
-"""Silences: failures that are counted, but told of to nobody for a while.
+"""Silences: failures that are counted, but send no message for a while.
 
-A silence says which failures (`Match`) and until when; a maintenance window (`maintenance.py`) says
-it for the same hours of every week. What they mean for an incident stands in `incidents.py`.
-Their times are of the wall clock, because people set them by it and they outlive a restart.
+A silence has a pattern of failures (`Match`) and an end; a maintenance window (`maintenance.py`)
+has a pattern and the hours of a week. `incidents.py` applies both to incidents. Their times are of
+the wall clock, because people set them by it and they outlive a restart.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _LATEST = 253_402_300_799.0  # 9999-12-31: the last second that a calendar has
 
 
 class Silence(NamedTuple):
-    """One silence: what `match` fits is not told from `begins` until `ends` (epoch seconds)."""
+    """One silence: failures that fit `match`, from `begins` until `ends` (epoch seconds)."""
 
     id: str
     match: Match
@@ -68,7 +68,7 @@ class Silences:
         return name in self._all
 
     def of(self, failure: AnyFailure, now: Moment) -> str | None:
-        """Return the id of one that is in force and means this failure, None where none does."""
+        """Return the id of one that is in force and fits this failure, None where none does."""
         for name, silence in self._all.items():
             if silence.match.fits(failure) and silence.in_force(now.wall):
                 return name

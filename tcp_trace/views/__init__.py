@@ -1,1 +1,1 @@
-"""What is shown as a table."""
+"""Live views and tables."""

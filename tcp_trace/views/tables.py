@@ -1,4 +1,4 @@
-"""Tables for a terminal. Cells may hold what others chose: nothing in one reaches the terminal."""
+"""Tables for a terminal. Cells are untrusted: they are escaped."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _INDENT, _LABEL = " " * 4, 5
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
     """Return lines: the head in capitals and the rows, each column as wide as its widest cell.
 
-    What is longer than a cell may be ends in an ellipsis; numbers stand at the right.
+    Text that is longer than its cell ends in an ellipsis; numbers are right-aligned.
     """
     cells = [[_cell(text) for text in row] for row in rows]
     lines = [[text.upper() for text in head], *cells]
@@ -36,9 +36,9 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
 
 
 def details(columns: int, *facts: tuple[str, str]) -> list[str]:
-    """Return what stands below a row: a label and a text each, in lines of at most `columns`.
+    """Return the lines below a row: a label and a text each, at most `columns` wide.
 
-    What is empty is left out. The texts must be safe to show already, name by name.
+    Empty texts are left out. The texts must be escaped already.
     """
     lines: list[str] = []
     for label, text in facts:

@@ -133,7 +133,7 @@ def test_reasons_are_documented() -> None:
 
 def test_messages_are_documented() -> None:
     """The README shows each kind of message with its symbol."""
-    rows = re.findall(r"^\| (\S+) `", section("What people are told"), re.MULTILINE)
+    rows = re.findall(r"^\| (\S+) `", section("Messages"), re.MULTILINE)
     assert rows == [wording._SYMBOLS[kind] for kind in Kind]
 
 

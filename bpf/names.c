@@ -1,167 +1,249 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * Keeps host names: who was told which one for an address.
+ * Finds DNS answers among what applications receive, over UDP and TCP, and where they come from.
  *
- * Compiled behind tcp_trace.c, in one piece with it: BCC rewrites one file only. Behind this come
- * answers.c, which reads DNS answers, and hearing.c, which finds them.
+ * Attached to the return of inet_recvmsg() and inet6_recvmsg(), which runs in the process that
+ * receives, once per call, after the copy: what is read is the application's own buffer.
  *
- * What a process hears counts for itself. It counts for others, too, where the service's own
- * network namespace has the sender for a name server. But whoever shares memory with the process
- * can have changed the answer by the time that it is read; so it counts for processes of the same
- * user, and for all others only where that is root or a daemon of the system (user space decides).
+ * An answer comes from port 53. Over UDP that is the source of the datagram; where the process does
+ * not ask for it, only the peer is known, and a datagram from somebody else may have been in the
+ * queue before connect(). Over TCP it is a connection that this host opened to there.
  *
- * An answer that cannot be taken in full may have told any address. So whoever is given one has no
- * names from before.
- *
- * Constants come from user space: OFFSETOF_* (layout.h), NAMES_MAX.
+ * Compiled behind connect.c, which tells it of connections to servers of names.
  */
-#include "names.h"
+#include <uapi/linux/uio.h>
 
-#define NSEC_PER_SEC 1000000000ULL
+#include "names/answers.h"
 
-BPF_TABLE("lru_hash", struct name_key, struct name, names, NAMES_MAX);
-BPF_ARRAY(name_marks, u64, NAME_MARKS_ALL);
-BPF_TABLE("hash", struct name_server, u8, name_servers, NAME_SERVERS_MAX);
+#define IPPROTO_UDP_ 17
+/* Flags of recvmsg(): of a peek, and of what comes back from the error queue. */
+#define PEEK_OR_ERRQUEUE (0x2 | 0x2000)
+/* Of sk_userlocks: bind() was given a port. */
+#define SOCK_BINDPORT_LOCK_ 8
 
-static __always_inline bool is_same(const struct name *a, const struct name *b)
+/*
+ * Where the bytes lie that were just copied to a process; fewer if they lie in more than one
+ * buffer: those in the last one. The iterator stands behind them. `before` is the buffer before.
+ */
+static __always_inline void find_received(void *msg, u32 received, struct packet *p,
+					  struct iovec *before)
 {
-	u64 differs = 0;
-	u32 i;
+	void *iter = msg + FIELD(msghdr, msg_iter);
+	struct iovec iov[2] = {};
+	u64 end = 0;
 
-#pragma clang loop unroll(disable)
-	for (i = 0; i < NAME_BYTES / 8; i++)
-		differs |= a->words[i] ^ b->words[i];
-	return !differs;
+	READ_FIELD(p->data, iter, FIELD(iov_iter, iov));
+	READ_FIELD(end, iter, FIELD(iov_iter, iov_offset));
+	/* A single buffer stands there itself (commit fcb14cb1bdac, in v6.0), more in a list. */
+	if ((s64)p->data < 0) {
+		/* A buffer that is full has been left behind. */
+		bpf_probe_read_kernel(iov, sizeof(iov), p->data - (end ? 1 : 2) * sizeof(*iov));
+		*before = iov[0];
+		p->data = iov[1].iov_base;
+		if (!end)
+			end = iov[1].iov_len;
+	}
+	p->len = received < end ? received : end;
+	p->data += end - p->len;
 }
 
-/* When a task's process was started; of all its threads the first one is asked. */
-static __always_inline u64 read_born(void *task)
-{
-	void *leader = NULL;
-	u64 born_ns = 0;
-
-	READ_TASK(leader, task, task_struct_group_leader);
-	READ_TASK(born_ns, leader, task_struct_start_time);
-	return born_ns;
-}
-
-/* Who hears an answer, and what of it is the same for all its records. */
-struct hearer {
-	struct name_key key;
-	struct name_server server;
-	u64 born_ns;
-	u64 now;
-	bool is_shared;
-	bool is_sure;
+enum piece {
+	PIECE_NONE,   /* nothing of an answer */
+	PIECE_ANSWER, /* one, and all of it, in one buffer */
+	PIECE_OTHER,
 };
 
-/* The process itself, or its user. */
-static __always_inline void set_who(struct hearer *h, bool is_shared)
+/* struct sockaddr_in and sockaddr_in6. */
+struct sender {
+	u16 family;
+	u16 port;
+	u32 v4;
+	union address v6;
+	u32 scope_id;
+};
+
+/* The source of a datagram, where the process asks for it: the kernel tells of no other. */
+static __always_inline u16 read_sender(void *from, struct name_server *server)
 {
-	u64 who = is_shared ? bpf_get_current_uid_gid() : bpf_get_current_pid_tgid() >> 32;
+	struct sender sender = {};
 
-	h->key.who = who;
-	h->key.is_shared = is_shared;
-}
-
-static __always_inline u64 hash_who(const struct name_key *key)
-{
-	u64 hash = key->who * NAME_HASH;
-
-	hash = (hash ^ key->is_shared) * NAME_HASH;
-	hash = (hash ^ key->netns.inum) * NAME_HASH;
-	return (hash ^ key->netns.hash_mix) * NAME_HASH;
-}
-
-static __always_inline u64 hash_address(u64 hash, const struct name_key *key)
-{
-	hash = (hash ^ key->address.words[0]) * NAME_HASH;
-	hash = (hash ^ key->address.words[1]) * NAME_HASH;
-	hash = (hash ^ key->address.words[2]) * NAME_HASH;
-	return (hash ^ key->address.words[3]) * NAME_HASH;
-}
-
-static __always_inline u64 *mark_of(u64 hash, u32 kind)
-{
-	u32 slot = kind * NAME_MARKS + (hash >> NAME_MARKS_SHIFT);
-
-	return name_marks.lookup(&slot);
-}
-
-/* Whoever hears was told something, nobody knows what: names from before are out of date. */
-static __always_inline void doubt(struct hearer *h)
-{
-	u32 i;
-
-	tally(TALLY_NAMES_UNKEPT);
-#pragma clang loop unroll(disable)
-	for (i = 0; i < (h->is_shared ? 2 : 1); i++) {
-		u64 *doubted;
-
-		set_who(h, i);
-		doubted = mark_of(hash_who(&h->key), NAME_MARKS_DOUBT);
-		if (doubted)
-			*doubted = h->now;
+	bpf_probe_read_kernel(&sender, sizeof(sender), from);
+	if (sender.family == AF_INET6_) {
+		server->address = sender.v6;
+		server->scope_id = sender.scope_id;
+	} else {
+		server->address.words[2] = bpf_htonl(0xffff);
+		server->address.words[3] = sender.v4;
 	}
+	return sender.port;
 }
 
-static __always_inline u64 later(u64 a, u64 b)
+static __always_inline void read_peer(void *sk, struct name_server *server)
 {
-	return a > b ? a : b;
-}
+	u16 family = 0;
 
-static __always_inline u64 until(const struct hearer *h, const struct name *told)
-{
-	u64 seconds = LONGEST_SECONDS;
-
-	if (h->key.is_shared && told->ttl < LONGEST_SECONDS)
-		seconds = later(told->ttl, SHARED_SECONDS);
-	return h->now + seconds * NSEC_PER_SEC;
+	READ_FIELD(family, sk, FIELD(sock_common, skc_family));
+	if (family == AF_INET6_) {
+		READ_FIELD(server->address, sk, FIELD(sock_common, skc_v6_daddr));
+		return;
+	}
+	server->address.words[2] = bpf_htonl(0xffff);
+	READ_FIELD(server->address.words[3], sk, FIELD(sock_common, skc_daddr));
 }
 
 /*
- * So long as other names count than the one that a user is told and that is not there yet. What
- * was evicted may have been another one, and the mark is all that is left of it.
+ * A TCP connection that this host opened to a server of names; inode tells the socket from another
+ * one at the same address. due is what is to come of a message whose length was received.
  */
-static __always_inline u64 others_until(const struct name *known, bool same, u64 marked)
+struct stream {
+	u64 skaddr;
+	u64 inode;
+};
+
+#define STREAMS_MAX 1024
+#define DUE_UNKNOWN (~0U)
+
+BPF_TABLE("lru_hash", struct stream, u32, streams, STREAMS_MAX);
+
+static __always_inline struct stream stream_of(void *sk)
 {
-	if (!known)
-		return marked ? marked + LONGEST_SECONDS * NSEC_PER_SEC : 0;
-	return same ? known->other_ns : later(known->other_ns, known->until_ns);
+	struct stream stream = {.skaddr = (u64)sk};
+	void *socket = NULL;
+
+	READ_FIELD(socket, sk, FIELD(sock, sk_socket));
+	if (socket)
+		READ_FIELD(stream.inode, socket + FIELD(socket_alloc, vfs_inode),
+			   FIELD(inode, i_ino));
+	return stream;
 }
 
-/* Note a name for the key of the hearer. */
-static __always_inline void remember(struct hearer *h, struct name *told)
+/* A connect begins, in the context of the process that makes it. */
+static __always_inline void note_stream(void *sk)
 {
-	u64 hash = hash_who(&h->key), *doubted = mark_of(hash, NAME_MARKS_DOUBT);
-	u64 *marked = mark_of(hash_address(hash, &h->key), h->key.is_shared);
-	struct name *known = names.lookup(&h->key);
-	bool stands, same;
+	struct stream stream = stream_of(sk);
+	u32 due = 0;
 
-	if (!doubted || !marked)
-		return;
-	told->since_ns = h->now;
-	told->seen_ns = h->now;
-	told->until_ns = until(h, told);
-	told->other_ns = 0;
-	told->born_ns = h->key.is_shared ? 0 : h->born_ns;
-	told->is_sure = h->is_sure;
-	stands = known && known->born_ns == told->born_ns && known->seen_ns >= *doubted;
-	same = known && is_same(known, told);
-	if (stands && same && known->is_sure >= told->is_sure) {
-		known->seen_ns = h->now;
-		known->until_ns = later(known->until_ns, told->until_ns);
-		known->ttl = told->ttl;
-		*marked = h->now;
-		return;
+	if (stream.inode)
+		streams.update(&stream, &due);
+}
+
+/*
+ * What was received of a stream of answers, each with its length in front. Some read that by
+ * itself, or into a buffer of its own. Once it was received otherwise, nothing is known of where
+ * answers begin: somebody's data could be taken for one.
+ */
+static __always_inline enum piece follow(u32 *due, struct packet *p, u32 received,
+					 const struct iovec *before)
+{
+	u32 expected = *due, elsewhere = received - p->len;
+	u16 length = 0;
+
+	*due = DUE_UNKNOWN;
+	if (elsewhere && (expected || elsewhere != sizeof(length) || before->iov_len != elsewhere))
+		return PIECE_OTHER;
+	if (!expected)
+		read_user(&length, sizeof(length), elsewhere ? before->iov_base : p->data);
+	length = bpf_ntohs(length);
+	if (!expected && received == sizeof(length)) {
+		*due = length;
+		return PIECE_NONE;
 	}
-	if (h->key.is_shared && stands && !same && known->until_ns > h->now) {
-		known->other_ns = later(known->other_ns, told->until_ns);
-		*marked = h->now;
-		return;
+	if (received != (expected ? expected : length + sizeof(length)))
+		return PIECE_OTHER;
+	*due = 0;
+	if (!expected && !elsewhere) {
+		p->data += sizeof(length);
+		p->len -= sizeof(length);
 	}
-	if (h->key.is_shared)
-		told->other_ns = others_until(known, same, *marked);
-	*marked = h->now;
-	names.update(&h->key, told);
+	return PIECE_ANSWER;
+}
+
+static __always_inline enum piece take_stream(void *sk, void *msg, u32 received, struct packet *p,
+					      struct hearer *h)
+{
+	struct stream stream = stream_of(sk);
+	u32 *due = streams.lookup(&stream);
+	struct iovec before = {};
+
+	if (!due)
+		return PIECE_NONE;
+	h->is_sure = true;
+	read_peer(sk, &h->server);
+	find_received(msg, received, p, &before);
+	return follow(due, p, received, &before);
+}
+
+/*
+ * Whether a socket is bound to a port that somebody chose: strangers find a server's there, and
+ * may send to it from port 53.
+ */
+static __always_inline bool is_bound_to_port(void *sk)
+{
+	u8 locks = 0;
+
+	bpf_probe_read_kernel(&locks, sizeof(locks), sk + BIT_FIELD(sock, sk_userlocks) / 8);
+	return locks >> BIT_FIELD(sock, sk_userlocks) % 8 & SOCK_BINDPORT_LOCK_;
+}
+
+static __always_inline enum piece take_datagram(void *sk, void *msg, u32 received, struct packet *p,
+						struct hearer *h)
+{
+	u16 dport = *(u16 *)(sk + FIELD(sock_common, skc_dport));
+	void *from = *(void **)(msg + FIELD(msghdr, msg_name));
+	struct iovec before = {};
+
+	h->is_sure = from;
+	if (from && read_sender(from, &h->server) != bpf_htons(DNS_PORT))
+		return PIECE_NONE;
+	if (!dport && is_bound_to_port(sk))
+		return PIECE_NONE;
+	if (!from)
+		read_peer(sk, &h->server);
+	find_received(msg, received, p, &before);
+	return p->len == received ? PIECE_ANSWER : PIECE_OTHER;
+}
+
+static __always_inline void hear(void *sk, enum piece piece, struct packet *p, struct hearer *h)
+{
+	void *net = NULL;
+
+	h->now = bpf_ktime_get_ns();
+	h->born_ns = read_born(current_task());
+	READ_FIELD(net, sk, FIELD(sock_common, skc_net));
+	identify_netns(net, &h->key.netns);
+	/* In other network namespaces nobody knows the name servers. */
+	h->is_shared = !h->key.netns.inum && !is_self() && name_servers.lookup(&h->server);
+	if (piece == PIECE_OTHER || !read_answer(sk, p, h))
+		doubt(h);
+}
+
+/*
+ * Loaded a second time for inet6_recvmsg(), whose arguments are the same. The cheapest tests come
+ * first: nearly all that is received is no answer.
+ */
+KRETFUNC_PROBE(inet_recvmsg, void *socket, void *msg, size_t size, int flags, int length)
+{
+	enum piece piece = PIECE_NONE;
+	struct hearer h = {};
+	struct packet p = {};
+	u16 dport, protocol;
+	void *sk;
+
+	if (length <= 0)
+		return 0;
+	/* Read in place: the verifier knows the types of arguments and what they lead to. */
+	sk = *(void **)(socket + FIELD(socket, sk));
+	dport = *(u16 *)(sk + FIELD(sock_common, skc_dport));
+	if (dport ? dport != bpf_htons(DNS_PORT) : !*(void **)(msg + FIELD(msghdr, msg_name)))
+		return 0;
+	if (flags & PEEK_OR_ERRQUEUE)
+		return 0;
+	protocol = *(u16 *)(sk + FIELD(sock, sk_protocol));
+	if (protocol == IPPROTO_UDP_)
+		piece = take_datagram(sk, msg, length, &p, &h);
+	else if (protocol == IPPROTO_TCP_)
+		piece = take_stream(sk, msg, length, &p, &h);
+	if (piece != PIECE_NONE)
+		hear(sk, piece, &p, &h);
+	return 0;
 }

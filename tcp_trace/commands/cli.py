@@ -39,6 +39,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _check(args: argparse.Namespace) -> int:
     from tcp_trace.commands import check, findings  # noqa: PLC0415
+    from tcp_trace.kernel.findings import Level  # noqa: PLC0415
 
     found = check.run(os.environ, env_file_of(args))
     if args.json:
@@ -48,7 +49,7 @@ def _check(args: argparse.Namespace) -> int:
             findings.as_table(found, output.columns()),
             findings.paint if findings.wants_colour(sys.stdout) else str,
         )
-    return 1 if any(finding.level is findings.Level.FAIL for finding in found) else 0
+    return 1 if any(finding.level is Level.FAIL for finding in found) else 0
 
 
 def _test_alert(args: argparse.Namespace) -> int:

@@ -4,31 +4,14 @@ from __future__ import annotations
 
 import os
 import textwrap
-from enum import Enum
-from typing import NamedTuple, TextIO
+from typing import TextIO
 
+from tcp_trace.kernel.findings import Finding, Level
 from tcp_trace.log import output
 from tcp_trace.safetext import printable
 
 _INDENT = 21
 _COLOURS = {"ok": "32", "warn": "33", "fail": "31"}
-
-
-class Level(Enum):
-    """The result of a check: a warning does not keep the service from working."""
-
-    OK = "ok"
-    WARN = "warn"
-    FAIL = "fail"
-
-
-class Finding(NamedTuple):
-    """The finding of one check; `fix` says what to do, empty for nothing."""
-
-    name: str
-    level: Level
-    detail: str
-    fix: str = ""
 
 
 def wants_colour(stream: TextIO) -> bool:

@@ -9,8 +9,8 @@ import time
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from tcp_trace.commands.findings import Finding, Level
 from tcp_trace.host import resolver, unprivileged
+from tcp_trace.kernel.findings import Finding, Level
 from tcp_trace.notify.channel import DEADLINE, TransportError
 from tcp_trace.settings import requirements
 from tcp_trace.settings.routes import MOST_WEBHOOKS

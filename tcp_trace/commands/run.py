@@ -36,10 +36,11 @@ def run(args: argparse.Namespace) -> int:
     _say_if_second(settings)
     if relay.has_terminal() and (code := relay.fork(account)) is not None:
         return code
-    from tcp_trace.kernel.program import StartError, start  # noqa: PLC0415
+    from tcp_trace.kernel.contract import StartError  # noqa: PLC0415
+    from tcp_trace.service import attach  # noqa: PLC0415
 
     try:
-        start(settings, account)
+        attach.start(settings, account)
     except StartError as error:
         output.complain(str(error))
         return 1

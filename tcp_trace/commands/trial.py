@@ -10,10 +10,10 @@ import os
 from typing import TYPE_CHECKING
 
 from tcp_trace import resources
-from tcp_trace.commands.findings import Finding, Level
 from tcp_trace.host import unprivileged
 from tcp_trace.host.serviceuser import name_of
 from tcp_trace.host.unprivileged import Refused
+from tcp_trace.kernel.findings import Finding, Level
 from tcp_trace.notify.reading import StateError, read_state
 from tcp_trace.notify.store import NAME
 from tcp_trace.settings import config

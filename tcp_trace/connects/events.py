@@ -2,7 +2,7 @@
 
 A datum flows one way: the kernel submits a `Transition`, the tracker turns it into an outcome
 (`Begun`, `Established` or `Failure`), incidents turn failures into notifications. Everything here
-is decoded once, at the edge (`kernel/stream.py`), and never changed afterwards. They are
+is decoded once, at the edge (`probes/`), and never changed afterwards. They are
 NamedTuples because one is made per record: they cost a third of a frozen dataclass.
 """
 

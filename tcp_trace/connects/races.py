@@ -39,7 +39,7 @@ STEP = 0.1
 HELD_MAX = 4096
 """Failures held back at a time; beyond, they are told at once."""
 
-# RACE_BEGIN, RACE_END and RACE_OUTLIVED of bpf/tcp_trace.c
+# RACE_BEGIN, RACE_END and RACE_OUTLIVED of bpf/connect/races.h
 BEGIN = 2.0
 END = 0.2
 OUTLIVED = 0.4

@@ -2,7 +2,7 @@
 
 Names are resolved as applications do it (`getaddrinfo`: /etc/hosts, search domains and all), in a
 thread of its own, because that can take as long as a name server likes. The TTL of an answer comes
-from the kernel program (`kernel/names.py`), since `getaddrinfo` does not return it.
+from the kernel program (`probes/names.py`), since `getaddrinfo` does not return it.
 """
 
 from __future__ import annotations

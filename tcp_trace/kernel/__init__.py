@@ -1,1 +1,1 @@
-"""From the kernel to a Transition: layout, program, hand-over, stream."""
+"""The plumbing between the kernel and a probe: compile, attach, hand over, read. Knows no probe."""

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from tcp_trace.kernel.source import Field
+
 VMLINUX = Path("/sys/kernel/btf/vmlinux")
 
 # enum of include/uapi/linux/btf.h
@@ -19,64 +21,6 @@ _STRUCT = 4
 _UNION = 5
 _FUNC = 12
 
-# Every field that the programs in bpf/ read, as OFFSETOF_<struct>_<field>.
-FIELDS: tuple[tuple[str, str], ...] = (
-    ("sock_common", "skc_family"),
-    ("sock_common", "skc_state"),
-    ("sock_common", "skc_num"),
-    ("sock_common", "skc_dport"),
-    ("sock_common", "skc_daddr"),
-    ("sock_common", "skc_rcv_saddr"),
-    ("sock_common", "skc_v6_daddr"),
-    ("sock_common", "skc_v6_rcv_saddr"),
-    ("sock_common", "skc_net"),
-    ("sock_common", "skc_bound_dev_if"),
-    ("sock", "sk_err"),
-    ("sock", "sk_err_soft"),
-    ("sock", "sk_error_queue"),
-    ("sk_buff_head", "prev"),
-    ("sk_buff", "cb"),
-    ("sock_exterr_skb", "ee"),
-    ("sock", "sk_socket"),
-    ("sock", "sk_txhash"),
-    ("socket", "state"),
-    ("sock", "sk_protocol"),
-    ("sock", "sk_uid"),
-    ("inet_sock", "inet_sport"),
-    ("tcp_sock", "total_retrans"),
-    ("tcp_sock", "segs_out"),
-    ("tcp_sock", "srtt_us"),
-    ("tcp_sock", "fastopen_req"),
-    ("net", "ns"),
-    ("net", "hash_mix"),
-    ("ns_common", "inum"),
-    ("task_struct", "flags"),
-    ("task_struct", "comm"),
-    ("task_struct", "group_leader"),
-    ("task_struct", "thread_pid"),
-    ("pid", "level"),
-    ("task_struct", "nsproxy"),
-    ("nsproxy", "cgroup_ns"),
-    ("cgroup_namespace", "ns"),
-    ("cgroup_namespace", "root_cset"),
-    ("task_struct", "cgroups"),
-    ("css_set", "dfl_cgrp"),
-    ("cgroup", "kn"),
-    ("kernfs_node", "id"),
-    ("kernfs_node", "name"),
-    ("kernfs_node", "parent"),
-    ("task_struct", "start_time"),
-    ("socket", "sk"),
-    ("sock", "sk_socket"),
-    ("socket_alloc", "vfs_inode"),
-    ("inode", "i_ino"),
-    ("msghdr", "msg_name"),
-    ("msghdr", "msg_iter"),
-    ("iov_iter", "iov"),
-    ("iov_iter", "iov_offset"),
-)
-# Fields of some bits, as BITOFFSET_<struct>_<field>.
-BIT_FIELDS: tuple[tuple[str, str], ...] = (("sock", "sk_userlocks"),)
 _RENAMED = {
     # Commit 633488947ef6 ("kernfs: Use RCU to access kernfs_node::parent.", in v6.15).
     ("kernfs_node", "parent"): "__parent",
@@ -184,19 +128,20 @@ class _Btf:
 
 
 class Types(NamedTuple):
-    """What is read of the type information.
+    """What was read of the type information.
 
-    `offsets` are in bytes, of every field of `FIELDS`, by its `OFFSETOF_` constant. Those of
-    `BIT_FIELDS` are in bits, by their `BITOFFSET_`: from the lowest bit of a byte, where the
-    machine is little-endian. `functions` are the numbers of those that were asked for, None for
-    what the kernel does not have.
+    `offsets` are those of the fields that were asked for, by their constants: in bytes, or in bits
+    from the lowest bit of a byte, where the machine is little-endian. `functions` are the numbers
+    of functions, None for what the kernel does not have.
     """
 
     offsets: dict[str, int]
     functions: dict[str, int | None]
 
 
-def read(functions: Iterable[str] = (), path: Path = VMLINUX) -> Types:
+def read(
+    fields: Iterable[Field] = (), functions: Iterable[str] = (), path: Path = VMLINUX
+) -> Types:
     """Read the kernel's type information.
 
     Raises BtfError where the kernel has none or lacks a field.
@@ -205,8 +150,10 @@ def read(functions: Iterable[str] = (), path: Path = VMLINUX) -> Types:
         raise BtfError(f"this kernel has no type information: {path} does not exist")
     btf = _Btf(path)
     try:
-        found = {f"OFFSETOF_{s}_{f}": btf.offset(s, f) for s, f in FIELDS}
-        found |= {f"BITOFFSET_{s}_{f}": btf.bit_offset(s, f) for s, f in BIT_FIELDS}
+        found = {
+            field.constant: (btf.bit_offset if field.of_bits else btf.offset)(*field[:2])
+            for field in fields
+        }
         return Types(found, {name: btf.function(name) for name in functions})
     finally:
         btf.close()

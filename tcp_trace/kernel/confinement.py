@@ -12,6 +12,8 @@ import os
 import struct
 from typing import TYPE_CHECKING
 
+from tcp_trace.kernel.libc import libc
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
@@ -50,8 +52,6 @@ _RIGHTS_MOST = 16
 # WRITE_FILE, TRUNCATE, and to make and remove whatever is no device: what stands in the place of a
 # log is moved aside, and to move a link takes the right to make one.
 _WRITE = sum(1 << bit for bit in (1, 4, 5, 7, 8, 9, 10, 12, 14))
-
-_LIBC = ct.CDLL(None, use_errno=True)
 
 
 class ConfinementError(Exception):
@@ -149,18 +149,18 @@ def restrict_writes(directories: Iterable[Path]) -> bool:
     Returns False where the kernel has no Landlock (before 5.13, or not among its LSMs). A directory
     that does not exist is left out.
     """
-    version = _LIBC.syscall(_CREATE_RULESET, None, ct.c_size_t(0), _VERSION)
+    version = libc().syscall(_CREATE_RULESET, None, ct.c_size_t(0), _VERSION)
     if version < 1:
         return False
     handled = (1 << _RIGHTS.get(version, _RIGHTS_MOST)) - 1 & ~_READ
     attributes = ct.c_uint64(handled)
-    ruleset = _LIBC.syscall(_CREATE_RULESET, ct.byref(attributes), ct.c_size_t(8), 0)
+    ruleset = libc().syscall(_CREATE_RULESET, ct.byref(attributes), ct.c_size_t(8), 0)
     _check(ruleset)
     try:
         for directory in directories:
             _permit(ruleset, directory, handled & _WRITE)
-        _check(_LIBC.prctl(38, ct.c_ulong(1), *(ct.c_ulong(0),) * 3))
-        _check(_LIBC.syscall(_RESTRICT_SELF, ruleset, 0))
+        _check(libc().prctl(38, ct.c_ulong(1), *(ct.c_ulong(0),) * 3))
+        _check(libc().syscall(_RESTRICT_SELF, ruleset, 0))
     finally:
         os.close(ruleset)
     return True
@@ -173,7 +173,7 @@ def _permit(ruleset: int, directory: Path, rights: int) -> None:
         return
     try:
         rule = _BENEATH.pack(rights, fd)
-        _check(_LIBC.syscall(_ADD_RULE, ruleset, _PATH_BENEATH, rule, 0))
+        _check(libc().syscall(_ADD_RULE, ruleset, _PATH_BENEATH, rule, 0))
     finally:
         os.close(fd)
 

@@ -5,18 +5,23 @@ from __future__ import annotations
 import ctypes as ct
 import os
 import platform
-import re
-import socket
 import struct
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-_LIBC = ct.CDLL(None, use_errno=True)
-_STATUS = Path("/proc/self/status")
+from tcp_trace.kernel import privileges
+from tcp_trace.kernel.contract import Kind
+from tcp_trace.kernel.libc import libc
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from tcp_trace.kernel.contract import Attach
+
+KALLSYMS = Path("/proc/kallsyms")
+TRACING = (Path("/sys/kernel/tracing"), Path("/sys/kernel/debug/tracing"))
+LOCKDOWN = Path("/sys/kernel/security/lockdown")
 _FTRACE = Path("/proc/sys/kernel/ftrace_enabled")
-
-# include/uapi/linux/capability.h
-_CAP_SYS_ADMIN = 1 << 21
-_CAP_BPF_PERFMON = 1 << 39 | 1 << 38
 
 # The numbers of bpf(2) and perf_event_open(2)
 _NUMBERS = {"x86_64": (321, 298), "ppc64le": (361, 319), "s390x": (351, 331)}
@@ -34,20 +39,10 @@ _PERF_FLAG_FD_CLOEXEC = 8
 
 KPROBE_PMU = Path("/sys/bus/event_source/devices/kprobe/type")
 
-CONNECT = "tcp_v4_connect"
-"""What is watched returning wherever anything is."""
-
 # Two instructions: return 0.
 _RETURN_0 = struct.pack("=BBhi", 0xB7, 0, 0, 0) + struct.pack("=BBhi", 0x95, 0, 0, 0)
 # The call of bpf_get_current_task_btf() before them.
 _CURRENT_TASK = struct.pack("=BBhi", 0x85, 0, 0, 158)
-
-
-def may_load_programs() -> bool:
-    """Tell whether this process holds the capabilities to load and attach programs."""
-    held = re.search(r"^CapEff:\s*(\w+)", _STATUS.read_text(), re.MULTILINE)
-    bits = int(held[1], 16) if held else 0
-    return bool(bits & _CAP_SYS_ADMIN) or bits & _CAP_BPF_PERFMON == _CAP_BPF_PERFMON
 
 
 def can_watch_returning(function: int | None, *, by_attaching: bool = True) -> bool | None:
@@ -60,7 +55,7 @@ def can_watch_returning(function: int | None, *, by_attaching: bool = True) -> b
     ftrace is off it is not tried: what is detached then can never be attached again. Return None
     where this process may not do so.
     """
-    if not may_load_programs():
+    if not privileges.may_load_programs():
         return None
     if function is None or is_ftrace_off():
         return False
@@ -95,21 +90,77 @@ def is_ftrace_off() -> bool:
     return _FTRACE.exists() and _FTRACE.read_text().strip() == "0"
 
 
-def is_kprobe_run() -> bool | None:
-    """Tell whether a kprobe on tcp_set_state() can be placed, and is run.
+def lacks(attach: Attach, functions: Mapping[str, int | None]) -> str | None:
+    """Say why a program cannot be attached, as far as trying it costs next to nothing.
+
+    `functions` are numbers in the kernel's type information. None where nothing speaks against it.
+    """
+    if attach.kind is Kind.KPROBE and not has_kprobes():
+        return f"the kprobe on {attach.target} cannot be placed: this kernel has no kprobes"
+    if attach.kind is Kind.FEXIT:
+        can = can_watch_returning(functions.get(attach.name), by_attaching=False)
+        return None if can else f"this kernel lets no program watch {attach.target}() returning"
+    return None
+
+
+def has(attach: Attach, functions: Mapping[str, int | None]) -> bool | None:
+    """Tell whether a program could be attached, from what this user can see; None for unknown."""
+    if attach.kind is Kind.FEXIT:
+        return can_watch_returning(functions.get(attach.name))
+    if is_locked_down():
+        return False
+    symbols = _text(KALLSYMS)
+    if attach.kind is Kind.KPROBE:
+        found = has_kprobes() and f" {attach.name}\n" in symbols
+    elif attach.kind is Kind.RAW_TRACEPOINT:
+        events = "events/" + attach.target.replace(":", "/")
+        found = f" __traceiter_{attach.name}\n" in symbols or any(
+            _seen(path / events) for path in TRACING
+        )
+    else:
+        found = f" bpf_iter_{attach.name}\n" in symbols
+    if not found and os.geteuid() != 0 and not any(os.access(path, os.X_OK) for path in TRACING):
+        return None
+    return found
+
+
+def is_locked_down() -> bool:
+    """Tell whether the kernel was told to let nobody trace it."""
+    return "[confidentiality]" in _text(LOCKDOWN)
+
+
+def has_kprobes() -> bool:
+    """Tell whether this kernel has a way to place them."""
+    return KPROBE_PMU.exists() or any(_seen(path / "kprobe_events") for path in TRACING)
+
+
+def _seen(path: Path) -> bool:
+    """Tell whether a path is there and this user may see it."""
+    try:
+        return path.exists()
+    except PermissionError:
+        return False
+
+
+def _text(path: Path) -> str:
+    return path.read_text() if _seen(path) else ""
+
+
+def is_kprobe_run(function: str, call: Callable[[], object]) -> bool | None:
+    """Tell whether a kprobe on a function can be placed, and is run when `call` calls that.
 
     Return None where this process may not do so, or the kernel has no such way to it.
     """
-    if not KPROBE_PMU.exists() or not may_load_programs():
+    if not KPROBE_PMU.exists() or not privileges.may_load_programs():
         return None
-    name = ct.create_string_buffer(b"tcp_set_state")
+    name = ct.create_string_buffer(function.encode())
     event = _EVENT.pack(int(KPROBE_PMU.read_text()), _EVENT.size, 0, ct.addressof(name), 0)
     buffer = ct.create_string_buffer(event, len(event))
-    counter = _LIBC.syscall(_SYS_PERF_EVENT_OPEN, buffer, 0, -1, -1, _PERF_FLAG_FD_CLOEXEC)
+    counter = libc().syscall(_SYS_PERF_EVENT_OPEN, buffer, 0, -1, -1, _PERF_FLAG_FD_CLOEXEC)
     if counter < 0:
         return False
     try:
-        socket.create_server(("127.0.0.1", 0)).close()  # from LISTEN to CLOSE
+        call()
         return any(os.read(counter, 8))
     finally:
         os.close(counter)
@@ -117,4 +168,4 @@ def is_kprobe_run() -> bool | None:
 
 def _bpf(command: int, attributes: bytes) -> int:
     buffer = ct.create_string_buffer(attributes, len(attributes))
-    return int(_LIBC.syscall(_SYS_BPF, command, buffer, len(attributes)))
+    return int(libc().syscall(_SYS_BPF, command, buffer, len(attributes)))

@@ -1,8 +1,8 @@
 """From the privileged stage 1 to the unprivileged stage 2: one exec, the same PID.
 
-The descriptors of maps and hooks are made inheritable and described in a memfd, whose
-number goes along as `--handover FD` behind the arguments of stage 1. Of the environment only what
-is listed goes along, of descriptors only these and the standard ones.
+The descriptors of maps and programs are made inheritable and described in a memfd, whose
+number goes along as `--handover FD` behind the arguments of stage 1. Of descriptors only these and
+the standard ones go along.
 
 The first thing that stage 2 does is `drop_privileges`. That is not left to a program in between,
 as setpriv is: until its exec of Python had set up everything, a process of the same user could
@@ -20,8 +20,8 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from tcp_trace import resources
+from tcp_trace.kernel.contract import Attached
 from tcp_trace.kernel.privileges import CAP_BPF, Account, become
-from tcp_trace.settings import environment
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -34,23 +34,33 @@ FLAG = "--handover"
 class Handover:
     """What stage 2 needs of stage 1.
 
-    `maps` are the descriptors of the BPF maps by name; that of `transitions` is a ring with
-    `ring_bytes` for records. `hook_fds` keep the programs attached. `return_fds` are the programs
-    that watch connect() returning, of which the kernel counts what it missed. `facts` are logged by
-    stage 2.
+    `attached` are the programs at work, `maps` the descriptors of maps by the names of probe and
+    map. A ring among them has `ring_bytes` for records. `facts` are logged by stage 2.
     """
 
-    hook: str
-    hook_fds: tuple[int, ...]
-    return_fds: tuple[int, ...]
+    attached: tuple[Attached, ...]
+    maps: Mapping[str, Mapping[str, int]]
     ring_bytes: int
-    maps: Mapping[str, int]
     facts: Mapping[str, str | bool | int]
 
     @property
     def fds(self) -> tuple[int, ...]:
         """Every descriptor that must outlive the exec."""
-        return (*self.hook_fds, *self.return_fds, *self.maps.values())
+        links = (fd for one in self.attached for fd in (one.link, one.program) if fd >= 0)
+        return (*links, *(fd for each in self.maps.values() for fd in each.values()))
+
+    def maps_of(self, probe: str) -> Mapping[str, int]:
+        """Return the maps of a probe, none where it is not at work."""
+        return self.maps.get(probe, {})
+
+    def kind_of(self, probe: str, point: str) -> str:
+        """Return what a point of a probe hangs on, "none" for nothing."""
+        kinds = (one.kind for one in self.attached if (one.probe, one.point) == (probe, point))
+        return next(kinds, "none")
+
+    def programs_of(self, probe: str) -> list[int]:
+        """Return the programs of a probe for which the kernel counts what it did not run."""
+        return [one.program for one in self.attached if one.probe == probe and one.program >= 0]
 
 
 def unreadable(account: Account, program: Path) -> Path | None:
@@ -64,7 +74,7 @@ def unreadable(account: Account, program: Path) -> Path | None:
     return closed[-1] if closed else None
 
 
-def execute(handover: Handover, account: Account) -> NoReturn:
+def execute(handover: Handover, account: Account, environ: Mapping[str, str]) -> NoReturn:
     """Become stage 2, which is still to give up what this process may do."""
     memfd = os.memfd_create("tcp-trace-handover", 0)
     told = {**asdict(handover), "account": account}
@@ -72,7 +82,7 @@ def execute(handover: Handover, account: Account) -> NoReturn:
     _let_only_these_through({*handover.fds, memfd})
     program = resources.directory("tcp_trace") / "__main__.py"
     command = [sys.executable, "-I", str(program), *sys.argv[1:], FLAG, str(memfd)]
-    os.execve(command[0], command, environment.allowed(os.environ))  # noqa: S606
+    os.execve(command[0], command, environ)  # noqa: S606
 
 
 def drop_privileges(memfd: int) -> None:
@@ -88,11 +98,9 @@ def receive(memfd: int) -> Handover:
     told = _told(memfd)
     os.close(memfd)
     handover = Handover(
-        hook=told["hook"],
-        hook_fds=tuple(told["hook_fds"]),
-        return_fds=tuple(told["return_fds"]),
-        ring_bytes=told["ring_bytes"],
+        attached=tuple(Attached(*one) for one in told["attached"]),
         maps=told["maps"],
+        ring_bytes=told["ring_bytes"],
         facts=told["facts"],
     )
     for fd in handover.fds:

@@ -8,8 +8,11 @@ import re
 from pathlib import Path
 from typing import NamedTuple
 
+from tcp_trace.kernel.libc import libc
+
 # include/uapi/linux/capability.h, as bits
-CAP_KILL, CAP_SETPCAP, CAP_BPF = 1 << 5, 1 << 8, 1 << 39
+CAP_KILL, CAP_SETPCAP, CAP_SYS_ADMIN = 1 << 5, 1 << 8, 1 << 21
+CAP_PERFMON, CAP_BPF = 1 << 38, 1 << 39
 _VERSION_3 = 0x20080522
 
 # include/uapi/linux/prctl.h
@@ -17,8 +20,8 @@ PR_SET_PDEATHSIG, PR_GET_PDEATHSIG, PR_SET_DUMPABLE, PR_SET_KEEPCAPS = 1, 2, 4, 
 PR_CAPBSET_DROP, PR_SET_NO_NEW_PRIVS = 24, 38
 PR_CAP_AMBIENT, _AMBIENT_CLEAR_ALL = 47, 4
 
+_STATUS = Path("/proc/self/status")
 _LAST_CAPABILITY = Path("/proc/sys/kernel/cap_last_cap")
-_LIBC = ct.CDLL(None, use_errno=True)
 
 
 class Account(NamedTuple):
@@ -57,14 +60,21 @@ def become(account: Account, kept: int = 0) -> None:
 
 def held(which: str) -> int:
     """Return a set of capabilities of this process by its name in /proc/PID/status."""
-    status = Path("/proc/self/status").read_text()
+    status = _STATUS.read_text()
     return int(re.search(rf"^{which}:\s*(\w+)", status, re.MULTILINE)[1], 16)  # type: ignore[index]
+
+
+def may_load_programs() -> bool:
+    """Tell whether this process holds the capabilities to load programs into the kernel."""
+    bits = held("CapEff")
+    narrow = CAP_BPF | CAP_PERFMON
+    return bool(bits & CAP_SYS_ADMIN) or bits & narrow == narrow
 
 
 def prctl(option: int, argument: int) -> None:
     """Set or ask an attribute of this process. Raises OSError."""
     rest = (ct.c_ulong(0),) * 3
-    if _LIBC.prctl(ct.c_int(option), ct.c_ulong(argument), *rest) < 0:
+    if libc().prctl(ct.c_int(option), ct.c_ulong(argument), *rest) < 0:
         raise OSError(ct.get_errno(), f"prctl({option}): {os.strerror(ct.get_errno())}")
 
 
@@ -79,5 +89,5 @@ def _set_capabilities(kept: int) -> None:
     header = (ct.c_uint32 * 2)(_VERSION_3, 0)
     # effective, permitted, inheritable; first of the capabilities 0 to 31
     data = (ct.c_uint32 * 6)(low, low, 0, high, high, 0)
-    if _LIBC.capset(header, data):
+    if libc().capset(header, data):
         raise OSError(ct.get_errno(), f"capset: {os.strerror(ct.get_errno())}")

@@ -31,14 +31,17 @@ from tcp_trace.host.serviceuser import name_of
 from tcp_trace.incidents.incidents import Incidents
 from tcp_trace.incidents.policy import Policy
 from tcp_trace.kernel import handover
-from tcp_trace.kernel.latency import Latencies
-from tcp_trace.kernel.names import Names
+from tcp_trace.kernel.programs import missed_runs
 from tcp_trace.kernel.rings import Ring
-from tcp_trace.kernel.stream import Maps, decode_all, missed_runs
 from tcp_trace.log import lines, logs, output
 from tcp_trace.log.logfile import NotRegularError
 from tcp_trace.log.repeats import Repeats
 from tcp_trace.notify.outbox import present
+from tcp_trace.probes.connect import CONNECT
+from tcp_trace.probes.connectmaps import Maps
+from tcp_trace.probes.latency import Latencies
+from tcp_trace.probes.names import NAMES, Names
+from tcp_trace.probes.transitions import decode_all
 from tcp_trace.service import heldback
 from tcp_trace.service.heldback import HeldBack
 from tcp_trace.service.lag import Lag
@@ -60,7 +63,7 @@ if TYPE_CHECKING:
     from tcp_trace.connects.watch import Rule
     from tcp_trace.incidents.notification import Notification
     from tcp_trace.incidents.subjects import Subject
-    from tcp_trace.kernel.stream import Held, Tallies
+    from tcp_trace.probes.connectmaps import Held, Tallies
     from tcp_trace.service.exporter import Exporter
     from tcp_trace.settings.config import Settings
 
@@ -167,9 +170,11 @@ class Service:
         self._settings = settings
         self._received = received
         self._reload = reload
-        self._maps = Maps(received.maps)
-        self._ring = Ring(received.maps["transitions"], received.ring_bytes)
-        self._names = Names(received.maps)
+        self._hook = received.kind_of(CONNECT.name, "hook")
+        maps = received.maps_of(CONNECT.name)
+        self._maps = Maps(maps)
+        self._ring = Ring(maps["transitions"], received.ring_bytes)
+        self._names = Names(received.maps_of(NAMES.name))
         self._resolver = Resolver(settings.dest_host, addresses_of, self._names.ttl_since)
         self._tracker = Tracker()
         self._returns = Returns()
@@ -394,13 +399,13 @@ class Service:
             return None
         from tcp_trace.service import metrics  # noqa: PLC0415 - a library that only its users have
 
-        latencies = Latencies(self._received.maps)
+        latencies = Latencies(self._received.maps_of(CONNECT.name))
 
         def figures() -> metrics.Figures:
             tallies = self._maps.tallies()
             return metrics.Figures(
                 version=__version__,
-                hook=self._received.hook,
+                hook=self._hook,
                 tallies=tallies,
                 losses=self._lost(tallies),
                 raced=self._races.lost,
@@ -448,7 +453,7 @@ class Service:
             "watching",
             extra={
                 "version": __version__,
-                "hook": self._received.hook,
+                "hook": self._hook,
                 "events": self._settings.events.value,
                 "watching": _describe(self._settings),
                 "webhook": self._settings.slack_url is not None,
@@ -487,7 +492,7 @@ class Service:
         known = {
             **tallies._asdict(),
             "impossible": self._tracker.impossible,
-            "missed_returns": missed_runs(self._received.return_fds),
+            "missed_returns": missed_runs(self._received.programs_of(CONNECT.name)),
         }
         return {loss.name: known[loss.name] for loss in LOSSES}
 

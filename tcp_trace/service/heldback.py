@@ -1,7 +1,7 @@
 """Failures beyond somebody's budget: the kernel program counted them, here they are taken up.
 
-Whoever makes more failures than he has a budget for (see bpf/tcp_trace.c) has some told one by one
-all the same. So while nothing is read there is nothing to be taken.
+Whoever makes more failures than he has a budget for (see bpf/connect/budget.h) has some told one by
+one all the same. So while nothing is read there is nothing to be taken.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from tcp_trace.connects.events import Failure
     from tcp_trace.incidents.fairness import Whose
-    from tcp_trace.kernel.stream import Held, Maps
+    from tcp_trace.probes.connectmaps import Held, Maps
 
 LOOK_INTERVAL = 1.0
 """Seconds between two looks."""

@@ -24,9 +24,9 @@ from tcp_trace.service.losses import LOSSES
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from tcp_trace.kernel.latency import Latency
-    from tcp_trace.kernel.stream import Tallies
     from tcp_trace.notify.statistics import Statistics
+    from tcp_trace.probes.connectmaps import Tallies
+    from tcp_trace.probes.latency import Latency
     from tcp_trace.settings.values import Address
 
     Family = CounterMetricFamily | GaugeMetricFamily | HistogramMetricFamily

@@ -11,7 +11,7 @@ from tcp_trace.host import netns
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tcp_trace.kernel.stream import Tallies
+    from tcp_trace.probes.connectmaps import Tallies
 
 log = logging.getLogger(__name__)
 

@@ -34,8 +34,9 @@ def hooks() -> list[str]:
 @functools.cache
 def watches_returns() -> bool:
     """Tell whether this kernel lets programs watch functions returning."""
-    numbers = btf.read([features.CONNECT]).functions
-    return bool(features.can_watch_returning(numbers[features.CONNECT]))
+    connect = "tcp_v4_connect"
+    number = btf.read(functions=[connect]).functions[connect]
+    return bool(features.can_watch_returning(number))
 
 
 _RETURNS = (

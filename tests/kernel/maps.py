@@ -8,15 +8,10 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tcp_trace.kernel.stream import (
-    COUNTERS,
-    DESTINATION,
-    TALLY,
-    Maps,
-    Tallies,
-    destination_of,
-    keys,
-)
+from tcp_trace.kernel.maps import keys
+from tcp_trace.probes.addresses import destination_of
+from tcp_trace.probes.connectmaps import Maps, Tallies
+from tcp_trace.probes.shapes import COUNTERS, DESTINATION, LONG
 from tests.libc import LIBC
 
 if TYPE_CHECKING:
@@ -54,7 +49,7 @@ def map_of(pid: int, *wanted: int) -> int:
 
 def tallies_of(pid: int) -> Tallies:
     """Return what the kernel program of a process counted until now."""
-    fd = map_of(pid, _INDEX_SIZE, TALLY.size, len(Tallies._fields))
+    fd = map_of(pid, _INDEX_SIZE, LONG.size, len(Tallies._fields))
     try:
         return Maps({"tallies": fd}).tallies()
     finally:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tcp_trace.commands import loopback, sandbox
-from tcp_trace.kernel import program
+from tcp_trace.probes.connect import BURST, PER_SECOND
 from tests.kernel.test_identity import cgroup, remove, version_2
 
 if TYPE_CHECKING:
@@ -20,10 +20,9 @@ if TYPE_CHECKING:
 
     from tcp_trace.commands.sandbox import Service
 
-__all__ = ["version_2"]
+__all__ = ["BURST", "version_2"]
 
 FLOODER, VICTIM, OTHER, FIRST = 61_001, 61_002, 61_003, 61_100  # users that nobody is
-BURST, PER_SECOND = program._BURST, program._PER_SECOND
 WIDER = 4  # budgets that a user has in all, and a cgroup's owner for all users
 FLOOD, TOLD = 6 * BURST, 100
 PROCESSES = 4

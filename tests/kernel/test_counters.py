@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from tcp_trace.commands import sandbox
 from tcp_trace.commands.sandbox import SERVER, call_in
-from tcp_trace.kernel.stream import Maps
+from tcp_trace.probes.connectmaps import Maps
 from tests.kernel import maps
 from tests.kernel.connects import attempt, many
 

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tcp_trace.commands.sandbox import SERVER, SERVER6
-from tcp_trace.kernel.names import KEY, NAME
-from tcp_trace.kernel.stream import lookup, pack
+from tcp_trace.kernel.maps import lookup
+from tcp_trace.probes.addresses import pack
+from tcp_trace.probes.shapes import NAME, NAME_KEY
 from tests.kernel import asking, dns
 from tests.kernel.asking import (
     PORTS,
@@ -97,7 +98,7 @@ def test_a_second_name_does_not_erase_the_first(
     server.has(first, address)
     server.has(second, address, ttl=7200)
     run(network, f"look_up({first!r})", f"look_up({second!r})", f"look_up({second!r})")
-    value = lookup(map_of(service.pid, KEY.size, NAME.size), shared(address), NAME.size)
+    value = lookup(map_of(service.pid, NAME_KEY.size, NAME.size), shared(address), NAME.size)
     assert value is not None
     _, seen, until, other, _, _, is_sure, name = NAME.unpack(value)
     assert name.startswith(dns.wire(first).lower())
@@ -107,7 +108,7 @@ def test_a_second_name_does_not_erase_the_first(
 
 def shared(address: str, uid: int = 0) -> bytes:
     """Return the key of what a user was told for an address."""
-    return KEY.pack(uid, 1, 0, 0, pack(address))
+    return NAME_KEY.pack(uid, 1, 0, 0, pack(address))
 
 
 @pytest.mark.parametrize(
@@ -322,7 +323,7 @@ def test_what_was_evicted_makes_nothing_certain(
         f"connect({asked!r}, {port})",
     ]
     run(network, *steps)
-    names = map_of(service.pid, KEY.size, NAME.size)
+    names = map_of(service.pid, NAME_KEY.size, NAME.size)
     value = lookup(names, shared(two_names), NAME.size)
     assert value is not None
     assert NAME.unpack(value)[7].startswith(dns.wire(second).lower()), "nothing was evicted"

@@ -1,4 +1,4 @@
-"""Every part of the kernel program, also those that this kernel does not take, for all kernels."""
+"""Every program of every probe, also those that this kernel does not take, for all kernels."""
 
 from __future__ import annotations
 
@@ -13,33 +13,31 @@ import pytest
 
 # Nothing is loaded: prints the instructions of each program, by its name, in hexadecimal.
 _COMPILE = """
-import ctypes, json, sys
-from types import SimpleNamespace
-import bcc
+import json, sys
+from tcp_trace import resources
+from tcp_trace.kernel import layout, loader, source
+from tcp_trace.kernel.compiler import Module
+from tcp_trace.kernel.privileges import Account
+from tcp_trace.probes import registry
+from tcp_trace.service import attach
 from tcp_trace.settings import config
-from tcp_trace.kernel import program
 
-bcc.BPF._trace_autoload = lambda self: None
-settings = config.load({"STATE_DIR": "/tmp", "EVENTS": sys.argv[1]}, None)
-constants = [*program._constants(settings, SimpleNamespace(uid=65_534)), *sys.argv[2:]]
-module = program._compile(program._layout(), constants, frozenset({"RETURNS", "NAMES"})).module
-lib = bcc.lib
-names = [lib.bpf_function_name(module, n) for n in range(lib.bpf_num_functions(module))]
-print(json.dumps({
-    name.decode(): ctypes.string_at(
-        lib.bpf_function_start(module, name), lib.bpf_function_size(module, name)
-    ).hex()
-    for name in names
-}))
+settings = config.load({"STATE_DIR": "/tmp", "EVENTS": sys.argv[1], "HOOK": sys.argv[2]}, None)
+common, bpf = attach.common(Account(65_534, 65_534)), resources.directory("bpf")
+plan = loader.Plan(registry.PROBES, settings)
+text = source.text_of((probe.source for probe in registry.PROBES), bpf)
+found = layout.read(source.fields(text), [])
+module = Module(loader.unit_of(plan, settings, common, bpf, found))
+print(json.dumps({name: code.hex() for name, code in module.programs.items()}))
 """
 _JUMPS, _ALWAYS, _CALL, _EXIT = (5, 6), 0x00, 0x80, 0x90
 _LOAD = 0x79  # 64 bits
 
 
-def compiled(events: str, defined: str, **environ: str) -> dict[str, bytes]:
+def compiled(events: str, hook: str, **environ: str) -> dict[str, bytes]:
     """Return the instructions of each program."""
     done = subprocess.run(
-        [sys.executable, "-c", _COMPILE, events, defined],
+        [sys.executable, "-c", _COMPILE, events, hook],
         env={**os.environ, **environ},
         cwd=Path(__file__).parents[2],
         check=False,
@@ -82,14 +80,14 @@ def falls_back(code: bytes) -> list[tuple[int, int]]:
     return found
 
 
-@pytest.mark.parametrize("defined", ["-DHOOK_KPROBE", "-DHOOK_TRACEPOINT"])
+@pytest.mark.parametrize("wanted", ["kprobe", "tracepoint"])
 @pytest.mark.parametrize("events", ["failures", "attempts", "all"])
-def test_all_parts_compile(events: str, defined: str) -> None:
+def test_all_parts_compile(events: str, wanted: str) -> None:
     """None takes more of the stack than there is, and all loops are such as 6.1 takes.
 
     Else the start would do without the part in silence, or fail on another kernel than this one.
     """
-    programs = compiled(events, defined)
+    programs = compiled(events, wanted)
     assert {"net_inet_sock_set_state", "kretfunc__tcp_v4_connect"} <= {*programs}
     assert [name for name, code in programs.items() if falls_back(code)] == []
 
@@ -102,7 +100,7 @@ def test_the_kprobe_reads_its_arguments_from_the_registers_of_the_architecture(
 
     The offsets are those at which the kernel saves rdi and rsi, x0 and x1.
     """
-    code = compiled("failures", "-DHOOK_KPROBE", ARCH=architecture)["kprobe_tcp_set_state"]
+    code = compiled("failures", "kprobe", ARCH=architecture)["kprobe_tcp_set_state"]
     loads = [
         offset for opcode, _, offset, _ in struct.iter_unpack("=BBhi", code) if opcode == _LOAD
     ]

@@ -13,17 +13,19 @@ import pytest
 
 from tcp_trace.commands import loopback, sandbox
 from tcp_trace.commands.sandbox import call_in, run
-from tcp_trace.kernel import names, nameservers
-from tcp_trace.kernel.stream import (
+from tcp_trace.probes.connectmaps import Maps
+from tcp_trace.probes.shapes import (
     CGROUP_PATH,
     COUNTERS,
     DESTINATION,
     HELD,
     HELD_KEY,
+    NAME,
+    NAME_KEY,
+    NAME_SERVER,
     RACER,
     RIVAL,
     RIVALS,
-    Maps,
 )
 from tests.kernel import maps
 from tests.kernel.connects import attempt, many
@@ -172,8 +174,8 @@ def test_what_is_handed_to_user_space_knows_no_socket_by_its_address(hook: str) 
         "tallies": (4, 8),
         "held": (HELD_KEY.size, HELD.size),
         "transitions": (0, 0),  # a ring
-        "names": (names.KEY.size, names.NAME.size),
-        "name_servers": (nameservers.SERVER.size, 1),
+        "names": (NAME_KEY.size, NAME.size),
+        "name_servers": (NAME_SERVER.size, 1),
         "races": (RACER.size, RIVALS * RIVAL.size),
     }
     assert sizes <= set(known.values())

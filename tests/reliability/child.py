@@ -17,10 +17,10 @@ import threading
 from pathlib import Path
 from typing import Any
 
-from tcp_trace.kernel.stream import Maps
 from tcp_trace.log import logs
 from tcp_trace.notify.answers import judge_status
 from tcp_trace.notify.httpchannel import HttpChannel
+from tcp_trace.probes.connectmaps import Maps
 from tcp_trace.service import daemon
 from tests.reliability.pipeline import feed, record, service, settings
 

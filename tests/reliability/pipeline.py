@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 from tcp_trace.connects.events import State
 from tcp_trace.kernel.handover import Handover
 from tcp_trace.kernel.rings import Ring
-from tcp_trace.kernel.stream import DESTINATION, MAKER, TRANSITION
 from tcp_trace.notify.routing import DEFAULT
+from tcp_trace.probes.shapes import DESTINATION, MAKER, TRANSITION
 from tcp_trace.service.daemon import Service
 from tcp_trace.settings import config
 from tests.ring import Producer
@@ -48,12 +48,7 @@ class Fed(Service):
         self.ring = Producer()
         maps = {**_NO_MAPS, "transitions": self.ring.fd}
         received = Handover(
-            hook="none",
-            hook_fds=(),
-            return_fds=(),
-            ring_bytes=self.ring.size,
-            maps=maps,
-            facts={},
+            attached=(), ring_bytes=self.ring.size, maps={"connect": maps}, facts={}
         )
         super().__init__(settings, received, lambda: settings)
         self._ring = _UnpolledRing(self.ring.fd, self.ring.size)

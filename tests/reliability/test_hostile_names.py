@@ -15,12 +15,12 @@ from tcp_trace.connects.events import Failure
 from tcp_trace.connects.tracker import Tracker
 from tcp_trace.incidents.incidents import Incidents
 from tcp_trace.incidents.policy import Policy
-from tcp_trace.kernel.stream import decode
 from tcp_trace.log import lines, logs
 from tcp_trace.notify.outbox import Outbox, present
 from tcp_trace.notify.receivers.alertmanager import Alerts
 from tcp_trace.notify.receivers.plainjson import json_payload
 from tcp_trace.notify.receivers.slack import slack_payload
+from tcp_trace.probes.transitions import decode
 from tcp_trace.settings import config
 from tests.captured import Captured
 from tests.reliability.pipeline import record

@@ -10,21 +10,22 @@ import pytest
 from tcp_trace.connects import coverage, heard, watch
 from tcp_trace.host import unprivileged
 from tcp_trace.incidents import overview, policy, storm
-from tcp_trace.kernel import program, rings, stream
+from tcp_trace.kernel import rings, source
 from tcp_trace.log import repeats, sinks
 from tcp_trace.notify import answers, channel, store, wire
 from tcp_trace.notify.pacing import Pacing
 from tcp_trace.notify.queue import Limits
+from tcp_trace.probes import connect, registry
+from tcp_trace.probes.names import NAMES_MAX
+from tcp_trace.probes.shapes import TRANSITION
 from tcp_trace.service import daemon, exporter, heldback, messages, selfaudit
 from tcp_trace.settings import values, variables
 
 ROOT = Path(__file__).parents[2]
 LOGROTATE = next((ROOT / "logrotate").iterdir()).read_text()
 UNIT = (ROOT / "systemd/tcp-trace.service").read_text()
-NAMES_H = (ROOT / "bpf/names.h").read_text()
-RIVALS = re.findall(r"define RIVALS (\d+)", (ROOT / "bpf/transition.h").read_text())[0]
-ANSWERS_C = (ROOT / "bpf/answers.c").read_text()
-TCP_TRACE_C = (ROOT / "bpf/tcp_trace.c").read_text()
+C = source.text_of((probe.source for probe in registry.PROBES), ROOT / "bpf")
+RIVALS = re.findall(r"define RIVALS (\d+)", C)[0]
 CLI = (ROOT / "tcp_trace/commands/parser.py").read_text()
 VARIABLES = (ROOT / "tcp_trace/settings/variables.py").read_text()
 
@@ -56,7 +57,7 @@ def first(pattern: str, text: str) -> str:
 
 def seconds(name: str) -> str:
     """Return the seconds of a constant of the kernel program in nanoseconds."""
-    found = first(rf"define {name} +([0-9]+)ULL", TCP_TRACE_C)
+    found = first(rf"define {name} +([0-9]+)ULL", C)
     return f"{int(found) / 1e9:g} s" if found.isdecimal() else found
 
 
@@ -65,12 +66,12 @@ def define(name: str, text: str) -> int:
     return int(first(rf"define {name}\s+([0-9]+)", text))
 
 
-NAME_BYTES = define("NAME_BYTES", NAMES_H) - 1
-SHARED_SECONDS = define("SHARED_SECONDS", NAMES_H)
-WIDER = define("WIDER", TCP_TRACE_C)
+NAME_BYTES = define("NAME_BYTES", C) - 1
+SHARED_SECONDS = define("SHARED_SECONDS", C)
+WIDER = define("WIDER", C)
 STUCK = minutes(PACING.dead_pause)
 RING_MB = values.ring_mb(next(v.default for v in variables.VARIABLES if v.name == "RING_MB"))
-RECORD = rings.HEADER.size + stream.TRANSITION.size
+RECORD = rings.HEADER.size + TRANSITION.size
 # By page: each has to be there as it stands here, where its numbers come from the code. Of white
 # space, code spans and emphasis nothing is compared.
 PROMISES = {
@@ -100,8 +101,8 @@ PROMISES = {
             f"{LIMITS.rows:,} waiting messages, {LIMITS.size / 2**20:g} MiB,"
             f" {LIMITS.age / 86_400:g} days since their last change"
         ),
-        f"{program._ATTEMPTS:,} connects in flight ({program._ATTEMPTS_ALL:,} with )",
-        f"{program._DESTINATIONS:,} destinations are counted at a time",
+        f"{connect.ATTEMPTS:,} connects in flight ({connect.ATTEMPTS_ALL:,} with )",
+        f"{connect.DESTINATIONS:,} destinations are counted at a time",
         f"{watch.RULES_MAX:,} rules fit in",
         f"keeps the last {first(r'rotate (.*)', LOGROTATE)} files, one a day",
     ],
@@ -120,7 +121,7 @@ PROMISES = {
         {3600.0: "shares of 1, of the last hour"}[selfaudit.INTERVAL],
         f"beside the {heldback.LINES} lines a second of those",
         f"have {repeats.LINES} lines in {repeats.INTERVAL:g} s",
-        f"budget of {program._BURST:,} failures at once and {program._PER_SECOND} a second after",
+        f"budget of {connect.BURST:,} failures at once and {connect.PER_SECOND} a second after",
         f"{word(WIDER)} times that in all",
     ],
     "docs/WEBHOOK.md": [
@@ -137,7 +138,7 @@ PROMISES = {
         f"{RING_MB} MiB hold {RING_MB * 2**20 // RECORD // 1000},000 records",
     ],
     "docs/SECURITY.md": [
-        f"{program._BURST:,} failures at once, then {program._PER_SECOND} a second",
+        f"{connect.BURST:,} failures at once, then {connect.PER_SECOND} a second",
         f"{exporter.MAX_CONNECTIONS} connections for {exporter.PATIENCE:g} s each",
         f"{wire.MAX_BYTES // 1024} KiB read, {channel.DEADLINE:g} s, one try",
         f"a sentence within {unprivileged.LIMITS.seconds:g} s, in a child",
@@ -148,10 +149,10 @@ PROMISES = {
         f"(at most {span(heard.LONGEST_SECONDS)})",
         f"not told for {span(heard.LONGEST_SECONDS)} where another one may be gone",
         f"looked at every {daemon._HOUSEKEEPING:g} s",
-        f"with more than {define('RECORDS_MAX', ANSWERS_C)} records",
-        f"of more than {define('OWNER_LABELS_MAX', ANSWERS_C)} labels",
-        f"{program._NAMES:,} names are kept",
-        f"share {define('NAME_MARKS', NAMES_H):,} slots",
+        f"with more than {define('RECORDS_MAX', C)} records",
+        f"of more than {define('OWNER_LABELS_MAX', C)} labels",
+        f"{NAMES_MAX:,} names are kept",
+        f"share {define('NAME_MARKS', C):,} slots",
         f"to a name over {NAME_BYTES} bytes (counted in )",
         f"each of up to {RIVALS} addresses a port",
         f"less than {seconds('RACE_END')} before, its process got through",

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tcp_trace.commands import check
-from tcp_trace.commands.findings import Finding, Level
+from tcp_trace.kernel.findings import Finding, Level
 from tcp_trace.settings import config
 from tests.sockets import connected_as
 

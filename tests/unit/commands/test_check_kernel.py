@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, cast
 import pytest
 
 from tcp_trace.commands import check
-from tcp_trace.commands.findings import Finding, Level
-from tcp_trace.kernel import btf, features, headers
+from tcp_trace.kernel import btf, features, headers, privileges, readiness
+from tcp_trace.kernel.findings import Finding, Level
+from tcp_trace.settings import config
 from tcp_trace.settings.config import Hook
 
 if TYPE_CHECKING:
@@ -27,29 +28,40 @@ def kernel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "kprobe").write_text("8\n")
     (tmp_path / "lockdown").write_text("[none] integrity confidentiality\n")
     (tmp_path / "paranoid").write_text("3\n")
-    monkeypatch.setattr(check, "KALLSYMS", tmp_path / "kallsyms")
-    monkeypatch.setattr(check, "KPROBE_PMU", tmp_path / "kprobe")
-    monkeypatch.setattr(check, "TRACING", (tmp_path / "tracing",))
-    monkeypatch.setattr(check, "LOCKDOWN", tmp_path / "lockdown")
-    monkeypatch.setattr(check, "PERF_EVENT_PARANOID", tmp_path / "paranoid")
-    monkeypatch.setattr(check, "STATUS", tmp_path / "status")
-    monkeypatch.setattr(features, "is_kprobe_run", lambda: True)
+    (tmp_path / "status").write_text("CapEff:\t0000000000000000\n")
+    monkeypatch.setattr(features, "KALLSYMS", tmp_path / "kallsyms")
+    monkeypatch.setattr(features, "KPROBE_PMU", tmp_path / "kprobe")
+    monkeypatch.setattr(features, "TRACING", (tmp_path / "tracing",))
+    monkeypatch.setattr(features, "LOCKDOWN", tmp_path / "lockdown")
+    monkeypatch.setattr(readiness, "PERF_EVENT_PARANOID", tmp_path / "paranoid")
+    monkeypatch.setattr(privileges, "_STATUS", tmp_path / "status")
+    monkeypatch.setattr(features, "is_kprobe_run", lambda *_: True)
     return tmp_path
+
+
+def point(name: str, hook: Hook = Hook.AUTO) -> Finding:
+    """Return what is found of a point of the probes that are wanted by default."""
+    settings = config.load({"HOOK": hook.value}, None)
+    (found,) = (one for one in check._probes(settings) if one.name == name)
+    return found
 
 
 def test_kprobe_is_preferred(kernel: Path) -> None:  # noqa: ARG001
     """Where both hooks are there the kprobe is named."""
-    assert check._hook(Hook.AUTO) == Finding("hook", Level.OK, "kprobe on tcp_set_state")
-    assert check._hook(Hook.TRACEPOINT).detail == "tracepoint sock:inet_sock_set_state"
+    assert point("hook") == Finding("hook", Level.OK, "kprobe on tcp_set_state")
+    assert point("hook", Hook.TRACEPOINT).detail == "tracepoint sock:inet_sock_set_state"
 
 
 def test_tracepoint_where_there_are_no_kprobes(kernel: Path) -> None:
     """Without kprobes auto is fine with the tracepoint, and HOOK=kprobe is not."""
     (kernel / "kprobe").unlink()
-    assert check._hook(Hook.AUTO).level is Level.OK
-    assert "no kprobes" in check._hook(Hook.AUTO).detail
-    assert check._hook(Hook.KPROBE) == Finding(
-        "hook", Level.FAIL, "no kprobe can be placed on tcp_set_state", "use HOOK=auto"
+    assert point("hook").level is Level.OK
+    assert "no kprobe on tcp_set_state" in point("hook").detail
+    assert point("hook", Hook.KPROBE) == Finding(
+        "hook",
+        Level.FAIL,
+        "this kernel has no kprobe on tcp_set_state",
+        "use HOOK=auto in place of HOOK=kprobe",
     )
 
 
@@ -58,16 +70,16 @@ def test_old_way_to_a_kprobe_counts(kernel: Path) -> None:
     (kernel / "kprobe").unlink()
     (kernel / "tracing").mkdir()
     (kernel / "tracing/kprobe_events").touch()
-    assert check._hook(Hook.KPROBE).level is Level.OK
+    assert point("hook", Hook.KPROBE).level is Level.OK
 
 
 def test_no_hook_at_all(kernel: Path) -> None:
     """A kernel with neither hook, or with tracing locked down, fails."""
     (kernel / "lockdown").write_text("none integrity [confidentiality]\n")
-    assert "locked down" in check._hook(Hook.AUTO).detail
+    assert "locked down" in point("hook").detail
     (kernel / "lockdown").unlink()
     (kernel / "kallsyms").write_text("")
-    assert check._hook(Hook.AUTO).level is Level.FAIL
+    assert point("hook").level is Level.FAIL
 
 
 @pytest.mark.parametrize(
@@ -85,7 +97,7 @@ def test_privileges(kernel: Path, capabilities: str, paranoid: str, level: Level
     """CAP_SYS_ADMIN will do; CAP_BPF with CAP_PERFMON only where perf_event_paranoid allows."""
     (kernel / "status").write_text(f"Name:\tx\nCapEff:\t{capabilities}\n")
     (kernel / "paranoid").write_text(paranoid + "\n")
-    finding = check._privileges()
+    finding = readiness.privileges()
     assert finding.level is level
     assert bool(finding.fix) == (level is Level.FAIL)
 
@@ -97,7 +109,7 @@ def test_missing_headers_name_their_package(
     monkeypatch.setattr(headers, "MODULES", tmp_path)
     assert [(item.name, item.level) for item in check._layout()] == [("btf", Level.OK)]
 
-    def no_btf() -> btf.Types:
+    def no_btf(*_: object, **__: object) -> btf.Types:
         raise btf.BtfError("this kernel has no type information")
 
     monkeypatch.setattr(btf, "read", no_btf)
@@ -130,24 +142,24 @@ def test_old_kernel_is_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(
-    ("refused", "said"),
+    ("refused", "names", "said"),
     [
-        ((), None),
-        (("tcp_v6_connect",), "watch connect() returning (BPF trampolines): connects that"),
-        (("inet_recvmsg",), "watch recvmsg() returning (BPF trampolines): host names are not"),
-        (("tcp_v4_connect", "inet6_recvmsg"), "watch connect() and recvmsg() returning"),
+        (None, "returns", "connect() is watched returning"),
+        ("tcp_v6_connect", "returns", "watch connect() returning (BPF trampolines); connects that"),
+        ("tcp_v6_connect", "names", "recvmsg() is watched returning"),
+        ("inet_recvmsg", "names", "watch recvmsg() returning (BPF trampolines); host names are"),
+        ("inet6_recvmsg", "returns", "connect() is watched returning"),
     ],
 )
 def test_functions_returning(
-    monkeypatch: pytest.MonkeyPatch, refused: tuple[str, ...], said: str | None
+    monkeypatch: pytest.MonkeyPatch, refused: str | None, names: str, said: str
 ) -> None:
     """Each function that the start watches is tried: a kernel may take some and not others."""
-    numbers = btf.read(["tcp_v4_connect", "tcp_v6_connect", "inet_recvmsg", "inet6_recvmsg"])
-    forbidden = {numbers.functions[name] for name in refused}
-    monkeypatch.setattr(features, "can_watch_returning", lambda number: number not in forbidden)
-    finding = check._returns()
-    assert finding.level is (Level.WARN if said else Level.OK)
-    assert said is None or said in finding.detail
+    forbidden = btf.read(functions=[refused]).functions[refused] if refused else None
+    monkeypatch.setattr(features, "can_watch_returning", lambda number: number != forbidden)
+    finding = point(names)
+    assert said in finding.detail
+    assert finding.level is (Level.OK if "is watched" in said else Level.WARN)
 
 
 def test_functions_returning_while_ftrace_is_off(
@@ -157,17 +169,17 @@ def test_functions_returning_while_ftrace_is_off(
     (tmp_path / "ftrace").write_text("0\n")
     monkeypatch.setattr(features, "_FTRACE", tmp_path / "ftrace")
     monkeypatch.setattr(features, "_bpf", lambda *_: pytest.fail("a program was loaded"))
-    finding = check._returns()
+    finding = point("returns")
     assert finding.level is Level.WARN
-    assert finding.detail.startswith("ftrace is off: connects that fail before a SYN")
+    assert finding.detail == "ftrace is off; connects that fail before a SYN are not seen"
     assert "kernel.ftrace_enabled=1" in finding.fix
 
 
 def test_functions_returning_without_root(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Who may load no program is told that it is not known, and how to know it."""
     (tmp_path / "status").write_text("CapEff:\t0000000000000000\n")
-    monkeypatch.setattr(features, "_STATUS", tmp_path / "status")
-    finding = check._returns()
+    monkeypatch.setattr(privileges, "_STATUS", tmp_path / "status")
+    finding = point("returns")
     assert finding.level is Level.WARN
     assert finding.detail.startswith("not known without root")
     assert finding.fix == "sudo tcp-trace check"
@@ -176,10 +188,12 @@ def test_functions_returning_without_root(monkeypatch: pytest.MonkeyPatch, tmp_p
 def test_a_kprobe_that_is_not_run(kernel: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """One that can be placed and sees nothing is no hook; the fix says what to switch on."""
     assert (kernel / "kprobe").exists()
-    monkeypatch.setattr(features, "is_kprobe_run", lambda: False)
-    finding = check._hook(Hook.AUTO)
+    monkeypatch.setattr(features, "is_kprobe_run", lambda *_: False)
+    finding = point("hook")
     assert finding.level is Level.WARN
-    assert "is not run; the service takes the tracepoint" in finding.detail
+    assert finding.detail == (
+        "tracepoint sock:inet_sock_set_state; a kprobe on tcp_set_state is not run"
+    )
     assert "/sys/kernel/debug/kprobes/enabled" in finding.fix
-    assert check._hook(Hook.KPROBE).level is Level.FAIL
-    assert check._hook(Hook.TRACEPOINT).level is Level.OK
+    assert point("hook", Hook.KPROBE).level is Level.FAIL
+    assert point("hook", Hook.TRACEPOINT).level is Level.OK

@@ -11,9 +11,10 @@ from pathlib import Path
 import pytest
 
 from tcp_trace.commands import check
-from tcp_trace.commands.findings import Level
-from tcp_trace.kernel import program
+from tcp_trace.kernel.contract import StartError
+from tcp_trace.kernel.findings import Level
 from tcp_trace.kernel.privileges import Account
+from tcp_trace.service import attach
 from tcp_trace.settings import config, environment, requirements
 
 
@@ -29,8 +30,8 @@ def test_what_is_missing_is_named_with_its_package(
     assert found.fix == f"apt install {requirement.package}"
     account = Account(os.getuid(), os.getgid(), ())
     monkeypatch.setattr(environment, "restrict", lambda: None)
-    with pytest.raises(program.StartError, match=f"apt install {requirement.package}"):
-        program.start(config.load({}, None), account)
+    with pytest.raises(StartError, match=f"apt install {requirement.package}"):
+        attach.start(config.load({}, None), account)
 
 
 def test_the_list_is_what_the_code_imports() -> None:

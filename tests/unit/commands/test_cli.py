@@ -16,7 +16,7 @@ import pytest
 from tcp_trace import __version__
 from tcp_trace.commands import cli
 from tcp_trace.commands.loading import EX_CONFIG
-from tcp_trace.kernel import program
+from tcp_trace.kernel.contract import StartError
 from tcp_trace.notify.outbox import Outbox
 from tcp_trace.settings.variables import VARIABLES
 from tests.sockets import connected_as
@@ -240,9 +240,9 @@ def test_a_second_instance_is_said_before_the_compiler_runs(
 
     def start(*_: object) -> None:
         said.append(capsys.readouterr().err)
-        raise program.StartError("no kernel")
+        raise StartError("no kernel")
 
-    monkeypatch.setattr(program, "start", start)
+    monkeypatch.setattr("tcp_trace.service.attach.start", start)
     monkeypatch.setattr("tcp_trace.commands.relay.has_terminal", lambda: False)
     monkeypatch.setenv("STATE_DIR", str(tmp_path))
     monkeypatch.setenv("SERVICE_USER", "games")

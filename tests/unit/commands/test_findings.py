@@ -6,7 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 from tcp_trace.commands import findings
-from tcp_trace.commands.findings import Finding, Level
+from tcp_trace.kernel.findings import Finding, Level
 
 if TYPE_CHECKING:
     import pytest

@@ -7,7 +7,7 @@ import threading
 from typing import TYPE_CHECKING
 
 from tcp_trace.commands import check, reach
-from tcp_trace.commands.findings import Finding, Level
+from tcp_trace.kernel.findings import Finding, Level
 from tcp_trace.settings import config
 from tests.unit.commands.test_check import SERVICE
 from tests.webhook import SECRET, Reply, Webhook

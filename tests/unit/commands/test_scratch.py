@@ -16,7 +16,8 @@ import pytest
 
 from tcp_trace import __version__, resources
 from tcp_trace.commands import scratch
-from tcp_trace.kernel import headers, program
+from tcp_trace.kernel import compiler, headers, loader
+from tcp_trace.kernel.layout import Layout
 
 ROOT = Path(__file__).parents[3]
 DAEMON = pwd.getpwnam("daemon")
@@ -166,12 +167,17 @@ def test_the_compiler_reads_no_tree_that_the_environment_names(
     """It reads the package's own, root's as the program is; without BTF BCC finds the kernel's."""
     read: list[str | None] = []
 
-    def compile_it(**_: object) -> None:
+    def compile_it(*_: object, **__: object) -> None:
         read.append(os.environ.get("BCC_KERNEL_SOURCE"))
 
     monkeypatch.setenv("BCC_KERNEL_SOURCE", str(tmp_path))
-    monkeypatch.setattr(program, "_import_bcc", lambda: SimpleNamespace(BPF=compile_it))
-    program._compile(program._Layout([], source), [], frozenset())
+
+    class Bpf:
+        __init__ = compile_it
+
+    monkeypatch.setattr(compiler, "import_bcc", lambda: SimpleNamespace(BPF=Bpf))
+    bpf, layout = resources.directory("bpf"), Layout((), source, {})
+    compiler.Module(loader.unit_of(loader.Plan([], None), None, {}, bpf, layout))
     assert read == [tree and str(tree)]
 
 

@@ -164,9 +164,7 @@ def test_the_configuration_makes_the_policy() -> None:
 
 def test_a_log_that_cannot_be_opened_is_one_sentence(capsys: pytest.CaptureFixture[str]) -> None:
     """The service ends with 1 and tells which file it is, why, and who must be able to write it."""
-    nothing = Handover(
-        hook="kprobe", hook_fds=(), return_fds=(), ring_bytes=4096, maps={}, facts={}
-    )
+    nothing = Handover(attached=(), ring_bytes=4096, maps={}, facts={})
     memfd = os.memfd_create("handover")
     os.write(memfd, json.dumps(asdict(nothing)).encode())
     absent = Path("/nowhere/tcp-trace.log")

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, cast
 from tcp_trace.connects.events import Destination, Failure, Process, State, Transition
 from tcp_trace.connects.maker import Maker
 from tcp_trace.connects.reasons import Reason
-from tcp_trace.kernel.stream import Held
+from tcp_trace.probes.connectmaps import Held
 from tcp_trace.service.heldback import LINES, LOOK_INTERVAL, HeldBack, to_write
 
 if TYPE_CHECKING:
-    from tcp_trace.kernel.stream import Maps
+    from tcp_trace.probes.connectmaps import Maps
 
 _FIRST = Transition(
     1, 0, 2, 0.0, State.SYN_SENT, State.CLOSE, Destination("192.0.2.1", 80), "192.0.2.2", 4000,

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 import tcp_trace
-from tcp_trace.kernel.stream import Tallies
 from tcp_trace.notify.statistics import Statistics
+from tcp_trace.probes.connectmaps import Tallies
 from tcp_trace.service.losses import LOSSES, QUIET_SECONDS, Loss, Losses
 from tests.unit.service.test_metrics import FIGURES, scrape
 

@@ -8,9 +8,9 @@ from collections import Counter
 import pytest
 from prometheus_client.parser import text_string_to_metric_families as parse
 
-from tcp_trace.kernel.latency import Latency
-from tcp_trace.kernel.stream import Tallies
 from tcp_trace.notify.statistics import Statistics
+from tcp_trace.probes.connectmaps import Tallies
+from tcp_trace.probes.latency import Latency
 from tcp_trace.service import metrics
 from tcp_trace.service.metrics import Figures
 from tcp_trace.settings import values

@@ -8,7 +8,7 @@ import pytest
 
 from tcp_trace.connects.coverage import TOLERANCE, Kernel
 from tcp_trace.host import netns
-from tcp_trace.kernel.stream import Tallies
+from tcp_trace.probes.connectmaps import Tallies
 from tcp_trace.service.selfaudit import INTERVAL, SelfAudit
 
 GAP = "the kernel counted connects that were not seen"

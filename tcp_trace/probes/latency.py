@@ -1,27 +1,21 @@
-"""How long connects take, read out of the kernel program's maps where the metrics want it.
-
-The shape is `struct latency` of bpf/transition.h: the sum in nanoseconds, then how many attempts
-took from 2**i to 2**(i+1) microseconds. The first slot also counts the shorter ones.
-"""
+"""How long connects take, read out of the kernel program's maps where the metrics want it."""
 
 from __future__ import annotations
 
 import re
-import struct
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from tcp_trace.kernel.stream import DESTINATION, destination_of, keys, lookup
+from tcp_trace.kernel.maps import keys, lookup
+from tcp_trace.probes.addresses import destination_of
+from tcp_trace.probes.shapes import DESTINATION, LATENCY, LATENCY_SLOTS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 OVERALL, EACH = "latency", "latencies"
 """The names of the maps: one value for each CPU, and one for each destination."""
-
-SLOTS = 32
-LATENCY = struct.Struct(f"={1 + SLOTS}Q")
 
 _POSSIBLE_CPUS = Path("/sys/devices/system/cpu/possible")
 
@@ -75,7 +69,7 @@ class Latencies:
 
 
 def _sum(values: list[tuple[int, ...]]) -> Latency:
-    sum_ns, *log2_us = map(sum, zip(*values, strict=True)) if values else [0] * (1 + SLOTS)
+    sum_ns, *log2_us = map(sum, zip(*values, strict=True)) if values else [0] * (1 + LATENCY_SLOTS)
     return Latency(sum_ns, tuple(log2_us))
 
 

@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tcp_trace.kernel import latency
-from tcp_trace.kernel.latency import EACH, LATENCY, OVERALL, SLOTS, Latencies, Latency
-from tcp_trace.kernel.stream import DESTINATION, pack
+from tcp_trace.probes import latency
+from tcp_trace.probes.addresses import pack
+from tcp_trace.probes.latency import EACH, OVERALL, Latencies, Latency
+from tcp_trace.probes.shapes import DESTINATION, LATENCY, LATENCY_SLOTS
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
 def value(sum_ns: int, count: int) -> bytes:
     """Return one `struct latency` with everything in its third slot."""
-    return LATENCY.pack(sum_ns, 0, 0, count, *[0] * (SLOTS - 3))
+    return LATENCY.pack(sum_ns, 0, 0, count, *[0] * (LATENCY_SLOTS - 3))
 
 
 def key(port: int, netns: int = 0) -> bytes:
@@ -49,7 +50,7 @@ def _maps(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 def test_over_all_destinations() -> None:
     """It is the sum over all CPUs that there may be."""
-    assert Latencies({OVERALL: 1}).overall() == Latency(13, (0, 0, 4, *[0] * (SLOTS - 3)))
+    assert Latencies({OVERALL: 1}).overall() == Latency(13, (0, 0, 4, *[0] * (LATENCY_SLOTS - 3)))
 
 
 def test_the_most_used() -> None:

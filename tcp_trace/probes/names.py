@@ -1,39 +1,89 @@
-"""The names that the kernel program learned, by its maps' descriptors.
+"""The probe `names`: host names, from the DNS answers that processes receive.
 
-The shapes are those of bpf/names.h. Nothing is read until a failure is told.
+Names are looked up in the kernel's maps. Nothing is read until a failure is told.
 """
 
 from __future__ import annotations
 
 import os
 import pwd
-import struct
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from tcp_trace.connects.heard import Heard, Told, choose
-from tcp_trace.kernel.nameservers import NameServers
-from tcp_trace.kernel.stream import lookup, pack
+from tcp_trace.kernel.contract import Attach, Kind, Point, Without
+from tcp_trace.kernel.maps import lookup
+from tcp_trace.kernel.shapes import Shape
+from tcp_trace.probes.addresses import pack
+from tcp_trace.probes.nameservers import NameServers
+from tcp_trace.probes.shapes import (
+    LONG,
+    NAME,
+    NAME_HASH,
+    NAME_KEY,
+    NAME_MARKS,
+    NAME_MARKS_DOUBT,
+    NUMBER,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from tcp_trace.connects.events import Failure
+    from tcp_trace.settings.config import Settings
 
-# struct name_key: who is_shared netns.inum netns.hash_mix address
-KEY = struct.Struct("=IIII16s")
-# struct name: since_ns seen_ns until_ns other_ns born_ns ttl is_sure name
-NAME = struct.Struct("=5QII128s")
-MARK = struct.Struct("=Q")
+# Addresses with the names they were asked for by: 240 bytes each.
+NAMES_MAX = 8_192
 
-_MARKS_BITS = 16
-_MARKS_DOUBT = 2
-_HASH = 0x9E3779B97F4A7C15
-_WORDS = struct.Struct("=8I")
+_WORDS = Shape("words of struct name_key", words="8I")
 _WORDS_WHO = 4
 
 # Whose look-ups are others': root's, and those of the accounts of systemd-resolved, nscd and sssd.
 _ROOT = 0
 _DAEMONS = ("systemd-resolve", "nscd", "sssd")
+
+
+class NamesProbe:
+    """See the module. Its answers are in maps: it submits no records."""
+
+    name = "names"
+    source = "names.c"
+
+    def is_wanted(self, settings: Settings, /) -> bool:
+        """Tell whether names are to be learned."""
+        return settings.dns_names
+
+    def maps(self, _: Settings, /) -> tuple[str, ...]:
+        """Return the names, what is doubted of them, and whose answers count for others."""
+        return "names", "name_marks", "name_servers"
+
+    def constants(self, _: Settings, /) -> Mapping[str, int | str]:
+        """Return how many names are kept."""
+        return {"NAMES_MAX": NAMES_MAX}
+
+    def points(self, _: Settings, /) -> tuple[Point, ...]:
+        """Return the moment when something was received."""
+        return (_ANSWERS,)
+
+    def decode(self, record: bytes, /) -> NoReturn:
+        """Raise ValueError: there are none."""
+        raise ValueError(record)
+
+
+_ANSWERS = Point(
+    "names",
+    (
+        (
+            Attach(Kind.FEXIT, "inet_recvmsg", "inet_recvmsg"),
+            Attach(Kind.FEXIT, "inet6_recvmsg", "inet_recvmsg"),
+        ),
+    ),
+    "recvmsg()",
+    lost="host names are not known",
+    without=Without.NO_PROBE,
+    note="no_names",
+)
+
+NAMES = NamesProbe()
 
 
 class Names:
@@ -56,12 +106,12 @@ class Names:
             return None
         to = failure.destination
         began = failure.mono - (failure.elapsed or 0.0)
-        own = self._heard(KEY.pack(process.pid, 0, to.netns, to.netns_mix, pack(to.address)))
+        own = self._heard(NAME_KEY.pack(process.pid, 0, to.netns, to.netns_mix, pack(to.address)))
         # Of other network namespaces nobody here knows the name servers.
         users = () if to.netns else {process.uid, *self._speakers}
 
         def shared() -> list[Heard]:
-            return [self._heard(KEY.pack(uid, 1, 0, 0, pack(to.address))) for uid in users]
+            return [self._heard(NAME_KEY.pack(uid, 1, 0, 0, pack(to.address))) for uid in users]
 
         return choose(own, process.born, shared, began)
 
@@ -70,7 +120,7 @@ class Names:
 
         None where no such answer was seen.
         """
-        told = self._told(KEY.pack(os.getpid(), 0, 0, 0, pack(address)))
+        told = self._told(NAME_KEY.pack(os.getpid(), 0, 0, 0, pack(address)))
         return told.ttl if told is not None and told.seen >= mono * 1e9 else None
 
     def _heard(self, key: bytes) -> Heard:
@@ -86,25 +136,25 @@ class Names:
     def _mark(self, slot: int) -> int:
         if self._marks is None:
             return 0
-        value = lookup(self._marks, struct.pack("=I", slot), MARK.size)
-        return MARK.unpack(value)[0] if value else 0
+        value = lookup(self._marks, NUMBER.pack(slot), LONG.size)
+        return int(LONG.unpack(value)[0]) if value else 0
 
 
 def slots(key: bytes) -> tuple[int, int]:
     """Return the slots of name_marks for a key: that of its kind, and that of its doubts."""
     words = _WORDS.unpack(key)
     who = _hash(0, words[:_WORDS_WHO])
-    return _slot(words[1], _hash(who, words[_WORDS_WHO:])), _slot(_MARKS_DOUBT, who)
+    return _slot(words[1], _hash(who, words[_WORDS_WHO:])), _slot(NAME_MARKS_DOUBT, who)
 
 
 def _hash(value: int, words: tuple[int, ...]) -> int:
     for word in words:
-        value = (value ^ word) * _HASH % 2**64
+        value = (value ^ word) * NAME_HASH % 2**64
     return value
 
 
 def _slot(kind: int, hashed: int) -> int:
-    return (kind << _MARKS_BITS) + (hashed >> 64 - _MARKS_BITS)
+    return kind * NAME_MARKS + hashed * NAME_MARKS // 2**64
 
 
 def _uids(accounts: tuple[str, ...]) -> set[int]:

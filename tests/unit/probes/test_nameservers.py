@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tcp_trace.kernel.nameservers import SERVERS_MAX, NameServers, configured
+from tcp_trace.probes.nameservers import NameServers, configured
+from tcp_trace.probes.shapes import NAME_SERVERS_MAX
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -56,7 +57,7 @@ def test_bounds(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """A huge file is read in part, an unreadable one is said once; neither ends the service."""
     file = tmp_path / "resolv.conf"
     file.write_text("".join(f"nameserver 10.0.{n >> 8}.{n & 255}\n" for n in range(9_999)))
-    assert len(configured(file, tmp_path / "absent")) == SERVERS_MAX
+    assert len(configured(file, tmp_path / "absent")) == NAME_SERVERS_MAX
     assert configured(tmp_path, tmp_path / "absent") == {("127.0.0.1", 0)}
     assert [record.getMessage() for record in caplog.records] == [
         f"{tmp_path}: Is a directory; its name servers are not known"

@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: Apache-2.0
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Reads DNS answers out of the memory of the process that received them.
  *
@@ -6,6 +6,9 @@
  * answer is that name's. Everything in an answer is a stranger's choice. It is read with bounds on
  * every step, and no compression pointer is ever followed.
  */
+#pragma once
+
+#include "names/keep.h"
 
 #define HEADER_BYTES 12
 #define RECORD_BYTES 10 /* type, class, ttl and length, behind the owner's name */
@@ -176,7 +179,7 @@ static __always_inline bool read_record(struct packet *p, struct hearer *h, stru
 /* Take what an answer tells; false where it may have told more. */
 static __always_inline bool read_answer(void *sk, struct packet *p, struct hearer *h)
 {
-	u32 slot = *(u16 *)(sk + OFFSETOF_sock_common_skc_family) == AF_INET6_;
+	u32 slot = *(u16 *)(sk + FIELD(sock_common, skc_family)) == AF_INET6_;
 	struct name *name = told_name.lookup(&slot);
 	struct header header = {};
 	enum question question;

@@ -13,7 +13,7 @@ from ipaddress import IPv6Network
 from typing import TYPE_CHECKING
 
 from tcp_trace.connects.watch import Rule
-from tcp_trace.kernel.stream import Maps
+from tcp_trace.probes.connectmaps import Maps
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -10,19 +10,16 @@ from __future__ import annotations
 
 import logging
 import socket
-import struct
 from pathlib import Path
 
-from tcp_trace.kernel.stream import pack, replace
+from tcp_trace.kernel.maps import replace
+from tcp_trace.probes.addresses import pack
+from tcp_trace.probes.shapes import NAME_SERVER, NAME_SERVERS_MAX
 
 log = logging.getLogger(__name__)
 
 RESOLV_CONF = Path("/etc/resolv.conf")
 UPSTREAMS = Path("/run/systemd/resolve/resolv.conf")
-
-# struct name_server: address scope_id
-SERVER = struct.Struct("=16sI")
-SERVERS_MAX = 64
 
 _READ_LIMIT = 65_536
 # Where nothing else is configured (resolv.conf(5)), and where systemd-resolved listens.
@@ -53,7 +50,9 @@ class NameServers:
         if version == self._version:
             return
         self._version = version
-        servers = frozenset(SERVER.pack(pack(a), scope) for a, scope in configured(*self._files))
+        servers = frozenset(
+            NAME_SERVER.pack(pack(a), scope) for a, scope in configured(*self._files)
+        )
         try:
             replace(self._fd, self._known, servers)
         except OSError as error:
@@ -67,7 +66,7 @@ def configured(resolv_conf: Path, upstreams: Path) -> set[tuple[str, int]]:
     asked = _named(resolv_conf)
     if upstreams.exists():
         asked |= {*_STUBS, *_named(upstreams)}
-    return set(sorted(asked or _LOCAL)[:SERVERS_MAX])
+    return set(sorted(asked or _LOCAL)[:NAME_SERVERS_MAX])
 
 
 def _named(file: Path) -> set[tuple[str, int]]:

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Which name an address was given for: the structs shared with user space. Their shapes are
- * written a second time in tcp_trace/kernel/names.py, and a test holds the two against each other.
+ * Which name an address was given for: what is shared with user space.
  */
 #pragma once
 
-#include "transition.h"
+#include "include/netns.h"
+#include "include/address.h"
 
 /*
  * Whom an address was told. A process (its pid) hears for itself; where is_shared is set, a user

@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What is counted for each destination. Constants from user space: DESTINATIONS_MAX;
+ * LATENCY where somebody reads how long connects take.
+ */
+#pragma once
+
+#include "include/destination.h"
+
+struct counters {
+	u64 attempts;
+	u64 established;
+	u64 failed;
+	u64 last_established_ns; /* CLOCK_MONOTONIC */
+};
+
+BPF_TABLE("lru_hash", struct destination, struct counters, destinations, DESTINATIONS_MAX);
+
+static __always_inline struct counters *counters_of(struct destination *to)
+{
+	struct counters *c = destinations.lookup(to);
+
+	/* Not zeroed where there is one, which is nearly always. */
+	if (c)
+		return c;
+	struct counters zero = {};
+
+	return destinations.lookup_or_try_init(to, &zero);
+}
+
+#ifdef LATENCY
+#include "connect/latency.h"
+#endif
+
+static __always_inline void count_established(struct destination *to, u64 start_ns, u64 now)
+{
+	struct counters *c = counters_of(to);
+
+#ifdef LATENCY
+	count_latency(to, now - start_ns);
+#endif
+	if (!c)
+		return;
+	c->last_established_ns = now;
+	__sync_fetch_and_add(&c->established, 1);
+}
+
+static __always_inline void count_failed(struct destination *to)
+{
+	struct counters *c = counters_of(to);
+
+	if (c)
+		__sync_fetch_and_add(&c->failed, 1);
+}

@@ -1,0 +1,147 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The cgroups of those who connect: paths, and owners. Constant from user space: CGROUPS_MAX.
+ */
+#pragma once
+
+#include "include/layout.h"
+
+/*
+ * The names of a cgroup and of those above it, up to the root, which has none. A cgroup that lies
+ * deeper has no names of its topmost ones here. A name has at most 255 bytes. root is the place of
+ * the cgroup that is the root to the process that was seen there, CGROUP_LEVELS where it is none of
+ * these: that one and those above it were named outside.
+ *
+ * owner is the id of the one of these at OWNER_LEVEL, or of the cgroup itself where it is not that
+ * deep: a service, a pod, a user's manager. What lies deeper its owner makes as he likes. It is 0
+ * for the root. Those that lie deeper than is looked have one owner together, OWNER_DEEP: nobody
+ * escapes a budget by depth.
+ */
+#define CGROUP_LEVELS	  8
+#define CGROUP_NAME	  256
+#define CGROUP_LEVELS_MAX 32
+#define OWNER_LEVEL	  3
+#define OWNER_DEEP	  (~0ULL)
+
+struct cgroup_path {
+	u64 owner;
+	char names[CGROUP_LEVELS][CGROUP_NAME];
+	u32 root;
+	u32 pad;
+};
+
+BPF_TABLE("lru_hash", u64, struct cgroup_path, cgroups, CGROUPS_MAX);
+/* Too large for the stack; a slot for each program that another may interrupt (SLOT_*). */
+BPF_PERCPU_ARRAY(new_cgroup, struct cgroup_path, 3);
+BPF_ARRAY(last_cgroup, u64, 1);
+
+/* The owner of a cgroup, by its node: see struct cgroup_path. */
+static __always_inline u64 owner_of(void *kn)
+{
+	/* Of the node, and of those that lead to it from below. */
+	u64 ids[OWNER_LEVEL + 1] = {}, leaf = 0;
+	void *parent;
+	int i;
+
+	READ_FIELD(leaf, kn, FIELD(kernfs_node, id));
+	/*
+	 * Left at its end alone: the verifier of 6.1 wants the way back to be a jump, and for
+	 * another way out the compiler may lay out the loop so that there is none.
+	 */
+#pragma clang loop unroll(disable)
+	for (i = 0; kn && i < CGROUP_LEVELS_MAX; i++) {
+		ids[3] = ids[2];
+		ids[2] = ids[1];
+		ids[1] = ids[0];
+		READ_FIELD(ids[0], kn, FIELD(kernfs_node, id));
+		parent = NULL;
+		READ_FIELD(parent, kn, FIELD(kernfs_node, parent));
+		kn = parent;
+	}
+	if (kn)
+		return OWNER_DEEP;
+	if (i > OWNER_LEVEL)
+		return ids[OWNER_LEVEL];
+	return i > 1 ? leaf : 0;
+}
+
+static __always_inline u64 read_owner(u64 cgroup_id)
+{
+	struct cgroup_path *path = cgroups.lookup(&cgroup_id);
+
+	return path ? path->owner : 0;
+}
+
+static __always_inline void *read_cgroup_ns(void *task)
+{
+	void *nsproxy = NULL, *cgroup_ns = NULL;
+
+	READ_TASK(nsproxy, task, FIELD(task_struct, nsproxy));
+	READ_TASK(cgroup_ns, nsproxy, FIELD(nsproxy, cgroup_ns));
+	return cgroup_ns;
+}
+
+/* The kernfs node of the cgroup that is the root to the current process. */
+static __always_inline void *read_cgroup_root(void)
+{
+	void *cset = NULL, *cgroup = NULL, *kn = NULL;
+
+	READ_FIELD(cset, read_cgroup_ns(current_task()), FIELD(cgroup_namespace, root_cset));
+	READ_FIELD(cgroup, cset, FIELD(css_set, dfl_cgrp));
+	READ_FIELD(kn, cgroup, FIELD(cgroup, kn));
+	return kn;
+}
+
+/* A slot for each program that may be preempted by another: they must not share their draft. */
+#define SLOT_HOOK   0
+#define SLOT_NET    1
+#define SLOT_RETURN 2
+
+/*
+ * Keep the path of the current process's cgroup, under the id that bpf_get_current_cgroup_id()
+ * gives it: by the time somebody asks, the process and its cgroup may be gone. An id is never
+ * given twice and a cgroup never renamed, so once is enough.
+ */
+static __always_inline void keep_cgroup(u64 id, u32 slot)
+{
+	void *cset = NULL, *cgroup = NULL, *kn = NULL, *root, *parent, *name;
+	struct cgroup_path *path;
+	u64 *last, kn_id = 0;
+	u32 only = 0;
+	int i;
+
+	/* Mostly it is the last one's again, and an array is looked into without a call. */
+	last = last_cgroup.lookup(&only);
+	if (!last || *last == id)
+		return;
+	if (cgroups.lookup(&id)) {
+		*last = id;
+		return;
+	}
+	path = new_cgroup.lookup(&slot);
+	if (!path)
+		return;
+	READ_FIELD(cset, bpf_get_current_task(), FIELD(task_struct, cgroups));
+	READ_FIELD(cgroup, cset, FIELD(css_set, dfl_cgrp));
+	READ_FIELD(kn, cgroup, FIELD(cgroup, kn));
+	READ_FIELD(kn_id, kn, FIELD(kernfs_node, id));
+	if (kn_id != id) /* it was moved just now */
+		return;
+	path->owner = owner_of(kn);
+	root = read_cgroup_root();
+	path->root = CGROUP_LEVELS;
+#pragma clang loop unroll(disable)
+	for (i = 0; i < CGROUP_LEVELS; i++) {
+		parent = NULL;
+		name = NULL;
+		READ_FIELD(parent, kn, FIELD(kernfs_node, parent));
+		READ_FIELD(name, kn, FIELD(kernfs_node, name));
+		path->names[i][0] = 0;
+		if (parent)
+			bpf_probe_read_kernel_str(path->names[i], CGROUP_NAME, name);
+		if (kn == root)
+			path->root = i;
+		kn = parent;
+	}
+	cgroups.update(&id, path);
+}

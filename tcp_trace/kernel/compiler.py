@@ -1,0 +1,178 @@
+"""From C to programs and maps in the kernel: the only module that imports `bcc`."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sys
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from tcp_trace.kernel.contract import Kind, NotAttachedError, StartError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tcp_trace.kernel.contract import Attach
+
+# Compiling is most of the start. The kernel needs no types of ours; and what clang would optimise
+# BCC optimises once more, and all of it: the code is the same without the first time.
+_LESS_WORK = ("-g0", "-Xclang", "-disable-llvm-passes")
+
+# What KRETFUNC_PROBE() and BPF_ITER() put before a name. Newer versions name the module, too:
+# kretfunc__vmlinux__tcp_v4_connect.
+_PREFIXES = {Kind.FEXIT: "kretfunc__", Kind.ITERATOR: "bpf_iter__"}
+
+
+class Unit(NamedTuple):
+    """What is compiled in one piece, and the tree of headers for it: None for the kernel's own."""
+
+    text: str
+    flags: tuple[str, ...]
+    tree: Path | None = None
+
+    @property
+    def digest(self) -> str:
+        """What tells this text with these flags from any other, in hexadecimal."""
+        return hashlib.sha256("\0".join((self.text, *self.flags)).encode()).hexdigest()
+
+
+def import_bcc() -> Any:  # noqa: ANN401 - bcc has no types
+    """Return the module. Raises StartError where it is missing."""
+    try:
+        import bcc  # noqa: PLC0415 - 70 MB that only this function's caller wants
+    except ImportError:
+        raise StartError(
+            f"{sys.executable} has no BCC; install the package python3-bpfcc "
+            "and use the distribution's /usr/bin/python3"
+        ) from None
+    return bcc
+
+
+class Module:
+    """A unit's maps, which are there at once, and its programs, which are loaded one by one.
+
+    The constructor raises what BCC does, which is nothing narrower than Exception.
+    """
+
+    def __init__(self, unit: Unit) -> None:
+        self._bcc = import_bcc()
+        self._links: list[int] = []
+
+        class Unattached(self._bcc.BPF):  # type: ignore[misc,name-defined] # bcc has no types
+            """BCC attaches by their names what it knows; here the probes say it."""
+
+            def _trace_autoload(self) -> None:
+                """Attach nothing."""
+
+        # The compiler's working directory is the tree, and clang also looks into `../lib`. Without
+        # one BCC finds the kernel's own.
+        os.environ.pop("BCC_KERNEL_SOURCE", None)
+        if unit.tree is not None:
+            os.environ["BCC_KERNEL_SOURCE"] = str(unit.tree)
+        self.bpf: Any = Unattached(text=unit.text, cflags=[*_LESS_WORK, *unit.flags])
+
+    @cached_property
+    def programs(self) -> dict[str, bytes]:
+        """The instructions of each program, by the name that its C function has."""
+        import ctypes as ct  # noqa: PLC0415 - only here
+
+        lib, module = self._bcc.lib, self.bpf.module
+        names = [lib.bpf_function_name(module, n) for n in range(lib.bpf_num_functions(module))]
+        return {
+            name.decode(): ct.string_at(
+                lib.bpf_function_start(module, name), lib.bpf_function_size(module, name)
+            )
+            for name in names
+        }
+
+    def program_of(self, attach: Attach) -> str | None:
+        """Return the name of the program for an attachment, None where it is not compiled."""
+        prefix = _PREFIXES.get(attach.kind)
+        if prefix is None:
+            return attach.function if attach.function in self.programs else None
+        endings = ("__" + attach.function,)
+        found = [n for n in self.programs if n.startswith(prefix) and n.endswith(endings)]
+        return found[0] if found else None
+
+    def map_fd(self, name: str) -> int:
+        """Return the descriptor of a map."""
+        return int(self.bpf[name].get_fd())
+
+    def attach(self, attach: Attach) -> tuple[int, int]:
+        """Load and attach a program; return the descriptors of its link and of itself.
+
+        The latter is -1 but for what watches functions returning: only of those the kernel counts
+        how often they were not run. Raises NotAttachedError.
+        """
+        if attach.kind is Kind.KPROBE:
+            return self._attach_kprobe(attach)
+        program = self._load(attach)
+        link = self._link(attach, program)
+        if link < 0:
+            raise NotAttachedError(_refused(attach))
+        self._links.append(link)
+        return link, program if attach.kind is Kind.FEXIT else -1
+
+    def _attach_kprobe(self, attach: Attach) -> tuple[int, int]:
+        function, event = attach.function.encode(), attach.name.encode()
+        try:
+            self.bpf.attach_kprobe(event=event, fn_name=function)
+        except Exception as error:  # BCC raises nothing narrower
+            raise NotAttachedError(f"{_refused(attach)}: {error}") from error
+        (link,) = (fds[function] for fds in self.bpf.kprobe_fds.values() if function in fds)
+        return int(link), -1
+
+    def _load(self, attach: Attach) -> int:
+        name = self.program_of(attach)
+        if name is None:
+            raise NotAttachedError(f"{attach.function} is not compiled")
+        types = self._bcc.BPF
+        kinds = {Kind.RAW_TRACEPOINT: types.RAW_TRACEPOINT}
+        loaded = name
+        if attach.kind in _PREFIXES:  # by its name libbcc_bpf finds what such a program is for
+            loaded = name.removesuffix(attach.function) + attach.name
+        lib, module, own = self._bcc.lib, self.bpf.module, name.encode()
+        fd = lib.bcc_func_load(
+            *(module, kinds.get(attach.kind, types.TRACING), loaded.encode()),
+            *(lib.bpf_function_start(module, own), lib.bpf_function_size(module, own)),
+            *(lib.bpf_module_license(module), lib.bpf_module_kern_version(module)),
+            *(0, None, 0, None, -1),
+        )
+        if fd < 0:
+            raise NotAttachedError(f"{loaded} cannot be loaded")
+        self.bpf.funcs[loaded.encode()] = types.Function(self.bpf, loaded.encode(), fd)
+        return int(fd)
+
+    def _link(self, attach: Attach, program: int) -> int:
+        lib = self._bcc.lib
+        if attach.kind is Kind.RAW_TRACEPOINT:
+            # Not BPF.attach_raw_tracepoint(): it allows one program per tracepoint.
+            return int(lib.bpf_attach_raw_tracepoint(program, attach.name.encode()))
+        if attach.kind is Kind.FEXIT:
+            return int(lib.bpf_attach_kfunc(program))
+        return int(lib.bcc_iter_attach(program, None, 0))
+
+    def detach(self, attach: Attach, link: int) -> None:
+        """Undo `attach`; the program stays loaded."""
+        if attach.kind is Kind.KPROBE:
+            self.bpf.detach_kprobe(attach.name.encode(), attach.function.encode())
+        else:
+            self._links.remove(link)
+            os.close(link)
+
+    def close(self) -> None:
+        """Detach and unload everything."""
+        for link in self._links:
+            os.close(link)
+        self._links = []
+        self.bpf.cleanup()
+
+
+def _refused(attach: Attach) -> str:
+    return {
+        Kind.KPROBE: f"the kprobe on {attach.target} cannot be placed",
+        Kind.RAW_TRACEPOINT: f"this kernel has no tracepoint {attach.target}",
+        Kind.FEXIT: f"this kernel lets no program watch {attach.target}() returning",
+        Kind.ITERATOR: f"this kernel has no iterator {attach.target}",
+    }[attach.kind]

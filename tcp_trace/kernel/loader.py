@@ -1,0 +1,215 @@
+"""Compiles, loads and attaches probes: what each of their points hangs on in the end.
+
+All wanted probes are compiled in one piece, which costs least. A program that is an alternative,
+or that a kernel may refuse, is compiled only where it is wanted: its C has `#ifdef WITH_` and its
+name around it, and what belongs to another probe `#ifdef PROBE_` and that one's name.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from tcp_trace.kernel import features, layout, source
+from tcp_trace.kernel.compiler import Module, Unit
+from tcp_trace.kernel.contract import Attached, Kind, NotAttachedError, StartError, Without
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from tcp_trace.kernel.contract import Attach, Point, Probe
+    from tcp_trace.kernel.layout import Layout
+
+
+NO_RETURNS = "this kernel lets no BPF program watch {} returning (BPF trampolines)"
+
+
+class Loaded(NamedTuple):
+    """What is in the kernel now.
+
+    `maps` are descriptors by probe and name; `notes` go to the log: why something was not attached
+    or could not be tried, by the points' notes. `unit` is what was compiled.
+    """
+
+    module: Module
+    attached: tuple[Attached, ...]
+    maps: dict[str, dict[str, int]]
+    notes: dict[str, str]
+    unit: Unit
+    layout: Layout
+
+
+class Plan:
+    """What is still to be tried, for each point of each probe."""
+
+    def __init__(self, probes: Sequence[Probe[Any]], settings: Any) -> None:  # noqa: ANN401
+        self.probes = list(probes)
+        self._maps = {probe.name: probe.maps(settings) for probe in probes}
+        self.notes: dict[str, str] = {}
+        self._points = {probe.name: list(probe.points(settings)) for probe in probes}
+        self._left = {
+            (probe, point.name): list(point.alternatives)
+            for probe, points in self._points.items()
+            for point in points
+        }
+        self._reasons: dict[tuple[str, str], list[str]] = {}
+
+    def points(self) -> Iterator[tuple[Probe[Any], Point]]:
+        """Yield what is to be attached."""
+        for probe in self.probes:
+            for point in self._points[probe.name]:
+                if self._left[probe.name, point.name]:
+                    yield probe, point
+
+    def first(self, probe: Probe[Any], point: Point) -> tuple[Attach, ...]:
+        """Return the alternative that is to be tried next; empty for none."""
+        left = self._left[probe.name, point.name]
+        return left[0] if left else ()
+
+    def flags(self) -> tuple[str, ...]:
+        """Return the compiler's flags for what is wanted."""
+        functions = {a.function for each in self.points() for a in self.first(*each)}
+        probes = (f"-DPROBE_{probe.name.upper()}" for probe in self.probes)
+        return (*probes, *(f"-DWITH_{function}" for function in sorted(functions)))
+
+    def attaches(self) -> Iterator[Attach]:
+        """Yield all that may be attached to."""
+        for alternatives in self._left.values():
+            for alternative in alternatives:
+                yield from alternative
+
+    def fds(self, module: Module, probe: Probe[Any]) -> dict[str, int]:
+        """Return the descriptors of a probe's maps."""
+        return {name: module.map_fd(name) for name in self._maps[probe.name]}
+
+    def drop(self, probe: Probe[Any], point: Point, why: str) -> None:
+        """Go on without the alternative that was tried. Raises StartError where that cannot be."""
+        left = self._left[probe.name, point.name]
+        left.pop(0)
+        reasons = self._reasons.setdefault((probe.name, point.name), [])
+        reasons.append(why)
+        if not left and point.without is Without.NO_START:
+            raise StartError("; ".join(filter(None, (*reasons, point.fix))))
+        if point.note:
+            self.notes[point.note] = "; ".join(reasons)
+        if not left and point.without is Without.NO_PROBE:
+            self.probes.remove(probe)
+
+
+def load(
+    probes: Sequence[Probe[Any]],
+    settings: Any,  # noqa: ANN401 - the probes' own
+    common: Mapping[str, int],
+    directory: Path,
+) -> Loaded:
+    """Let these probes see what they are for. `common` are constants of all, `directory` has the C.
+
+    Raises StartError where one of them cannot, that the start cannot do without.
+    """
+    plan = Plan(probes, settings)
+    text = source.text_of((probe.source for probe in probes), directory)
+    targets = [attach.target for attach in plan.attaches() if attach.kind is Kind.FEXIT]
+    found = layout.read(source.fields(text), targets)
+    _leave_out(plan, found)
+    while True:
+        unit = unit_of(plan, settings, common, directory, found)
+        module = _compiled(unit)
+        attached = _attach(module, plan)
+        if attached is not None:
+            maps = {probe.name: plan.fds(module, probe) for probe in plan.probes}
+            return Loaded(module, attached, maps, plan.notes, unit, found)
+        module.close()
+
+
+def unit_of(
+    plan: Plan,
+    settings: Any,  # noqa: ANN401 - the probes' own
+    common: Mapping[str, int],
+    directory: Path,
+    found: Layout,
+) -> Unit:
+    """Return what there is to be compiled."""
+    constants: dict[str, int | str] = {**common}
+    for probe in plan.probes:
+        constants.update(probe.constants(settings))
+    defined = (f"-D{name}={value}" for name, value in constants.items())
+    text = source.text_of((probe.source for probe in plan.probes), directory)
+    tree = directory / "kernel" if found.source == "btf" else None
+    return Unit(text, (*found.flags, *defined, *plan.flags()), tree)
+
+
+def _leave_out(plan: Plan, found: Layout) -> None:
+    """Drop what this kernel cannot have, as far as that shows before anything is compiled."""
+    for probe, point in list(plan.points()):
+        while alternative := plan.first(probe, point):
+            lacking = [features.lacks(attach, found.functions) for attach in alternative]
+            why = next(filter(None, lacking), None)
+            if why is None:
+                break
+            plan.drop(probe, point, _in_words(point, alternative, why))
+
+
+def _compiled(unit: Unit) -> Module:
+    try:
+        return Module(unit)
+    except StartError:
+        raise
+    except Exception as error:  # BCC raises nothing narrower
+        raise StartError(
+            f"the kernel program cannot be compiled or its maps not be made ({error}); "
+            "run 'tcp-trace check' and see the lines above"
+        ) from error
+
+
+def _attach(module: Module, plan: Plan) -> tuple[Attached, ...] | None:
+    """Attach all points; None where another text has to be compiled for what is left."""
+    attached: list[Attached] = []
+    for probe, point in list(plan.points()):
+        done = None
+        while done is None:
+            alternative = plan.first(probe, point)
+            if not alternative or not all(map(module.program_of, alternative)):
+                return None
+            try:
+                done = _attach_all(module, alternative)
+                _prove(module, plan, probe, point)
+            except NotAttachedError as error:
+                if done:
+                    _detach(module, alternative, done)
+                    done = None
+                plan.drop(probe, point, _in_words(point, alternative, str(error)))
+        attached += [
+            Attached(probe.name, point.name, attach.kind.value, attach.name, *fds)
+            for attach, fds in zip(alternative, done, strict=True)
+        ]
+    return tuple(attached)
+
+
+def _attach_all(module: Module, alternative: tuple[Attach, ...]) -> list[tuple[int, int]]:
+    """Return descriptors of links and programs. Raises NotAttachedError, and leaves none."""
+    done: list[tuple[int, int]] = []
+    try:
+        for attach in alternative:
+            done.append(module.attach(attach))  # noqa: PERF401 - kept where the next one fails
+    except NotAttachedError:
+        _detach(module, alternative, done)
+        raise
+    return done
+
+
+def _detach(module: Module, alternative: tuple[Attach, ...], done: list[tuple[int, int]]) -> None:
+    for attach, (link, _) in zip(alternative, done, strict=False):
+        module.detach(attach, link)
+
+
+def _prove(module: Module, plan: Plan, probe: Probe[Any], point: Point) -> None:
+    if point.prove is None:
+        return
+    try:
+        point.prove(plan.first(probe, point)[0], plan.fds(module, probe))
+    except OSError as error:
+        plan.notes["unproven"] = f"the {point.name} was not seen at work: {error.strerror}"
+
+
+def _in_words(point: Point, alternative: tuple[Attach, ...], why: str) -> str:
+    return NO_RETURNS.format(point.what) if alternative[0].kind is Kind.FEXIT else why

@@ -1,0 +1,57 @@
+"""BPF maps by their descriptors. Uses `libbcc_bpf.so.0`, the part of BCC without LLVM."""
+
+from __future__ import annotations
+
+import ctypes as ct
+import os
+from functools import cache
+
+_BATCH = 256
+
+
+@cache
+def library() -> ct.CDLL:
+    """Return the library, loaded when it is first used."""
+    lib = ct.CDLL("libbcc_bpf.so.0", use_errno=True)
+    for name in ("bpf_lookup_elem", "bpf_get_next_key"):
+        getattr(lib, name).argtypes = [ct.c_int, ct.c_char_p, ct.c_char_p]
+    lib.bpf_update_elem.argtypes = [ct.c_int, ct.c_char_p, ct.c_char_p, ct.c_uint64]
+    lib.bpf_delete_elem.argtypes = [ct.c_int, ct.c_char_p]
+    return lib
+
+
+def lookup(fd: int, key: bytes, size: int) -> bytes | None:
+    """Return what a map holds for a key, `size` bytes, None for nothing."""
+    value = ct.create_string_buffer(size)
+    return None if library().bpf_lookup_elem(fd, key, value) else value.raw
+
+
+def update(fd: int, key: bytes, value: bytes) -> None:
+    """Let a map hold a value for a key. Raises OSError."""
+    if library().bpf_update_elem(fd, key, value, 0):
+        raise OSError(ct.get_errno(), os.strerror(ct.get_errno()))
+
+
+def delete(fd: int, key: bytes) -> None:
+    """Let a map hold nothing for a key."""
+    library().bpf_delete_elem(fd, key)
+
+
+def keys(fd: int, size: int) -> list[bytes]:
+    """Return the keys of a map, `size` bytes each."""
+    found: list[bytes] = []
+    following = ct.create_string_buffer(size)
+    while not library().bpf_get_next_key(fd, found[-1] if found else None, following):
+        found.append(following.raw)
+    return found
+
+
+def replace(fd: int, old: frozenset[bytes], new: frozenset[bytes]) -> None:
+    """Let a map that is a set have the keys `new` in place of `old`; what is in both stays.
+
+    What is new is added before what is old is removed. Raises OSError, of which nothing is undone.
+    """
+    for key in new - old:
+        update(fd, key, b"\1")
+    for key in old - new:
+        delete(fd, key)

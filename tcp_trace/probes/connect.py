@@ -1,0 +1,198 @@
+"""The probe `connect`: outbound TCP connects, from the moment a socket changes state.
+
+The hook is attached before the net behind it: what the hook is proved by, the net would do, too.
+"""
+
+from __future__ import annotations
+
+import socket
+import time
+from typing import TYPE_CHECKING
+
+from tcp_trace.connects.watch import RULES_MAX
+from tcp_trace.kernel import features
+from tcp_trace.kernel.contract import Attach, Kind, NotAttachedError, Point, Without
+from tcp_trace.probes import latency, proof
+from tcp_trace.probes.connectmaps import Maps
+from tcp_trace.probes.transitions import decode
+from tcp_trace.settings.values import Events, Hook, LostRaces
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from tcp_trace.connects.events import Transition
+    from tcp_trace.settings.config import Settings
+
+# Bounds of the kernel's maps. An attempt has an entry until it is established or fails; with
+# EVENTS=all until its connection is closed. All are allocated at once: 90 bytes an attempt, 230 a
+# destination, 2,050 a cgroup.
+ATTEMPTS = 16_384
+ATTEMPTS_ALL = 65_536
+DESTINATIONS = 8_192
+CGROUPS = 1_024
+# Twice what a configuration may have: a reload adds the new rules before it removes the old ones.
+_WATCH_MAX = 2 * RULES_MAX
+
+# Ports that processes connect to, at one moment: 390 bytes each.
+_RACES = 4_096
+
+# What a user's failures may take before they are counted and no longer told one by one.
+BURST, PER_SECOND = 4_000, 20
+# Users and owners of cgroups that have failures, and what is counted of them beyond that: kinds of
+# failure within two seconds, 250 bytes each.
+_BUDGETS = 4_096
+_HELD = 4_096
+
+# Destinations whose latency is kept, if any: 350 bytes each. Those used last stay.
+_LATENCIES = 4_096
+
+# Threads that are in a connect() that fails, at one moment.
+_ENDS = 1_024
+
+_EVENTS = {Events.FAILURES: "EVENTS_FAILURES", Events.ATTEMPTS: "EVENTS_ATTEMPTS"}
+
+_KPROBE = Attach(Kind.KPROBE, "tcp_set_state", "kprobe_tcp_set_state")
+_SET_STATE = "sock:inet_sock_set_state"
+_TRACEPOINT = Attach(Kind.RAW_TRACEPOINT, _SET_STATE, "tracepoint_inet_sock_set_state")
+_HOOKS = {
+    Hook.AUTO: ((_KPROBE,), (_TRACEPOINT,)),
+    Hook.KPROBE: ((_KPROBE,),),
+    Hook.TRACEPOINT: ((_TRACEPOINT,),),
+}
+_ARM = "write 1 to /sys/kernel/debug/kprobes/enabled and set kernel.ftrace_enabled=1"
+_NOT_RUN = {
+    Kind.KPROBE: f"the kprobe on tcp_set_state is placed but not run; {_ARM}",
+    Kind.RAW_TRACEPOINT: (
+        "the program on the tracepoint sock:inet_sock_set_state does not see a connect; "
+        "use another kernel, or leave the sandbox"
+    ),
+}
+_FIXES = {
+    Hook.AUTO: "use a kernel with CONFIG_KPROBES",
+    Hook.KPROBE: "use HOOK=auto in place of HOOK=kprobe",
+    Hook.TRACEPOINT: "",
+}
+
+
+def ring_bytes(settings: Settings) -> int:
+    """Return the size of the ring `transitions`."""
+    return settings.ring_mb * 1024 * 1024
+
+
+def _prove(attach: Attach, maps: Mapping[str, int]) -> None:
+    try:
+        is_run = proof.is_run(maps)
+    except OSError as error:
+        why = f"no connect to 127.0.0.1 ({error.strerror})"
+        raise OSError(error.errno, why) from error
+    if not is_run:
+        raise NotAttachedError(_NOT_RUN[attach.kind])
+    Maps(maps).forget()
+
+
+def _try_out(attach: Attach) -> tuple[str, str] | None:
+    """Whether a kprobe is run: they can be disarmed as a whole, and it is placed all the same."""
+    if attach.kind is not Kind.KPROBE or features.is_kprobe_run(attach.name, _close) is not False:
+        return None
+    return f"a {attach} is not run", _ARM
+
+
+def _close() -> None:
+    """Take a socket from LISTEN to CLOSE."""
+    socket.create_server(("127.0.0.1", 0)).close()
+
+
+_RETURNS = Point(
+    "returns",
+    (
+        (
+            Attach(Kind.FEXIT, "tcp_v4_connect", "tcp_v4_connect"),
+            Attach(Kind.FEXIT, "tcp_v6_connect", "tcp_v4_connect"),
+        ),
+    ),
+    "connect()",
+    lost="connects that fail before a SYN are not seen",
+    without=Without.NO_POINT,
+    note="no_returns",
+)
+_NET = Point(
+    "net",
+    ((Attach(Kind.RAW_TRACEPOINT, _SET_STATE, "net_inet_sock_set_state"),),),
+    "a change of state behind the hook",
+)
+_EXECS = Point(
+    "execs",
+    ((Attach(Kind.RAW_TRACEPOINT, "sched:sched_process_exec", "exec_sched_process_exec"),),),
+    "an exec",
+)
+_ERRORS = Point(
+    "errors",
+    (
+        # Since commit e6a3e4434000 (in v5.14).
+        (Attach(Kind.RAW_TRACEPOINT, "sock:inet_sk_error_report", "error_inet_sk_error_report"),),
+        (Attach(Kind.KPROBE, "sock_def_error_report", "error_sock_def_error_report"),),
+    ),
+    "an error that a socket reports",
+    lost="an error that an application takes out of its socket is told as a time-out",
+    without=Without.NO_POINT,
+)
+
+
+class Connect:
+    """See the module."""
+
+    name = "connect"
+    source = "connect.c"
+
+    def is_wanted(self, _: Settings, /) -> bool:
+        """Tell that it always is."""
+        return True
+
+    def maps(self, settings: Settings, /) -> tuple[str, ...]:
+        """Return what is looked into, and latencies where somebody reads them."""
+        latencies = (latency.OVERALL, *(latency.EACH,) * (settings.metrics_destinations > 0))
+        return (
+            *("destinations", "cgroups", "watched", "tallies", "races", "held", "execs"),
+            "transitions",
+            *latencies * (settings.metrics is not None),
+        )
+
+    def constants(self, settings: Settings, /) -> Mapping[str, int | str]:
+        """Return bounds, budgets and what is submitted."""
+        return {
+            "EVENTS": _EVENTS.get(settings.events, "EVENTS_ALL"),
+            "ATTEMPTS_MAX": ATTEMPTS_ALL if settings.events is Events.ALL else ATTEMPTS,
+            "DESTINATIONS_MAX": DESTINATIONS,
+            "CGROUPS_MAX": CGROUPS,
+            "WATCH_MAX": _WATCH_MAX,
+            "RACES_MAX": _RACES,
+            "ENDS_MAX": _ENDS,
+            "BUDGET_BURST": BURST,
+            "BUDGET_PER_SECOND": PER_SECOND,
+            "BUDGETS_MAX": _BUDGETS,
+            "HELD_MAX": _HELD,
+            "RING_BYTES": ring_bytes(settings),
+            "LOST_RACES": int(settings.lost_races is LostRaces.IGNORE),
+            "LATENCIES_MAX": _LATENCIES if settings.metrics_destinations else 0,
+            **({"LATENCY": 1} if settings.metrics is not None else {}),
+        }
+
+    def points(self, settings: Settings, /) -> tuple[Point, ...]:
+        """Return the returns, the hook, the net behind it, and what else tells of an attempt."""
+        hook = Point(
+            "hook",
+            _HOOKS[settings.hook],
+            "a connect",
+            fix=_FIXES[settings.hook],
+            note="fallback",
+            prove=_prove,
+            try_out=_try_out,
+        )
+        return _RETURNS, hook, _NET, _EXECS, _ERRORS
+
+    def decode(self, record: bytes, /) -> Transition:
+        """Return the change of state in a record."""
+        return decode(record, time.time() - time.monotonic())
+
+
+CONNECT = Connect()

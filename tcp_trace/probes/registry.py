@@ -1,0 +1,22 @@
+"""Every probe, in the order in which they are compiled and attached."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tcp_trace.probes.connect import CONNECT
+from tcp_trace.probes.names import NAMES
+
+if TYPE_CHECKING:
+    from tcp_trace.kernel.contract import Probe
+    from tcp_trace.settings.config import Settings
+
+PROBES: tuple[Probe[Settings], ...] = (
+    CONNECT,
+    NAMES,
+)
+
+
+def wanted(settings: Settings) -> list[Probe[Settings]]:
+    """Return the probes that a configuration asks for."""
+    return [probe for probe in PROBES if probe.is_wanted(settings)]

@@ -14,8 +14,6 @@ MODULE_LINES, FUNCTION_LINES = 300, 40
 FOLDERS = ("tcp_trace", "tests", "benchmarks", "docs")
 
 LONG_MODULES = {
-    "tcp_trace/kernel/program.py": "loads one program by one order of steps",
-    "tcp_trace/kernel/stream.py": "decodes every record of one program",
     "tcp_trace/service/daemon.py": "the one loop that wires everything",
     "tests/kernel/test_identity.py": "programs that tests run are written out in it",
     "tests/kernel/test_name_sources.py": "programs that tests run are written out in it",

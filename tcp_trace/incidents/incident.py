@@ -78,7 +78,7 @@ class Incident(Account):
         if self.asked:
             established = self._established(seen)
             if self.base is None and seen is not None:
-                # Of before nothing is known: the share is that of what the kernel counted since.
+                # No baseline: the share is that of the kernel's totals.
                 self.judge(seen.established, seen.failed)
             else:
                 self.judge(established)

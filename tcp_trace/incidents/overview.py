@@ -42,7 +42,7 @@ class Entry(NamedTuple):
     silenced       of `failures`, those that a silence kept from people
     reasons        [name, failures], most frequent first; `processes` likewise
     units          the systemd units of those processes
-    messages       how many people were told; `told_at` when the last, None where there is none
+    messages       messages made so far; `told_at` is when the last was, None for none
     """
 
     incident: str

@@ -1,6 +1,6 @@
 """The state that a service saved, read by another process: while it runs, and when it does not.
 
-The files are the service user's, who may have been taken over: nothing of them is believed. Root's
+The files are untrusted: the service's user, whose they are, may have been taken over. Root's
 commands call this in a child that has become their owner (`unprivileged.py`).
 """
 

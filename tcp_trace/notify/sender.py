@@ -112,7 +112,7 @@ class Sender:
         self._worker.join(seconds)
 
     def stand(self, notifications: Iterable[Notification]) -> None:
-        """Tell these again when nothing is pending: they are for a webhook that forgets.
+        """Resend these when nothing is pending: they are for a webhook that forgets.
 
         They replace those given before; one that cannot be sent is dropped. For renders of lists.
         """
@@ -168,7 +168,7 @@ class Sender:
             self._wake.wait(min(wait, self._pacing.idle))
 
     def _log_pending(self) -> None:
-        """Log what is pending: nowhere to send it is no reason to keep it for ever."""
+        """Without a webhook, log what is pending and drop it."""
         while (row := self._outbox.take(self._webhook)) is not None:
             payload = self._payload(row, None)
             if payload is not None:
@@ -214,7 +214,7 @@ class Sender:
                 self._on_dead(row, fate, era)
 
     def _send_standing(self, channel: Channel, now: Moment) -> float:
-        """Tell again what stands, some at a time; return the seconds until the next may be due."""
+        """Resend open alerts, some at a time; return the seconds until the next may be due."""
         with self._lock:
             batch, self._standing = self._standing[:_BATCH], self._standing[_BATCH:]
         rendered = [self._rendered(each, None) for each in batch]
@@ -235,7 +235,7 @@ class Sender:
                 self._gate.back_off(after, self._clock().mono, era)
             case Rejected(reason, dead):
                 extra = {"webhook": self._webhook, "reason": reason}
-                log.warning("what stands was not told again", extra=extra)
+                log.warning("open alerts could not be resent", extra=extra)
                 self._count("rejected", last_error=reason)
                 pause = self._pacing.dead_pause if dead else 0.0
                 self._gate.close(pause, self._clock().mono, era)

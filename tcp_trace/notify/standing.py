@@ -26,7 +26,7 @@ class Standing:
             self._last[notification.incident] = notification
 
     def all(self) -> list[Notification]:
-        """Return what stands, oldest first."""
+        """Return the last notification of each, oldest first."""
         return list(self._last.values())
 
     def dump(self) -> list[dict[str, Any]]:

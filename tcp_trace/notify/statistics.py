@@ -9,7 +9,7 @@ from dataclasses import dataclass
 class Statistics:
     """What a sender did since it started.
 
-    `logged` are those without any destination, `resent` those that were told again for standing.
+    `logged` are those without a webhook, `resent` those of open alerts.
     `last_error` is safe to log, `last_error_at` its time in seconds since the epoch. `dead` says
     that the webhook takes nothing until somebody acts.
     """

@@ -97,7 +97,7 @@ class Store:
     ) -> None:
         """Write, delete and (unless None) set the state in one transaction.
 
-        With `all_of_it`, `written` is everything that is pending: what else is there goes.
+        With `all_of_it`, `written` is everything that is pending: all other rows are deleted.
         """
         with _translated(), self._db as db:
             db.execute("BEGIN IMMEDIATE")

@@ -197,7 +197,7 @@ def subjects(n: Notification, style: Style) -> list[str]:
 
 
 def heading(n: Notification) -> str:
-    """Return what stands above the subjects of a digest."""
+    """Return the heading of a digest's list."""
     return _plural(n).capitalize()
 
 

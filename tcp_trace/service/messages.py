@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 STAND_INTERVAL = 60.0
-"""Seconds between two times that an Alertmanager is told what stands; it forgets after 5 min."""
+"""Seconds between two times that Alertmanager is sent open alerts; it forgets after 5 min."""
 
 
 class Messages:
@@ -74,7 +74,7 @@ class Messages:
             self._router.load(state.get("routes", {}), incidents)
             self._standing.load(state.get("standing", []), incidents)
         except (AttributeError, KeyError, TypeError, ValueError) as error:
-            log.error("where incidents were told of is forgotten: %r", error)  # noqa: TRY400
+            log.error("saved routing is unreadable; discarded: %r", error)  # noqa: TRY400
         self._router.replace(self._settings.routes, self._known())
         return state
 
@@ -93,7 +93,7 @@ class Messages:
         self.outbox.commit(notifications, state, lambda each: led[id(each)])
 
     def keep_house(self, now: Moment) -> None:
-        """Start what could not be; tell those who forget of what stands again, once a minute."""
+        """Start senders that could not be started; once a minute, resend open alerts."""
         self._workers.retry()
         if now.mono < self._next_stand:
             return

@@ -1,7 +1,7 @@
 """Notifications as Alertmanager takes them: alerts that stand until they end.
 
 Alertmanager knows an alert by its labels, forgets it some minutes after it was last told
-(`resolve_timeout`), and ends it at `endsAt`. So what stands is told again and again without an
+(`resolve_timeout`), and ends it at `endsAt`. So open alerts are sent again and again without an
 `endsAt`, which leaves the judgement to Alertmanager's own clock; and when a label changes (the
 severity may rise), the alert by its old labels is ended in the same breath.
 """
@@ -58,7 +58,7 @@ def address(text: str) -> str:
 
 
 def renderer() -> Renderer:
-    """Return what makes bodies, and remembers what stands."""
+    """Return what makes bodies, and remembers open alerts."""
     alerts = Alerts()
 
     def render_alerts(notification: Notification, envelope: Envelope) -> list[dict[str, Any]]:

@@ -198,7 +198,7 @@ def test_an_alertmanager_that_refuses_is_told_and_left_alone(
             workers.stand("fleet", [notification("a")])
             time.sleep(0.2)
             assert len(webhook.received) == 2
-    told = [r for r in caplog.records if r.getMessage() == "what stands was not told again"]
+    told = [r for r in caplog.records if r.getMessage() == "open alerts could not be resent"]
     assert [record.__dict__["reason"] for record in told] == ["status 400", "status 404"]
 
 

@@ -194,7 +194,7 @@ def test_a_damaged_state_costs_where_it_was_told_only(
     with caplog.at_level(logging.ERROR), running(given) as messages:
         messages.commit([OPENED], NOTHING)
         alerts(webhooks[1], 1)
-    assert "is forgotten" in caplog.text
+    assert "saved routing is unreadable" in caplog.text
 
 
 def test_a_changed_configuration_is_used_at_once(

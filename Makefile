@@ -28,7 +28,7 @@ CONFIG := $(DESTDIR)/etc/tcp-trace
 SYSTEMD := [ -z "$(DESTDIR)" ] && [ -d /run/systemd/system ]
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-fast test-kernels units here $(MACHINES) reliability lint format bench accuracy soak docs install uninstall purge
+.PHONY: help setup demo test test-fast test-kernels units faults kernel $(MACHINES) reliability lint format bench accuracy soak docs install uninstall purge
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
@@ -54,17 +54,20 @@ BESIDE = $(MAKE) --no-print-directory --output-sync=target --jobs
 
 test: ## Run every test: on this host and, beside that, in two virtual machines
 	@tools/packages test
-	@$(BESIDE) units here $(MACHINES)
+	@$(BESIDE) units faults kernel $(MACHINES)
 
 test-fast: ## Run the tests that need no virtual machine
 	@tools/packages test
-	@$(BESIDE) units here
+	@$(BESIDE) units faults kernel
 
 units:
 	$(PYTEST) tests/unit tests/property
 
-here:
-	$(PYTEST) tests/reliability tests/kernel
+faults:
+	$(PYTEST) tests/reliability
+
+kernel:
+	$(PYTEST) tests/kernel
 
 machine-of-most:
 	$(PYTEST) tests/vm -k most

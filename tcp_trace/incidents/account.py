@@ -7,7 +7,7 @@ from hashlib import blake2s
 from math import inf
 from typing import TYPE_CHECKING, Any
 
-from tcp_trace.incidents.notification import Kind, Notification, Severity
+from tcp_trace.incidents.notification import Notification, Phase, Severity
 
 if TYPE_CHECKING:
     from tcp_trace.connects.events import Moment
@@ -108,7 +108,7 @@ class Account:
 
     def tell(
         self,
-        kind: Kind,
+        kind: Phase,
         now: Moment,
         subject: Subject | None,
         established: int | None,
@@ -122,7 +122,7 @@ class Account:
             incident=self.incident,
             kind=kind,
             severity=self.severity,
-            opening=kind is Kind.OPENED,
+            opening=kind is Phase.OPENED,
             subject=subject,
             failures=self.untold,
             at=now.wall,

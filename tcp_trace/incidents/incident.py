@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tcp_trace.incidents.account import Account, incident_id
-from tcp_trace.incidents.notification import Kind, Notification
+from tcp_trace.incidents.notification import Notification, Phase
 from tcp_trace.incidents.subjects import succeeded_since
 from tcp_trace.incidents.tally import Tally
 
@@ -71,7 +71,7 @@ class Incident(Account):
         if not self.asked:
             self.base, self.asked = seen, asked
         self.judge(established)
-        return self.tell(Kind.OPENED, now, self.subject, established)
+        return self.tell(Phase.OPENED, now, self.subject, established)
 
     def review(self, now: Moment, seen: Counts | None) -> Notification | None:
         """Return the message that is due, if any, given what the kernel counted until now."""
@@ -98,14 +98,14 @@ class Incident(Account):
             resolve_at = min(now.mono + self.policy.recheck, max(now.mono, self.quiet_at()))
         return min(self.tell_at(), resolve_at)
 
-    def _kind(self, now: Moment, seen: Counts | None) -> Kind | None:
+    def _kind(self, now: Moment, seen: Counts | None) -> Phase | None:
         if now.mono >= self.resolve_at():
             if succeeded_since(seen, self.tally.last_mono):
-                return Kind.RESOLVED
+                return Phase.RESOLVED
             if now.mono >= self.quiet_at():
-                return Kind.QUIET
+                return Phase.QUIET
         if now.mono >= self.tell_at():
-            return Kind.UPDATED if self.worth else Kind.REMINDED
+            return Phase.UPDATED if self.worth else Phase.REMINDED
         return None
 
     def _established(self, seen: Counts | None) -> int | None:

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 VERSION = 2
 
 
-class Kind(Enum):
-    """What a message says of its incident; the value is its name in JSON."""
+class Phase(Enum):
+    """What a message says of its incident; the value is its `kind` in JSON."""
 
     OPENED = "opened"
     UPDATED = "updated"
@@ -35,7 +35,7 @@ class Kind(Enum):
     @property
     def is_last(self) -> bool:
         """Whether the incident is over with it."""
-        return self in (Kind.RESOLVED, Kind.QUIET)
+        return self in (Phase.RESOLVED, Phase.QUIET)
 
 
 class Severity(Enum):
@@ -120,7 +120,7 @@ class Notification:
 
     id: str
     incident: str
-    kind: Kind
+    kind: Phase
     severity: Severity
     opening: bool
     subject: Subject | None
@@ -188,7 +188,7 @@ class Notification:
             if data["version"] != VERSION:
                 raise ValueError(f"a notification of version {data['version']} cannot be read")
             values = {name: value for name, value in data.items() if name != "version"}
-            values["kind"] = Kind(data["kind"])
+            values["kind"] = Phase(data["kind"])
             values["severity"] = Severity(data["severity"])
             values["subject"] = _subject_from_dict(data["subject"]) if data["subject"] else None
             values["causes"] = tuple(_cause_from_dict(c) for c in data["causes"])
@@ -208,13 +208,13 @@ def merge(older: Notification, newer: Notification) -> Notification | None:
     They fit when they are of one incident that is not over with the older one. What is returned
     keeps the older one's id: should that have arrived after all, people see that it came twice.
     """
-    if older.incident != newer.incident or older.kind.is_last or newer.kind is Kind.OPENED:
+    if older.incident != newer.incident or older.kind.is_last or newer.kind is Phase.OPENED:
         return None
-    opens = older.kind is Kind.OPENED and not newer.kind.is_last
+    opens = older.kind is Phase.OPENED and not newer.kind.is_last
     return replace(
         newer,
         id=older.id,
-        kind=Kind.OPENED if opens else newer.kind,
+        kind=Phase.OPENED if opens else newer.kind,
         opening=older.opening,
         failures=older.failures + newer.failures,
         since=older.since,

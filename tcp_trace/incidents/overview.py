@@ -11,7 +11,7 @@ from operator import attrgetter
 from typing import TYPE_CHECKING, NamedTuple
 
 from tcp_trace.incidents.incident import Incident
-from tcp_trace.incidents.notification import Kind, Severity
+from tcp_trace.incidents.notification import Phase, Severity
 from tcp_trace.incidents.subjects import placed
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ def entries(open_now: Iterable[Incident | Member], storm: Storm | None) -> list[
 def ended(account: Incident | Storm, last: Notification, *, told: bool) -> Entry:
     """Return an incident that is over with its last message, which people were `told` or not."""
     return _entry(account, _TOP)._replace(
-        status=RECOVERED if last.kind is Kind.RESOLVED else QUIET,
+        status=RECOVERED if last.kind is Phase.RESOLVED else QUIET,
         ended=last.at,
         messages=account.sequence if told else 0,
         told_at=last.at if told else None,

@@ -10,8 +10,8 @@ from tcp_trace.incidents.fairness import Shares, fairly, maker_of
 from tcp_trace.incidents.member import Member
 from tcp_trace.incidents.notification import (
     Condition,
-    Kind,
     Notification,
+    Phase,
     Severity,
     SubjectCount,
 )
@@ -167,14 +167,14 @@ class Storm(Account):
     def review(self, now: Moment, lookup: Lookup) -> Notification | None:
         """Return the digest that is due, if any."""
         if self.sequence == 0:
-            return self._tell(Kind.OPENED, now, lookup) if now.mono >= self.tell_at() else None
+            return self._tell(Phase.OPENED, now, lookup) if now.mono >= self.tell_at() else None
         kind = self._ending(now, lookup)
         if kind is not None:
             return self._tell(kind, now, lookup)
         if now.mono < self.tell_at():
             return None
         # A storm that goes on is told ever more rarely: some hosts live in one.
-        notification = self._tell(Kind.UPDATED if self.worth else Kind.REMINDED, now, lookup)
+        notification = self._tell(Phase.UPDATED if self.worth else Phase.REMINDED, now, lookup)
         self.gap = min(2 * self.gap, max(self.policy.interval, self.policy.repeat))
         return notification
 
@@ -184,13 +184,13 @@ class Storm(Account):
             return self.tell_at()
         return min(self.tell_at(), now.mono + self.policy.recheck)
 
-    def _ending(self, now: Moment, lookup: Lookup) -> Kind | None:
+    def _ending(self, now: Moment, lookup: Lookup) -> Phase | None:
         if self._rages(self._failing_since(now)):
             self.raged_mono = now.mono
             return None
         if any(t.condition is Condition.WORKS for t in self._top(now, lookup, ending=True)):
-            return Kind.RESOLVED
-        return Kind.QUIET if now.mono >= self.raged_mono + self.policy.quiet_after else None
+            return Phase.RESOLVED
+        return Phase.QUIET if now.mono >= self.raged_mono + self.policy.quiet_after else None
 
     def _rages(self, since: float) -> bool:
         if self.joined_mono > since:
@@ -205,7 +205,7 @@ class Storm(Account):
         """Return the time since when a subject must have failed to count as failing."""
         return now.mono - self.policy.resolve_after * self.patience
 
-    def _tell(self, kind: Kind, now: Moment, lookup: Lookup) -> Notification:
+    def _tell(self, kind: Phase, now: Moment, lookup: Lookup) -> Notification:
         top = self._top(now, lookup, ending=kind.is_last)
         absorbed = tuple(self.absorbed)
         self.absorbed.clear()

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, NamedTuple
 
 from tcp_trace.connects.maker import RUNTIMES
-from tcp_trace.incidents.notification import Condition, Kind, Notification, Severity
+from tcp_trace.incidents.notification import Condition, Notification, Phase, Severity
 from tcp_trace.incidents.topics import TOPICS
 from tcp_trace.safetext import ELLIPSIS
 
@@ -22,11 +22,11 @@ _ADVISED = 3
 _SHORT_ID = 12  # as docker, podman and crictl show it
 _CRITICAL = "\N{LARGE RED CIRCLE}"
 _SYMBOLS = {
-    Kind.OPENED: "\N{LARGE ORANGE CIRCLE}",
-    Kind.UPDATED: "\N{LARGE ORANGE CIRCLE}",
-    Kind.REMINDED: "\N{ALARM CLOCK}",
-    Kind.RESOLVED: "\N{WHITE HEAVY CHECK MARK}",
-    Kind.QUIET: "\N{SLEEPING SYMBOL}",
+    Phase.OPENED: "\N{LARGE ORANGE CIRCLE}",
+    Phase.UPDATED: "\N{LARGE ORANGE CIRCLE}",
+    Phase.REMINDED: "\N{ALARM CLOCK}",
+    Phase.RESOLVED: "\N{WHITE HEAVY CHECK MARK}",
+    Phase.QUIET: "\N{SLEEPING SYMBOL}",
 }
 
 
@@ -81,14 +81,14 @@ def failures(count: int) -> str:
 def title(n: Notification, subject: str) -> str:
     """Return the one line that says it all; `subject` is one alone as it is shown."""
     symbol = _symbol(n)
-    if n.kind is Kind.RESOLVED:
+    if n.kind is Phase.RESOLVED:
         if n.is_digest:
             return f"{symbol} RECOVERED: {_all(n, subject, _but_failing(n))} no longer fail"
         failed = "failed, and " if n.opening else ""
         return f"{symbol} RECOVERED: {_all(n, subject)} {failed}work again"
-    if n.kind is Kind.QUIET:
+    if n.kind is Phase.QUIET:
         return f"{symbol} QUIET: {_all(n, subject)} failed, and none has been seen since"
-    still = "" if n.kind is Kind.OPENED else "still "
+    still = "" if n.kind is Phase.OPENED else "still "
     return f"{symbol} {n.severity.value.upper()}: {_all(n, subject)} {still}fail"
 
 
@@ -208,7 +208,7 @@ def late(delayed_by: float | None) -> str | None:
 
 def _symbol(n: Notification) -> str:
     """Return what tells kind and severity at a glance: only what is critical is red."""
-    coloured = n.kind in (Kind.OPENED, Kind.UPDATED)
+    coloured = n.kind in (Phase.OPENED, Phase.UPDATED)
     return _CRITICAL if coloured and n.severity is Severity.CRITICAL else _SYMBOLS[n.kind]
 
 

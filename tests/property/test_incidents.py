@@ -12,7 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from tcp_trace.connects.reasons import Reason
 from tcp_trace.incidents.incidents import Incidents
-from tcp_trace.incidents.notification import Kind, Notification, merge
+from tcp_trace.incidents.notification import Notification, Phase, merge
 from tcp_trace.silences.match import parse_match
 from tcp_trace.silences.silences import Silence, Silences
 from tests.unit.incidents.incident_world import PSQL, World, destination
@@ -163,7 +163,7 @@ def assert_alternating(told: list[Notification]) -> None:
     """Fail if a destination is opened twice without a close between, or told of when closed."""
     open_now: dict[str, Subject | None] = {}
     for n in told:
-        if n.kind is Kind.OPENED:
+        if n.kind is Phase.OPENED:
             for absorbed in n.absorbed:
                 assert absorbed in open_now
                 del open_now[absorbed]
@@ -180,10 +180,10 @@ def assert_calm(world: World) -> None:
     told_at = world.told_at
     latest: dict[str, float] = {}
     for n in world.told:
-        if n.kind in (Kind.UPDATED, Kind.REMINDED):
+        if n.kind in (Phase.UPDATED, Phase.REMINDED):
             assert told_at[n.id] - latest[n.incident] >= world.policy.interval - 1e-3
         latest[n.incident] = told_at[n.id]
-    openings = [told_at[n.id] for n in world.told if n.kind is Kind.OPENED and not n.is_digest]
+    openings = [told_at[n.id] for n in world.told if n.kind is Phase.OPENED and not n.is_digest]
     for number, opened in enumerate(openings):
         burst = [at for at in openings[number:] if at - opened < world.policy.storm_window]
         assert len(burst) < world.policy.storm_subjects
@@ -244,5 +244,5 @@ def test_one_destination_speaks_at_most_once_in_an_interval(gaps: list[float], a
         world.fail()
         world.wait(gap)
     for older, newer in zip(world.told, world.told[1:], strict=False):
-        if newer.kind in (Kind.UPDATED, Kind.REMINDED):
+        if newer.kind in (Phase.UPDATED, Phase.REMINDED):
             assert newer.at - older.at >= world.policy.interval - 1e-3

@@ -11,7 +11,7 @@ import sys
 import time
 from pathlib import Path
 
-from tcp_trace.incidents.notification import Kind, Notification
+from tcp_trace.incidents.notification import Notification, Phase
 from tcp_trace.notify.outbox import Outbox
 from tcp_trace.notify.pacing import Pacing
 from tcp_trace.notify.sender import Sender
@@ -35,7 +35,7 @@ def main(database: Path, url: str, first: int, count: int) -> None:
     pacing = Pacing(rate=400.0, burst=1, first_backoff=0.01, longest_backoff=0.05)
     Sender(outbox, to_slack(Address(url), deadline=5.0), render, pacing=pacing).start()
     for number in range(first, first + count):
-        name, kind = f"n{number:06}", Kind.UPDATED if number % 3 else Kind.RESOLVED
+        name, kind = f"n{number:06}", Phase.UPDATED if number % 3 else Phase.RESOLVED
         outbox.commit([notification(name, f"i{number % 7}", kind)], {"last": name})
         tell(f"committed {name}")
         time.sleep(0.002)

@@ -18,7 +18,7 @@ from docs import picture, tables
 from tcp_trace import __version__
 from tcp_trace.connects.events import Begun, Destination, Established, Failure, Process, Transition
 from tcp_trace.connects.reasons import Reason
-from tcp_trace.incidents.notification import Kind
+from tcp_trace.incidents.notification import Phase
 from tcp_trace.log import lines
 from tcp_trace.log.logs import EACH
 from tcp_trace.notify import wording
@@ -134,7 +134,7 @@ def test_reasons_are_documented() -> None:
 def test_messages_are_documented() -> None:
     """The README shows each kind of message with its symbol."""
     rows = re.findall(r"^\| (\S+) `", section("Messages"), re.MULTILINE)
-    assert rows == [wording._SYMBOLS[kind] for kind in Kind]
+    assert rows == [wording._SYMBOLS[kind] for kind in Phase]
 
 
 def test_log_lines_are_those_of_the_code() -> None:

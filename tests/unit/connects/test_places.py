@@ -9,7 +9,7 @@ import pytest
 from tcp_trace.connects.events import Destination, Process
 from tcp_trace.connects.maker import Maker
 from tcp_trace.incidents.incidents import Incidents
-from tcp_trace.incidents.notification import Condition, Kind
+from tcp_trace.incidents.notification import Condition, Phase
 from tcp_trace.incidents.subjects import placed
 from tcp_trace.notify import wording
 from tests.unit.incidents.incident_world import DATABASE, World, destination
@@ -37,7 +37,7 @@ def test_a_database_that_dies_for_sixty_pods_is_told_once(seconds: float) -> Non
     in_pods(world, 60, seconds)
     world.wait(5)
     first, second, digest, *updates = world.told
-    assert [n.kind for n in (first, second, digest)] == [Kind.OPENED] * 3
+    assert [n.kind for n in (first, second, digest)] == [Phase.OPENED] * 3
     assert set(digest.absorbed) == {first.incident, second.incident}
     assert len(updates) <= 2
     world.wait(7200)
@@ -54,7 +54,7 @@ def test_a_digest_of_one_address_leaves_the_others_alone() -> None:
     world = World()
     in_pods(world, 10, 0)
     (other,) = world.fail(destination(1))
-    assert (other.kind, other.subject) == (Kind.OPENED, destination(1))
+    assert (other.kind, other.subject) == (Phase.OPENED, destination(1))
     assert world.incidents._storm is not None
     assert len(world.incidents._storm.members) == 10
     for number in range(2, 6):
@@ -74,7 +74,7 @@ def test_three_namespaces_that_fail_on_keep_their_digest_open() -> None:
     assert not [n for n in world.told if n.kind.is_last]
     world.succeed(place(2))
     (resolved,) = [n for n in world.wait(300) if n.kind.is_last]
-    assert resolved.kind is Kind.RESOLVED
+    assert resolved.kind is Phase.RESOLVED
     assert [count.condition for count in resolved.top] == [Condition.WORKS]
     assert world.told_failures == world.fed
 
@@ -88,7 +88,7 @@ def test_a_success_in_another_namespace_ends_nothing() -> None:
     world.succeed(place(2), times=40)
     world.succeed(place(1))
     (resolved,) = world.wait(600)
-    assert (resolved.kind, resolved.subject) == (Kind.RESOLVED, place(1))
+    assert (resolved.kind, resolved.subject) == (Phase.RESOLVED, place(1))
     world.succeed(DATABASE)
     assert [n.subject for n in world.wait(600)] == [DATABASE]
 
@@ -99,7 +99,7 @@ def test_a_namespace_that_has_a_number_again_is_another_place() -> None:
     world.fail(place(1))
     world.mono += 1
     world.succeed(place(1)._replace(netns_mix=99))
-    assert [n.kind for n in world.wait(1300)] == [Kind.QUIET]
+    assert [n.kind for n in world.wait(1300)] == [Phase.QUIET]
 
 
 @pytest.mark.parametrize(

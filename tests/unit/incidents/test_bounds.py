@@ -7,7 +7,7 @@ import pytest
 from tcp_trace.connects.maker import Maker
 from tcp_trace.connects.reasons import Reason
 from tcp_trace.incidents.incidents import Incidents
-from tcp_trace.incidents.notification import Kind, Severity
+from tcp_trace.incidents.notification import Phase, Severity
 from tcp_trace.incidents.policy import Policy
 from tcp_trace.silences.silences import Silences
 from tests.unit.incidents.incident_world import DATABASE, PSQL, World, destination
@@ -64,7 +64,7 @@ def test_flapping_is_believed_later_each_time() -> None:
         world.succeed(times=100)
         world.wait(179)
     kinds = [n.kind for n in world.told]
-    assert kinds.count(Kind.OPENED) == 2
+    assert kinds.count(Phase.OPENED) == 2
     assert len(kinds) < 12
 
 
@@ -75,7 +75,7 @@ def test_patience_returns_after_a_good_hour() -> None:
         world.fail()
         world.mono += 1
         world.succeed()
-        assert [n.kind for n in world.wait(120)] == [Kind.RESOLVED]
+        assert [n.kind for n in world.wait(120)] == [Phase.RESOLVED]
         world.wait(HOUR)
 
 
@@ -155,12 +155,12 @@ def test_another_policy_is_used_at_once_and_nothing_is_forgotten() -> None:
     world.incidents.use(Policy(interval=600), Silences(), world.now)
     world.fail(reason=Reason.TIMED_OUT)
     assert world.wait(599) == []
-    assert [n.kind for n in world.wait(1)] == [Kind.UPDATED]
+    assert [n.kind for n in world.wait(1)] == [Phase.UPDATED]
     world.incidents.use(Policy(resolve_after=700), Silences(), world.now)
     world.mono += 1
     world.succeed()
     assert world.wait(98) == []
-    assert [n.kind for n in world.wait(1)] == [Kind.RESOLVED]
+    assert [n.kind for n in world.wait(1)] == [Phase.RESOLVED]
 
 
 def test_failures_that_wait_for_others_outlive_another_policy() -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from tcp_trace.connects.maker import Maker
 from tcp_trace.connects.reasons import Reason
-from tcp_trace.incidents.notification import Kind, Severity
+from tcp_trace.incidents.notification import Phase, Severity
 from tcp_trace.notify.wording import named
 from tests.unit.incidents.incident_world import DATABASE, PSQL, World, destination
 
@@ -18,7 +18,7 @@ def test_first_failure_is_told_at_once() -> None:
     """The first failure of a destination opens an incident and is told without any tick."""
     world = World()
     (opened,) = world.fail()
-    assert opened.kind is Kind.OPENED
+    assert opened.kind is Phase.OPENED
     assert opened.opening
     assert opened.subject == DATABASE
     assert (opened.failures, opened.total) == (1, 1)
@@ -36,7 +36,7 @@ def test_further_failures_are_folded_into_one_message() -> None:
         assert world.fail() == []
     assert world.wait(79) == []
     (updated,) = world.wait(2)
-    assert updated.kind is Kind.UPDATED
+    assert updated.kind is Phase.UPDATED
     assert (updated.failures, updated.total) == (22, 23)
     assert updated.at == pytest.approx(world.told[0].at + 300)
 
@@ -48,7 +48,7 @@ def test_a_late_second_failure_is_told_without_waiting() -> None:
     world.wait(400)
     world.fail()
     (updated,) = world.wait(0)
-    assert (updated.kind, updated.failures) == (Kind.UPDATED, 1)
+    assert (updated.kind, updated.failures) == (Phase.UPDATED, 1)
 
 
 def test_more_of_the_same_waits_for_the_reminder() -> None:
@@ -60,11 +60,11 @@ def test_more_of_the_same_waits_for_the_reminder() -> None:
         world.fail()
     kinds = [n.kind for n in world.told]
     assert kinds == [
-        Kind.OPENED,
-        Kind.UPDATED,  # the first fold
-        Kind.UPDATED,  # ten times as many
-        Kind.REMINDED,
-        Kind.REMINDED,
+        Phase.OPENED,
+        Phase.UPDATED,  # the first fold
+        Phase.UPDATED,  # ten times as many
+        Phase.REMINDED,
+        Phase.REMINDED,
     ]
     assert world.told[-1].at - world.told[-2].at == pytest.approx(4 * HOUR)
 
@@ -89,7 +89,7 @@ def test_news_are_told_after_the_interval() -> None:
         world.fail()
         assert len(world.told) == 2
         (updated,) = world.wait(100)
-        assert updated.kind is Kind.UPDATED
+        assert updated.kind is Phase.UPDATED
         assert updated.failures == world.fed - 2
 
 
@@ -103,7 +103,7 @@ def test_a_reminder_is_on_time_whatever_the_policy() -> None:
     world.wait(5)
     world.fail()
     (reminded,) = world.wait(15)
-    assert (reminded.kind, reminded.failures) == (Kind.REMINDED, 1)
+    assert (reminded.kind, reminded.failures) == (Phase.REMINDED, 1)
 
 
 def test_a_program_is_known_by_its_unit_and_container() -> None:
@@ -137,7 +137,7 @@ def test_another_pid_of_a_known_program_is_no_news() -> None:
     (updated,) = world.wait(301)
     world.fail(process=PSQL._replace(pid=2))
     assert updated.processes[0].several
-    assert not [n for n in world.wait(1000) if n.kind is Kind.UPDATED]
+    assert not [n for n in world.wait(1000) if n.kind is Phase.UPDATED]
 
 
 def test_resolved_by_a_success_after_the_last_failure() -> None:
@@ -151,7 +151,7 @@ def test_resolved_by_a_success_after_the_last_failure() -> None:
     world.succeed(times=7)
     assert world.wait(118) == []
     (resolved,) = world.wait(1)
-    assert resolved.kind is Kind.RESOLVED
+    assert resolved.kind is Phase.RESOLVED
     assert (resolved.failures, resolved.total) == (2, 3)
     assert resolved.duration == pytest.approx(60)
     assert resolved.established == 7
@@ -167,7 +167,7 @@ def test_a_success_before_the_last_failure_does_not_resolve() -> None:
     world.succeed()
     world.mono += 1e-7
     world.fail()
-    assert Kind.RESOLVED not in {n.kind for n in world.wait(2 * HOUR)}
+    assert Phase.RESOLVED not in {n.kind for n in world.wait(2 * HOUR)}
 
 
 def test_a_success_before_a_failure_that_is_read_late_does_resolve() -> None:
@@ -177,7 +177,7 @@ def test_a_success_before_a_failure_that_is_read_late_does_resolve() -> None:
     world.mono += 0.001
     world.succeed()
     world.mono += 0.5
-    assert [n.kind for n in world.wait(150)] == [Kind.RESOLVED]
+    assert [n.kind for n in world.wait(150)] == [Phase.RESOLVED]
 
 
 def test_quiet_where_nobody_connects_any_more() -> None:
@@ -186,7 +186,7 @@ def test_quiet_where_nobody_connects_any_more() -> None:
     world.fail()
     assert world.wait(1199) == []
     (quiet,) = world.wait(2)
-    assert quiet.kind is Kind.QUIET
+    assert quiet.kind is Phase.QUIET
 
 
 def test_a_late_success_resolves_before_it_is_quiet() -> None:
@@ -195,7 +195,7 @@ def test_a_late_success_resolves_before_it_is_quiet() -> None:
     world.fail()
     world.wait(600)
     world.succeed()
-    assert [n.kind for n in world.wait(30)] == [Kind.RESOLVED]
+    assert [n.kind for n in world.wait(30)] == [Phase.RESOLVED]
 
 
 def test_ratio_is_unknown_when_the_counters_are_gone() -> None:
@@ -210,7 +210,7 @@ def test_ratio_is_unknown_when_the_counters_are_gone() -> None:
             world.mono += 1
             world.succeed()
         last = world.wait(2000)[-1]
-        assert last.kind is (Kind.QUIET if evict else Kind.RESOLVED)
+        assert last.kind is (Phase.QUIET if evict else Phase.RESOLVED)
         assert last.established is None
         assert last.ratio is None
 
@@ -247,7 +247,7 @@ def test_becoming_critical_is_news() -> None:
         world.wait(50)
         world.fail(times=9)
     assert world.told[-1].severity is Severity.CRITICAL
-    assert world.told[-1].kind is Kind.UPDATED
+    assert world.told[-1].kind is Phase.UPDATED
 
 
 def test_names_of_a_destination() -> None:

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from tcp_trace.incidents.notification import Kind, Notification, merge
+from tcp_trace.incidents.notification import Notification, Phase, merge
 from tests.unit.incidents import version_1
 from tests.unit.notify.golden import (
     OPENED,
@@ -88,17 +88,17 @@ def test_a_notification_with_a_field_missing_is_refused() -> None:
 @pytest.mark.parametrize(
     ("older", "newer", "kind"),
     [
-        (OPENED, UPDATED, Kind.OPENED),
-        (OPENED, REMINDED, Kind.OPENED),
-        (OPENED, RESOLVED, Kind.RESOLVED),
-        (OPENED, QUIET, Kind.QUIET),
-        (UPDATED, REMINDED, Kind.REMINDED),
-        (UPDATED, RESOLVED, Kind.RESOLVED),
-        (STORM_OPENED, STORM_UPDATED, Kind.OPENED),
+        (OPENED, UPDATED, Phase.OPENED),
+        (OPENED, REMINDED, Phase.OPENED),
+        (OPENED, RESOLVED, Phase.RESOLVED),
+        (OPENED, QUIET, Phase.QUIET),
+        (UPDATED, REMINDED, Phase.REMINDED),
+        (UPDATED, RESOLVED, Phase.RESOLVED),
+        (STORM_OPENED, STORM_UPDATED, Phase.OPENED),
     ],
 )
 def test_merged_is_the_newer_state_with_all_counts(
-    older: Notification, newer: Notification, kind: Kind
+    older: Notification, newer: Notification, kind: Phase
 ) -> None:
     """Two pending messages become one: the older one's id and beginning, the newer one's state."""
     merged = merge(older, newer)

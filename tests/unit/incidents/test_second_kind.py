@@ -16,7 +16,7 @@ from tcp_trace.connects.events import Destination
 from tcp_trace.connects.reasons import Reason
 from tcp_trace.connects.watch import EVERYTHING, parse_rules
 from tcp_trace.incidents.incidents import Incidents
-from tcp_trace.incidents.notification import CauseCount, Kind, Notification, Severity
+from tcp_trace.incidents.notification import CauseCount, Notification, Phase, Severity
 from tcp_trace.incidents.topics import TOPICS
 from tcp_trace.notify.outbox import Outbox
 from tcp_trace.notify.receivers import RECEIVERS
@@ -52,7 +52,7 @@ def test_an_incident_from_its_opening_to_its_end() -> None:
     host.overflow(cause=Overflow.TIMED_OUT, times=9)
     host.restart()
     (updated,) = host.wait(301)
-    assert (updated.kind, updated.failures, updated.total) == (Kind.UPDATED, 9, 10)
+    assert (updated.kind, updated.failures, updated.total) == (Phase.UPDATED, 9, 10)
     assert updated.causes == (
         CauseCount(Overflow.TIMED_OUT, 9, Drops(511, 9)),
         CauseCount(Overflow.ACCEPT, 1, Drops(511, 1)),
@@ -69,7 +69,7 @@ def test_it_is_quiet_when_nobody_tries() -> None:
     host = Host()
     host.overflow()
     (quiet,) = host.wait(1300)
-    assert quiet.kind is Kind.QUIET
+    assert quiet.kind is Phase.QUIET
     assert "QUIET: connects of others to *:80 failed, and" in plain_text(quiet, HOST, None)
 
 
@@ -132,7 +132,7 @@ def test_severity_and_flapping() -> None:
     assert host.wait(150) == []
     host.restart()
     (resolved,) = host.wait(150)
-    assert resolved.kind is Kind.RESOLVED
+    assert resolved.kind is Phase.RESOLVED
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from tcp_trace.connects.maker import Maker
 from tcp_trace.connects.reasons import Reason
 from tcp_trace.incidents import upgrade
 from tcp_trace.incidents.incidents import Incidents
-from tcp_trace.incidents.notification import Kind, Severity
+from tcp_trace.incidents.notification import Phase, Severity
 from tcp_trace.incidents.policy import Policy
 from tests.unit.incidents import version_1
 from tests.unit.incidents.incident_world import World, destination
@@ -38,10 +38,10 @@ def test_an_open_incident_is_neither_told_twice_nor_forgotten(*, boot: bool) -> 
     restart(world, boot=boot)
     assert world.fail() == []
     (updated,) = world.wait(241)
-    assert (updated.kind, updated.failures) == (Kind.UPDATED, 2)
+    assert (updated.kind, updated.failures) == (Phase.UPDATED, 2)
     world.succeed()
     (resolved,) = world.wait(120)
-    assert resolved.kind is Kind.RESOLVED
+    assert resolved.kind is Phase.RESOLVED
     assert resolved.incident == updated.incident == opened.incident
     assert len({n.id for n in world.told}) == 3
     assert resolved.duration == pytest.approx(60)
@@ -56,7 +56,7 @@ def test_a_storm_survives(*, boot: bool) -> None:
         world.fail(destination(number), times=2)
     restart(world, away=1, boot=boot)
     (digest,) = world.wait(10)
-    assert (digest.kind, digest.size) == (Kind.OPENED, 23)
+    assert (digest.kind, digest.size) == (Phase.OPENED, 23)
     assert len(digest.absorbed) == 4
     world.fail(destination(7))
     assert world.told_failures == 46
@@ -74,7 +74,7 @@ def test_news_not_told_yet_survive() -> None:
     world.fail(reason=Reason.TIMED_OUT)
     restart(world)
     (updated,) = world.wait(300)
-    assert (updated.kind, updated.failures) == (Kind.UPDATED, 1)
+    assert (updated.kind, updated.failures) == (Phase.UPDATED, 1)
 
 
 def test_makers_survive() -> None:
@@ -161,7 +161,7 @@ def test_an_incident_goes_by_the_interval_that_is_configured_now() -> None:
     restart(world, away=0)
     world.fail()
     assert world.wait(59) == []
-    assert [n.kind for n in world.wait(1)] == [Kind.UPDATED]
+    assert [n.kind for n in world.wait(1)] == [Phase.UPDATED]
 
 
 def test_a_storm_keeps_its_pace() -> None:
@@ -171,11 +171,11 @@ def test_a_storm_keeps_its_pace() -> None:
         world.fail(destination(number))
     world.wait(5)
     world.fail(destination(100))
-    assert [n.kind for n in world.wait(300)] == [Kind.UPDATED]
+    assert [n.kind for n in world.wait(300)] == [Phase.UPDATED]
     restart(world, away=0)
     world.fail(destination(101))
     assert world.wait(599) == []
-    assert [n.kind for n in world.wait(1)] == [Kind.UPDATED]
+    assert [n.kind for n in world.wait(1)] == [Phase.UPDATED]
 
 
 def test_what_ended_meanwhile_is_told() -> None:
@@ -183,7 +183,7 @@ def test_what_ended_meanwhile_is_told() -> None:
     world = World()
     world.fail()
     restart(world, away=5000)
-    assert [n.kind for n in world.wait(0)] == [Kind.QUIET]
+    assert [n.kind for n in world.wait(0)] == [Phase.QUIET]
 
 
 @pytest.mark.parametrize("jump", [-1e6, -10.0])
@@ -196,7 +196,7 @@ def test_a_wall_clock_that_went_back_takes_no_time_away(jump: float) -> None:
     restart(world, wall_jump=jump)
     world.fail()
     told = world.wait(3000)
-    assert told[-1].kind is Kind.QUIET
+    assert told[-1].kind is Phase.QUIET
     for notification in told:
         assert notification.duration >= 30
         assert notification.last >= notification.first
@@ -214,7 +214,7 @@ def test_patience_survives() -> None:
     world.mono += 1
     world.succeed()
     assert world.wait(200) == []
-    assert [n.kind for n in world.wait(50)] == [Kind.RESOLVED]
+    assert [n.kind for n in world.wait(50)] == [Phase.RESOLVED]
 
 
 def test_a_new_incident_after_a_restart_has_a_new_name() -> None:

@@ -12,7 +12,7 @@ from tcp_trace.connects.events import Failure, Moment, Process
 from tcp_trace.connects.maker import Maker
 from tcp_trace.connects.reasons import Reason
 from tcp_trace.incidents.incidents import Incidents
-from tcp_trace.incidents.notification import Condition, Kind, Notification, Severity
+from tcp_trace.incidents.notification import Condition, Notification, Phase, Severity
 from tcp_trace.incidents.policy import Policy
 from tests.unit.incidents.incident_world import DATABASE, PSQL, World, destination
 
@@ -31,10 +31,10 @@ def test_many_destinations_within_seconds_become_one_digest() -> None:
     world = World()
     for number in range(23):
         world.fail(destination(number), times=number + 1)
-    assert [n.kind for n in world.told] == [Kind.OPENED] * 4
+    assert [n.kind for n in world.told] == [Phase.OPENED] * 4
     assert world.wait(4.9) == []
     (digest,) = world.wait(0.1)
-    assert (digest.kind, digest.subject, digest.size) == (Kind.OPENED, None, 23)
+    assert (digest.kind, digest.subject, digest.size) == (Phase.OPENED, None, 23)
     assert [count.failures for count in digest.top] == list(range(23, 13, -1))
     assert set(digest.absorbed) == {n.incident for n in world.told[:4]}
     assert digest.total == world.fed
@@ -56,7 +56,7 @@ def test_destinations_that_keep_opening_become_a_digest() -> None:
     for number in range(100):
         world.fail(destination(number))
         world.wait(60)
-    openings = [n for n in world.told if n.kind is Kind.OPENED]
+    openings = [n for n in world.told if n.kind is Phase.OPENED]
     assert [n.is_digest for n in openings] == [False] * 14 + [True]
     assert len(openings[-1].absorbed) == 14
 
@@ -67,7 +67,7 @@ def test_a_storm_names_new_destinations_first() -> None:
     world.fail(destination(100))
     world.fail(destination(101), times=3)
     (updated,) = world.wait(301)
-    assert updated.kind is Kind.UPDATED
+    assert updated.kind is Phase.UPDATED
     assert [str(c.subject) for c in updated.top[:2]] == ["10.0.0.101:443", "10.0.0.100:443"]
     assert updated.failures == 4
     assert updated.absorbed == ()
@@ -122,7 +122,7 @@ def test_a_storm_resolves_when_destinations_connect_again() -> None:
     world.mono += 1
     world.succeed(destination(0))
     (resolved,) = world.wait(180)
-    assert resolved.kind is Kind.RESOLVED
+    assert resolved.kind is Phase.RESOLVED
     conditions = {c.condition for c in resolved.top}
     assert conditions == {Condition.WORKS, Condition.QUIET}
     assert world.incidents.failing == 0
@@ -132,7 +132,7 @@ def test_a_storm_resolves_when_destinations_connect_again() -> None:
 def test_a_storm_is_quiet_when_nobody_connects_any_more() -> None:
     """A storm after which nobody connects is called quiet, not recovered."""
     world = storm()
-    assert [n.kind for n in world.wait(3000)] == [Kind.QUIET]
+    assert [n.kind for n in world.wait(3000)] == [Phase.QUIET]
 
 
 def test_what_fails_on_after_a_storm_is_an_incident_of_its_own() -> None:
@@ -144,7 +144,7 @@ def test_what_fails_on_after_a_storm_is_an_incident_of_its_own() -> None:
         for number in (0, 1):
             world.fail(destination(number))
         world.wait(5)
-    resolved = next(n for n in world.told if n.kind is Kind.RESOLVED)
+    resolved = next(n for n in world.told if n.kind is Phase.RESOLVED)
     failing = [c for c in resolved.top if c.condition is Condition.FAILING]
     assert {str(c.subject) for c in failing} == {"10.0.0.0:443", "10.0.0.1:443"}
     after = world.told[world.told.index(resolved) + 1 :]
@@ -269,7 +269,7 @@ def test_a_million_failures_are_a_handful_of_messages() -> None:
     spent = time.process_time() - began
     told += incidents.tick(Moment(10_000, 2e9 + 9_000), lambda _: None)
     told += incidents.tick(Moment(20_000, 2e9 + 19_000), lambda _: None)
-    assert told[-1].kind is Kind.QUIET
+    assert told[-1].kind is Phase.QUIET
     assert len(told) <= 20
     assert sum(n.failures for n in told) == 1_000_000
     assert told[-1].size == 10_000

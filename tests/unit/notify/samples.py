@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tcp_trace.connects.events import Destination, Moment
-from tcp_trace.incidents.notification import Kind, Notification, Severity
+from tcp_trace.incidents.notification import Notification, Phase, Severity
 from tcp_trace.notify.answers import judge_status
 from tcp_trace.notify.channel import DEADLINE
 from tcp_trace.notify.httpchannel import HttpChannel
@@ -54,7 +54,7 @@ def to_any(url: Url, deadline: float = DEADLINE) -> HttpChannel:
 
 
 def notification(
-    name: str, incident: str = "", kind: Kind = Kind.OPENED, failures: int = 1
+    name: str, incident: str = "", kind: Phase = Phase.OPENED, failures: int = 1
 ) -> Notification:
     """Return a notification of an incident of its own, or of the one named."""
     return Notification(
@@ -62,7 +62,7 @@ def notification(
         incident=incident or name,
         kind=kind,
         severity=Severity.WARNING,
-        opening=kind is Kind.OPENED,
+        opening=kind is Phase.OPENED,
         subject=Destination("192.0.2.1", 5432),
         failures=failures,
         total=failures,
@@ -80,4 +80,4 @@ def notification(
 
 def update(name: str, incident: str, failures: int = 1) -> Notification:
     """Return a notification that can merge into an earlier one of its incident."""
-    return notification(name, incident, Kind.UPDATED, failures)
+    return notification(name, incident, Phase.UPDATED, failures)

@@ -9,7 +9,7 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tcp_trace.incidents.notification import Kind, Severity, merge
+from tcp_trace.incidents.notification import Phase, Severity, merge
 from tcp_trace.notify.receivers.slack import slack_payload
 from tests.unit.incidents.incident_world import World, destination
 from tests.unit.notify.golden import HOST, OPENED, PSQL, RESOLVED, STORM_OPENED, UPDATED
@@ -27,7 +27,12 @@ def test_a_mention_wakes_once_per_incident() -> None:
     world.mono += 1
     world.succeed()
     world.wait(200)
-    assert [n.kind for n in world.told] == [Kind.OPENED, Kind.UPDATED, Kind.UPDATED, Kind.RESOLVED]
+    assert [n.kind for n in world.told] == [
+        Phase.OPENED,
+        Phase.UPDATED,
+        Phase.UPDATED,
+        Phase.RESOLVED,
+    ]
     payloads = [json.dumps(slack_payload(n, HOST, mention="<!here>")) for n in world.told]
     assert [payload.count("<!here>") for payload in payloads] == [0, 2, 0, 0]
 

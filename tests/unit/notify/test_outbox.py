@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tcp_trace.incidents.notification import Kind
+from tcp_trace.incidents.notification import Phase
 from tcp_trace.notify.mirror import RETRY_INTERVAL
 from tcp_trace.notify.outbox import Outbox
 from tcp_trace.notify.queue import Limits
@@ -93,7 +93,7 @@ def test_what_is_pending_survives_a_restart_in_order(path: Path) -> None:
     """Another process finds what this one left, with its age, and puts new ones behind."""
     clock = Clock()
     outbox = Outbox(path, clock=clock)
-    outbox.commit([notification("a"), notification("b", "j", Kind.RESOLVED)])
+    outbox.commit([notification("a"), notification("b", "j", Phase.RESOLVED)])
     outbox.close()
     restarted = Outbox(path, clock=Clock(mono=5.0, wall=clock.wall + 600))
     restarted.commit([notification("c"), notification("d", "j")])

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tcp_trace.connects.events import Moment
-from tcp_trace.incidents.notification import Kind, Notification
+from tcp_trace.incidents.notification import Notification, Phase
 from tcp_trace.notify.queue import Limits, Pending, Queue
 from tests.unit.notify.samples import notification, update
 
@@ -83,7 +83,7 @@ def test_what_comes_back_takes_in_what_came_meanwhile() -> None:
 def test_what_does_not_merge_keeps_its_order() -> None:
     """A resolved incident that opens again is told as two messages, in order."""
     queue = queue_of(
-        notification("a", "i", Kind.RESOLVED), notification("b", "i"), notification("c", "j")
+        notification("a", "i", Phase.RESOLVED), notification("b", "i"), notification("c", "j")
     )
     assert drain(queue) == ["a", "b", "c"]
 
@@ -91,7 +91,7 @@ def test_what_does_not_merge_keeps_its_order() -> None:
 def test_a_message_that_is_choked_on_holds_up_nobody() -> None:
     """What was tried goes behind what was not, except within its incident."""
     queue = queue_of(
-        notification("a1", "a", Kind.RESOLVED), notification("a2", "a"), notification("b")
+        notification("a1", "a", Phase.RESOLVED), notification("a2", "a"), notification("b")
     )
     queue.release(take(queue))
     assert drain(queue) == ["b", "a1", "a2"]
@@ -149,8 +149,8 @@ def drain_ids(queue: Queue) -> list[str]:
 
 STEPS = st.lists(
     st.one_of(
-        st.tuples(st.just("put"), st.integers(0, 3), st.sampled_from(Kind)),
-        st.tuples(st.sampled_from(["take", "sent", "retry"]), st.just(0), st.just(Kind.OPENED)),
+        st.tuples(st.just("put"), st.integers(0, 3), st.sampled_from(Phase)),
+        st.tuples(st.sampled_from(["take", "sent", "retry"]), st.just(0), st.just(Phase.OPENED)),
     ),
     max_size=60,
 )
@@ -158,7 +158,7 @@ STEPS = st.lists(
 
 @given(STEPS)
 def test_whatever_happens_counts_add_up_and_order_holds(
-    steps: list[tuple[str, int, Kind]],
+    steps: list[tuple[str, int, Phase]],
 ) -> None:
     """Over any history no failure is lost or told twice, and incidents are told in order."""
     queue, in_flight, put, sent = Queue(Limits()), None, Counter[str](), list[Notification]()

@@ -18,8 +18,8 @@ from tcp_trace.connects.reasons import Evidence, Reason
 from tcp_trace.incidents.notification import (
     CauseCount,
     Condition,
-    Kind,
     Notification,
+    Phase,
     ProcessCount,
     SubjectCount,
 )
@@ -123,7 +123,7 @@ def test_advice_only_at_the_beginning() -> None:
     """What to check first is said when an incident opens, and not again."""
     for name, (notification, _) in SAMPLES.items():
         advised = "Check first" in slack_payload(notification, HOST)["text"]
-        assert advised is (notification.kind is Kind.OPENED), name
+        assert advised is (notification.kind is Phase.OPENED), name
 
 
 def test_every_frequent_reason_has_its_advice() -> None:
@@ -221,7 +221,7 @@ _top = st.builds(SubjectCount, _destinations, _counts, st.none() | st.sampled_fr
 _notifications = st.builds(
     replace,
     st.sampled_from([OPENED, STORM_RESOLVED]),
-    kind=st.sampled_from(Kind),
+    kind=st.sampled_from(Phase),
     opening=st.booleans(),
     failures=_counts,
     total=st.integers(1, 10**12),

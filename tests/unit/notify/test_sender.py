@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tcp_trace.incidents.notification import Kind, Notification
+from tcp_trace.incidents.notification import Notification, Phase
 from tcp_trace.notify.channel import Fate, Rejected, Retry, Sent
 from tcp_trace.notify.outbox import Outbox
 from tcp_trace.notify.sender import Sender
@@ -49,7 +49,7 @@ def test_order_within_an_incident_survives_failures() -> None:
     """Whatever is retried, one incident's messages arrive in the order they were put."""
     world = World(lambda now: Sent() if int(now) % 3 == 0 else Retry(None, "status 500"))
     for number in range(30):
-        kind = Kind.OPENED if number % 2 == 0 else Kind.RESOLVED
+        kind = Phase.OPENED if number % 2 == 0 else Phase.RESOLVED
         world.outbox.commit([notification(f"{number:02}", f"i{number % 3}", kind)])
         world.run(2)
     world.run(2_000)

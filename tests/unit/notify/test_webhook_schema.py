@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tcp_trace.connects.reasons import Reason
-from tcp_trace.incidents.notification import Kind, Severity
+from tcp_trace.incidents.notification import Phase, Severity
 from tcp_trace.notify.receivers.plainjson import JSON_VERSION, json_payload
 from tests.unit.notify.golden import HOST, SAMPLES
 
@@ -103,7 +103,7 @@ def test_the_check_finds_what_does_not_fit() -> None:
 def test_the_schema_names_all_that_there_is() -> None:
     """Kinds, severities and reasons are those of the code; the page names every field."""
     properties = DEFINITIONS["notification"]["properties"]
-    assert properties["kind"]["enum"] == [kind.value for kind in Kind]
+    assert properties["kind"]["enum"] == [kind.value for kind in Phase]
     assert properties["severity"]["enum"] == [severity.value for severity in Severity]
     reasons = DEFINITIONS["reason"]["properties"]["reason"]["examples"]
     assert reasons == [reason.value for reason in Reason]

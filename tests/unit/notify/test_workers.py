@@ -8,7 +8,7 @@ import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from tcp_trace.incidents.notification import Kind, Notification
+from tcp_trace.incidents.notification import Notification, Phase
 from tcp_trace.notify.outbox import Outbox
 from tcp_trace.notify.pacing import Pacing
 from tcp_trace.notify.routing import DEFAULT
@@ -33,7 +33,7 @@ def render(each: Notification, _: float | None) -> dict[str, Any]:
 
 def as_list(each: Notification, _: float | None) -> list[dict[str, Any]]:
     """Make a payload of the kind that can be told many at a time."""
-    return [{"id": each.id}] if each.kind is not Kind.QUIET else []
+    return [{"id": each.id}] if each.kind is not Phase.QUIET else []
 
 
 def to(webhook: Webhook, name: str = DEFAULT, deadline: float = 5.0) -> Recipient:
@@ -155,7 +155,7 @@ def test_what_stands_is_told_again_when_nothing_is_pending(tmp_path: Path) -> No
             workers.stand(DEFAULT, [notification(str(number)) for number in range(150)])
             sizes = [len(request.payload) for request in webhook.wait_for(3)]
             assert sizes == [2, 100, 50]
-            workers.stand(DEFAULT, [notification("q", kind=Kind.QUIET)])
+            workers.stand(DEFAULT, [notification("q", kind=Phase.QUIET)])
             put(outbox, "x", DEFAULT)
             assert webhook.wait_for(4)[3].payload == [{"id": "x"}]
             wait_for_sent(workers, DEFAULT, 1)

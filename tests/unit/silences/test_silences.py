@@ -10,7 +10,7 @@ from tcp_trace.connects.events import Destination, Failure, Moment
 from tcp_trace.connects.maker import Maker
 from tcp_trace.connects.reasons import Reason
 from tcp_trace.incidents.incidents import Incidents
-from tcp_trace.incidents.notification import Kind, Severity
+from tcp_trace.incidents.notification import Phase, Severity
 from tcp_trace.silences.match import parse_match
 from tcp_trace.silences.silences import Silence, Silences
 from tests.unit.incidents.incident_world import DATABASE, PSQL, World, destination
@@ -60,7 +60,7 @@ def test_after_one_that_ended_in_silence() -> None:
     world.fail()
     world.wait(HOUR)
     (opened,) = world.fail()
-    assert (opened.kind, opened.total, opened.silenced) == (Kind.OPENED, 1, 0)
+    assert (opened.kind, opened.total, opened.silenced) == (Phase.OPENED, 1, 0)
 
 
 def test_others_are_told_meanwhile() -> None:
@@ -80,7 +80,7 @@ def test_a_silence_that_ends_while_failures_go_on() -> None:
         world.wait(20)
     assert world.told == []
     (opened,) = world.fail()
-    assert opened.kind is Kind.OPENED
+    assert opened.kind is Phase.OPENED
     assert opened.opening
     assert (opened.failures, opened.total, opened.silenced) == (31, 31, 30)
     assert opened.duration == pytest.approx(600)
@@ -88,7 +88,7 @@ def test_a_silence_that_ends_while_failures_go_on() -> None:
     world.mono += 1
     world.succeed()
     (resolved,) = world.wait(HOUR)
-    assert (resolved.kind, resolved.failures, resolved.silenced) == (Kind.RESOLVED, 0, 0)
+    assert (resolved.kind, resolved.failures, resolved.silenced) == (Phase.RESOLVED, 0, 0)
     assert world.told_failures == world.fed
 
 
@@ -129,7 +129,7 @@ def test_a_told_incident_goes_silent_and_its_end_is_told() -> None:
     world.mono += 1
     world.succeed()
     (resolved,) = world.wait(120)
-    assert resolved.kind is Kind.RESOLVED
+    assert resolved.kind is Phase.RESOLVED
     assert (resolved.failures, resolved.silenced) == (720, 720)
 
 
@@ -150,7 +150,7 @@ def test_a_told_incident_is_updated_when_the_silence_ends() -> None:
         assert len(world.told) == 1
         world.fail()
         (updated,) = world.wait(0)
-        assert updated.kind is Kind.UPDATED
+        assert updated.kind is Phase.UPDATED
         assert updated.failures == updated.silenced + 1
         assert world.told_failures == world.fed
 
@@ -164,14 +164,14 @@ def test_the_end_of_a_silence_is_news_by_itself(heard: int) -> None:
     world.wait(301)
     world.fail()
     world.wait(1)
-    assert [n.kind for n in world.told] == [Kind.OPENED, Kind.UPDATED]
+    assert [n.kind for n in world.told] == [Phase.OPENED, Phase.UPDATED]
     silence(world, "reason=timed_out", seconds=600)
     world.fail(reason=Reason.TIMED_OUT)
     world.fail(times=heard)
     assert world.wait(700) == []
     world.fail()
     (updated,) = world.wait(0)
-    assert (updated.kind, updated.failures, updated.silenced) == (Kind.UPDATED, 2 + heard, 1)
+    assert (updated.kind, updated.failures, updated.silenced) == (Phase.UPDATED, 2 + heard, 1)
 
 
 def test_what_was_held_over_a_restart_claims_no_ratio() -> None:
@@ -200,7 +200,7 @@ def test_what_is_heard_beside_the_silenced_is_no_constant_news() -> None:
         world.fail()
         world.fail(reason=Reason.TIMED_OUT, times=10)
         world.wait(60)
-    assert [n.kind for n in world.told] == [Kind.OPENED, Kind.UPDATED, Kind.UPDATED]
+    assert [n.kind for n in world.told] == [Phase.OPENED, Phase.UPDATED, Phase.UPDATED]
     assert [n.failures - n.silenced for n in world.told] == [1, 4, 45]
 
 
@@ -250,7 +250,7 @@ def test_a_silence_within_a_storm() -> None:
         world.wait(60)
     assert len(world.told) == told
     world.wait(2 * HOUR)
-    assert world.told[-1].kind is Kind.QUIET
+    assert world.told[-1].kind is Phase.QUIET
     assert world.told[-1].silenced == 2000
     assert world.told_failures == world.fed
 
@@ -281,7 +281,7 @@ def test_silenced_incidents_survive_a_restart() -> None:
     world.wait(101)
     (opened,) = world.fail()
     assert (opened.failures, opened.silenced) == (9, 8)
-    assert opened.kind is Kind.OPENED
+    assert opened.kind is Phase.OPENED
 
 
 def test_counts_of_silences_that_are_gone_are_forgotten() -> None:

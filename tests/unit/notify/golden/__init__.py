@@ -16,8 +16,8 @@ from tcp_trace.connects.reasons import Evidence, Reason
 from tcp_trace.incidents.notification import (
     CauseCount,
     Condition,
-    Kind,
     Notification,
+    Phase,
     ProcessCount,
     Severity,
     SubjectCount,
@@ -47,7 +47,7 @@ CHECKOUT = ProcessCount(
 OPENED = Notification(
     id="k7f3q2ab-1",
     incident="k7f3q2ab",
-    kind=Kind.OPENED,
+    kind=Phase.OPENED,
     severity=Severity.WARNING,
     opening=True,
     subject=DATABASE,
@@ -66,7 +66,7 @@ OPENED = Notification(
 UPDATED = replace(
     OPENED,
     id="k7f3q2ab-2",
-    kind=Kind.UPDATED,
+    kind=Phase.UPDATED,
     severity=Severity.CRITICAL,
     opening=False,
     failures=1200,
@@ -89,7 +89,7 @@ UPDATED = replace(
 REMINDED = replace(
     UPDATED,
     id="k7f3q2ab-3",
-    kind=Kind.REMINDED,
+    kind=Phase.REMINDED,
     failures=40_000,
     total=41_201,
     at=NOON + 14_700.2,
@@ -104,7 +104,7 @@ REMINDED = replace(
 RESOLVED = replace(
     UPDATED,
     id="k7f3q2ab-3",
-    kind=Kind.RESOLVED,
+    kind=Phase.RESOLVED,
     failures=99,
     total=1300,
     at=NOON + 720,
@@ -118,7 +118,7 @@ RESOLVED = replace(
 QUIET = replace(
     OPENED,
     id="k7f3q2ab-2",
-    kind=Kind.QUIET,
+    kind=Phase.QUIET,
     opening=False,
     failures=0,
     at=NOON + 1200,
@@ -153,7 +153,7 @@ STORM_OPENED = replace(
 STORM_UPDATED = replace(
     STORM_OPENED,
     id="zz5xw2cd-2",
-    kind=Kind.UPDATED,
+    kind=Phase.UPDATED,
     opening=False,
     failures=500_000,
     total=508_401,
@@ -178,7 +178,7 @@ STORM_IN_PODS = replace(
 STORM_RESOLVED = replace(
     STORM_OPENED,
     id="zz5xw2cd-2",
-    kind=Kind.RESOLVED,
+    kind=Phase.RESOLVED,
     opening=False,
     failures=12,
     total=8413,

@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from tcp_trace.connects.reasons import Reason
-from tcp_trace.incidents.notification import Kind, Severity
+from tcp_trace.incidents.notification import Phase, Severity
 from tcp_trace.notify.receivers.alertmanager import Alerts
 from tests.unit.notify.golden import (
     HOST,
@@ -92,7 +92,7 @@ def test_a_storm_ends_the_alerts_that_it_takes_over() -> None:
         assert "destination" not in storm["labels"]
         assert ended["labels"]["destination"] == "10.0.0.5:5432"
         assert "endsAt" in ended
-    assert alerts.payload(replace(single, kind=Kind.REMINDED), HOST) == []
+    assert alerts.payload(replace(single, kind=Phase.REMINDED), HOST) == []
 
 
 def test_loopback_of_another_namespace_is_another_alert() -> None:

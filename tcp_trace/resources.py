@@ -1,4 +1,4 @@
-"""Where the files are that are not Python: `bpf/`, `systemd/`, `logrotate/`.
+"""Finds the files that are not Python: `bpf/`, `systemd/`, `logrotate/`.
 
 They stand at the top level of the project and travel inside the package when it is installed.
 """

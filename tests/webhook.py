@@ -6,6 +6,7 @@ last one every request is answered `ok`, as Slack does.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import socket
 import socketserver
@@ -75,28 +76,30 @@ class Received(NamedTuple):
         return json.loads(self.body)
 
 
-class Webhook:
-    """A server in a thread of its own; use it with `with`.
+class Loopback:
+    """A server in a thread of its own, and one for each connection; use it with `with`.
 
-    With `certificate` (a file with key and certificate) it speaks HTTPS. `port` 0 takes any.
+    With `certificate` (a file with key and certificate) it speaks TLS. `port` 0 takes any.
     """
 
-    def __init__(
-        self, script: Iterable[Reply] = (), certificate: Path | None = None, port: int = 0
-    ) -> None:
-        self.received: list[Received] = []
-        self.script = deque(script)
-        self.default = Reply()
+    def __init__(self, certificate: Path | None = None, port: int = 0) -> None:
         self.closing = threading.Event()
-        self._arrived = threading.Condition()
-        self._server = _Server(self, certificate, port)
+        self.context: ssl.SSLContext | None = None
+        if certificate is not None:
+            self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            self.context.load_cert_chain(certificate)
+        self._server = _Server(self, port)
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,))
 
-    @property
-    def url(self) -> str:
-        """The address to post to."""
-        scheme = "https" if self._server.context else "http"
-        return f"{scheme}://127.0.0.1:{self.port}{SECRET}"
+    def answer(self, connection: socket.socket) -> None:
+        """Serve one connection, which is closed afterwards; OSError ends it."""
+        raise NotImplementedError
+
+    def secured(self, connection: socket.socket) -> socket.socket:
+        """Return the connection as it is, or over TLS."""
+        return (
+            self.context.wrap_socket(connection, server_side=True) if self.context else connection
+        )
 
     @property
     def port(self) -> int:
@@ -113,6 +116,25 @@ class Webhook:
         self._thread.join()
         self._server.server_close()
 
+
+class Webhook(Loopback):
+    """A webhook that answers by a script."""
+
+    def __init__(
+        self, script: Iterable[Reply] = (), certificate: Path | None = None, port: int = 0
+    ) -> None:
+        super().__init__(certificate, port)
+        self.received: list[Received] = []
+        self.script = deque(script)
+        self.default = Reply()
+        self._arrived = threading.Condition()
+
+    @property
+    def url(self) -> str:
+        """The address to post to."""
+        scheme = "https" if self.context else "http"
+        return f"{scheme}://127.0.0.1:{self.port}{SECRET}"
+
     def take(self, request: Received) -> Reply:
         """Record a request and return the answer to it."""
         with self._arrived:
@@ -126,45 +148,18 @@ class Webhook:
             self._arrived.wait_for(lambda: len(self.received) >= count, timeout)
             return list(self.received)
 
+    def answer(self, connection: socket.socket) -> None:
+        """Answer one request."""
+        with self.secured(connection) as secured:
+            with secured.makefile("rb") as stream:
+                request = _read(stream)
+            if request is not None:
+                self._reply(secured, self.take(request))
 
-class _Server(socketserver.ThreadingTCPServer):
-    allow_reuse_address = True
-    # Closing waits for the handlers, which `closing` ends: no thread outlives its test.
-    daemon_threads = False
-    block_on_close = True
-
-    def __init__(self, webhook: Webhook, certificate: Path | None, port: int) -> None:
-        super().__init__(("127.0.0.1", port), _Handler)
-        self.webhook = webhook
-        self.context: ssl.SSLContext | None = None
-        if certificate is not None:
-            self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-            self.context.load_cert_chain(certificate)
-
-
-class _Handler(socketserver.BaseRequestHandler):
-    def handle(self) -> None:
-        server = cast("_Server", self.server)
-        connection: socket.socket = self.request
-        connection.settimeout(10)
-        try:
-            if server.context is not None:
-                connection = server.context.wrap_socket(connection, server_side=True)
-            self._answer(server.webhook, connection)
-        except OSError:
-            pass  # the client went away, or refused the certificate: its right
-        finally:
-            connection.close()
-
-    def _answer(self, webhook: Webhook, connection: socket.socket) -> None:
-        with connection.makefile("rb") as stream:
-            request = _read(stream)
-        if request is None:
-            return
-        reply = webhook.take(request)
+    def _reply(self, connection: socket.socket, reply: Reply) -> None:
         match reply.behaviour:
             case Behaviour.HANG:
-                webhook.closing.wait(60)
+                self.closing.wait(60)
             case Behaviour.RESET_AT_ONCE:
                 _reset_on_close(connection)
             case Behaviour.RESET_BEFORE_BODY:
@@ -178,21 +173,41 @@ class _Handler(socketserver.BaseRequestHandler):
             case Behaviour.CUT_BODY_SHORT:
                 connection.sendall(reply.head + reply.body[:-1])
             case Behaviour.DRIP_HEAD:
-                self._drip(webhook, connection, reply.head[:-4] + b"\r\nX-Drip: ", reply.every)
+                self._drip(connection, reply.head[:-4] + b"\r\nX-Drip: ", reply.every)
             case Behaviour.DRIP_BODY:
                 head = reply.head.replace(b"Content-Length: 2", b"Content-Length: 9999")
                 connection.sendall(head)
-                self._drip(webhook, connection, b"", reply.every)
+                self._drip(connection, b"", reply.every)
             case Behaviour.NORMAL:
                 connection.sendall(reply.head + reply.body)
 
-    def _drip(
-        self, webhook: Webhook, connection: socket.socket, first: bytes, every: float
-    ) -> None:
+    def _drip(self, connection: socket.socket, first: bytes, every: float) -> None:
         for byte in first:
             connection.sendall(bytes([byte]))
-        while not webhook.closing.wait(every):
+        while not self.closing.wait(every):
             connection.sendall(b"x")
+
+
+class _Server(socketserver.ThreadingTCPServer):
+    allow_reuse_address = True
+    # Closing waits for the handlers, which `closing` ends: no thread outlives its test.
+    daemon_threads = False
+    block_on_close = True
+
+    def __init__(self, loopback: Loopback, port: int) -> None:
+        super().__init__(("127.0.0.1", port), _Handler)
+        self.loopback = loopback
+
+
+class _Handler(socketserver.BaseRequestHandler):
+    def handle(self) -> None:
+        connection: socket.socket = self.request
+        connection.settimeout(10)
+        try:
+            with contextlib.suppress(OSError):  # the client went away, or refused: its right
+                cast("_Server", self.server).loopback.answer(connection)
+        finally:
+            connection.close()
 
 
 def _read(stream: Any) -> Received | None:  # noqa: ANN401 - a buffered socket file

@@ -1,1 +1,1 @@
-"""What became of a connect: pure, no I/O and no clock; the present is passed in."""
+"""Outcomes of connects: pure, no I/O and no clock; the present is passed in."""

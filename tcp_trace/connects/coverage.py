@@ -1,7 +1,7 @@
-"""How much of what the kernel counted itself was seen: the service's audit of itself.
+"""Coverage: which share of the kernel's own counts was seen.
 
-The counts are of one network namespace and never reset, so two looks at them make an interval. What
-the kernel counts and the service cannot see, or the reverse, is taken out before they are compared.
+The counts are of one network namespace and never reset, so two looks at them make an interval.
+Connects that only one of kernel and service can see are subtracted before they are compared.
 An interval is compared for itself: a surplus of one never makes up for a gap in another.
 """
 
@@ -14,7 +14,7 @@ TOLERANCE = 3
 
 
 class Kernel(NamedTuple):
-    """What the kernel counted: names of RFC 4022 and of `nstat`.
+    """The kernel's own counts: names of RFC 4022 and of `nstat`.
 
     `AttemptFails` also counts handshakes of others that a peer reset; `EmbryonicRsts` are those of
     them that were not Fast Open's. `overflows` are resets that `EmbryonicRsts` may hold beside.
@@ -27,7 +27,7 @@ class Kernel(NamedTuple):
 
 
 class Seen(NamedTuple):
-    """What the kernel program counted.
+    """The kernel program's counts.
 
     `attempts` sent a SYN, `failures` were ended by an error. `passive` is how often `AttemptFails`
     counts handshakes of others that Fast Open began.
@@ -39,7 +39,7 @@ class Seen(NamedTuple):
 
 
 class Coverage(NamedTuple):
-    """What the kernel counted in some time, and how much of that was not seen."""
+    """The kernel's counts of an interval, and the unseen part of them."""
 
     attempts: int = 0
     failures: int = 0
@@ -53,7 +53,7 @@ class Coverage(NamedTuple):
 
     @property
     def is_certain(self) -> bool:
-        """Whether what is unseen, if anything, is more than connects under way explain."""
+        """Whether more is unseen, if anything, than connects under way explain."""
         return self.is_complete or max(self.unseen_attempts, self.unseen_failures) > TOLERANCE
 
     def and_then(self, later: Coverage) -> Coverage:

@@ -1,4 +1,4 @@
-"""What happens, as frozen and typed values.
+"""Events, as frozen and typed values.
 
 A datum flows one way: the kernel submits a `Transition`, the tracker turns it into an outcome
 (`Begun`, `Established` or `Failure`), incidents turn failures into notifications. Everything here
@@ -51,7 +51,7 @@ class Moment(NamedTuple):
 
 
 class Destination(NamedTuple):
-    """Where a connect goes.
+    """The destination of a connect.
 
     `address` is the canonical text of an IPv4 or IPv6 address; a v4-mapped one is IPv4. An address
     is another place in every network namespace: `netns` is the namespace's inode number, which the
@@ -86,7 +86,7 @@ class Destination(NamedTuple):
 
     @property
     def site(self) -> Destination:
-        """What it has in common with the same address and port in other network namespaces."""
+        """Address, port and interface: the same in every network namespace."""
         return Destination(self.address, self.port, interface=self.interface)
 
     def published(self) -> dict[str, Any]:
@@ -95,7 +95,7 @@ class Destination(NamedTuple):
 
 
 class Process(NamedTuple):
-    """Who made an attempt, taken at SYN_SENT, in that process's own context.
+    """The process that made an attempt, taken at SYN_SENT, in its own context.
 
     `comm` is chosen by the process (`prctl(PR_SET_NAME)`): untrusted text of up to 15 bytes,
     decoded with undecodable bytes and control characters escaped. It is the name of the process,
@@ -215,7 +215,7 @@ Outcome = Begun | Established | Failure | Raced
 
 
 class Counters(NamedTuple):
-    """What the kernel counted for one destination since it was first seen.
+    """The kernel program's counts of one destination since it was first seen.
 
     `last_established_ns` is CLOCK_MONOTONIC, 0 for never.
     """

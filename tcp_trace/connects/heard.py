@@ -32,7 +32,7 @@ _LABEL_MAX = 63
 
 
 class Told(NamedTuple):
-    """What answers told for an address; times are nanoseconds of CLOCK_MONOTONIC.
+    """A name that answers gave for an address; times are nanoseconds of CLOCK_MONOTONIC.
 
     `name` (in wire format) was told without another one in between from `since` to `seen`, the
     last time for `ttl` seconds, and counts until `until`; so long as `other` another name counts,
@@ -51,7 +51,7 @@ class Told(NamedTuple):
 
 
 class Heard(NamedTuple):
-    """What a process or a user was told for an address; times as in `Told`, 0 for never.
+    """Answers to a process or a user about an address; times as in `Told`, 0 for never.
 
     At `marked` something was told at the latest, also where `told` is None: it may have been
     evicted. At `doubted` the last answer came that could not be kept.

@@ -1,4 +1,4 @@
-"""Who made a failed attempt, as far as the kernel's and /proc's own words tell it.
+"""The maker of a failed attempt, from the kernel's and /proc's own words.
 
 What a cgroup's path means, by the conventions of those who make cgroups:
 
@@ -58,7 +58,7 @@ _USER_OPTIONS = {"-u", "--user"}
 
 
 class Where(NamedTuple):
-    """What a cgroup's path tells; each None where it tells nothing.
+    """A place from a cgroup's path; each None where the path does not show it.
 
     `unit` is systemd's, the container's own where systemd runs inside it. `container_id` is of 64
     hexadecimal digits, `container_runtime` docker, containerd, cri-o or podman. `pod_uid` is
@@ -92,7 +92,7 @@ class Cgroup(NamedTuple):
 
 
 class Maker(NamedTuple):
-    """Who made an attempt, beyond what `Process` says; each None where it is not known.
+    """The maker of an attempt, beyond `Process`; each None where not known.
 
     All are visible text of bounded length, and none is to be believed further than the user that
     is named: see this module. `command` has no passwords where they could be told. `owner` is

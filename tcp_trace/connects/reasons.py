@@ -38,12 +38,12 @@ class Reason(Enum):
 
     @property
     def summary(self) -> str:
-        """What happened, in a few words that end a sentence."""
+        """The reason in a few words that end a sentence."""
         return _WORDS[self][0]
 
     @property
     def check_first(self) -> str:
-        """What the reader should look at first."""
+        """Advice: the first thing to look at."""
         return _WORDS[self][1]
 
     @property

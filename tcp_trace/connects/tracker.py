@@ -1,4 +1,4 @@
-"""What a transition means for the attempt that it belongs to.
+"""From a transition to the outcome of its attempt.
 
 The rules, for a transition from `old` to `new` of a socket that connects:
 

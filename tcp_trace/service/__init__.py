@@ -1,1 +1,1 @@
-"""The loop that wires it all, and what tells how it is."""
+"""The loop that wires it all; metrics, audit, systemd."""

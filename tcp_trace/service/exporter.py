@@ -1,8 +1,8 @@
 """The little of HTTP that Prometheus needs, in one thread.
 
 Everybody on the host can connect, and as often as they like. So there is one thread, a few
-connections at a time, each for a few seconds, and a bound on what a request may be. Where all are
-taken, the oldest makes place for the newest: who asks at once is answered at once.
+connections at a time, each for a few seconds, and a bound on a request. When all are taken, the
+oldest makes place for the newest: a prompt request gets a prompt answer.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ PATIENCE = 5.0
 _PATH = b"/metrics"
 _END = b"\r\n\r\n"
 _REQUEST = re.compile(rb"([A-Z]+) ([!-~]+) HTTP/1\.[01]\r\n")
-# Where no connection can be accepted (no descriptor is left), for so long nothing is tried.
+# The pause after a failed accept (no descriptor is left).
 _PAUSE = 0.2
-# Between two connections: whoever asks without a pause has none of the time that the ring needs.
+# A pause between two connections: hasty clients must not take the time that the ring needs.
 _REST = 0.005
 
 
 class Page(NamedTuple):
-    """What a scrape gets: `render` is called anew for each, by the exporter's thread."""
+    """The page for a scrape: `render` is called anew for each, by the exporter's thread."""
 
     content_type: str
     render: Callable[[], bytes]
@@ -118,7 +118,7 @@ class Exporter:
         connection.socket.close()
 
     def _serve(self, connection: _Connection) -> None:
-        """Read what has come, or write what there is room for."""
+        """Read or write as much as is possible without waiting."""
         try:
             if connection.answer:
                 sent = connection.socket.send(connection.answer)

@@ -1,7 +1,7 @@
-"""Failures beyond somebody's budget: the kernel program counted them, here they are taken up.
+"""Failures beyond a budget: the kernel program counts them, and the service takes the counts.
 
-Whoever makes more failures than he has a budget for (see bpf/connect/budget.h) has some told one by
-one all the same. So while nothing is read there is nothing to be taken.
+A user beyond his budget (see bpf/connect/budget.h) has some failures submitted one by one all the
+same. So while no record arrives there is nothing to take.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 LOOK_INTERVAL = 1.0
 """Seconds between two looks."""
 LINES = 20
-"""So many lines of the log are written at a look; one more says how many failures are in none."""
+"""Lines of the log for a look; one more line counts the other failures."""
 
 
 class HeldBack:
@@ -41,18 +41,18 @@ class HeldBack:
         return self._due
 
     def take(self, now: float) -> list[Held]:
-        """Return what was held back, where it is time to look; each failure once."""
+        """Return the failures held back, if it is time to look; each once."""
         if self._due is None or now < self._due:
             return []
         self._due = None
         if self._maps.tally("held") == self._taken:
             return []
-        # There is what is taken now, what is in a slot that is not over, or what comes meanwhile.
+        # Some is taken now; a slot that is not over yet, or a new one, has the rest.
         self._due = now + LOOK_INTERVAL
         return self._take(everything=False)
 
     def take_all(self) -> list[Held]:
-        """Return what is left at the end."""
+        """Return the rest at the end."""
         return self._take(everything=True) if self._maps.tally("held") != self._taken else []
 
     def _take(self, *, everything: bool) -> list[Held]:

@@ -1,4 +1,4 @@
-"""How far the service is behind the kernel: said once when it is, and once when it is no more."""
+"""Logs once that the service is behind the kernel, and once that it has caught up."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import logging
 log = logging.getLogger(__name__)
 
 BEHIND_SECONDS = 5.0
-"""How old a record may be when it is read before that is worth a line."""
+"""The age of a record, when it is read, beyond which a line is logged."""
 
 
 class Lag:

@@ -1,4 +1,4 @@
-"""Everything that the service knows to have lost: each loss is a metric, and a line in the log.
+"""Known losses: each is a metric, and a line in the log.
 
 `LOSSES` lists them. A loss of failures is logged at every look; of the others, which may go on all
 day, the log has a line an hour.
@@ -39,7 +39,7 @@ LOSSES = (
     Loss(
         "held_full",
         "failures_held_lost",
-        "Failures beyond a budget that no count knows.",
+        "Failures beyond a budget that could not be counted.",
         logging.ERROR,
         "failures beyond a budget were too many kinds at once: they are in no message",
     ),
@@ -53,7 +53,7 @@ LOSSES = (
     Loss(
         "missed",
         "transitions_missed",
-        "Transitions known to be seen by nobody.",
+        "Transitions that were not seen, as later ones show.",
         logging.WARNING,
         "changes of state were not seen: an attempt may be missing",
     ),

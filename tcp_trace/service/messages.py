@@ -1,4 +1,4 @@
-"""Everything between the incidents and people: what is promised is committed, led, and sent."""
+"""From notifications to webhooks: committed, routed, and sent."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Messages:
 
     def __init__(self, settings: Settings, pacing: Pacing | None = None) -> None:
         self._settings = settings
-        # One by hand that finds the service at work stays what it is while that is restarted.
+        # Started by hand beside the service, it stays the second one while the service restarts.
         is_the_service = "NOTIFY_SOCKET" in os.environ
         self.outbox = Outbox(settings.state_dir / NAME, waits=is_the_service)
         self._router = Router(settings.routes)
@@ -52,7 +52,7 @@ class Messages:
 
     @property
     def statistics(self) -> Mapping[str, Statistics]:
-        """What was sent so far, by the name of the webhook."""
+        """Messages sent so far, by the name of the webhook."""
         return self._workers.statistics
 
     @property
@@ -63,7 +63,7 @@ class Messages:
     def restore(self) -> dict[str, Any] | None:
         """Return the incidents' state that an earlier process committed, None for none.
 
-        Also takes up where those incidents are told of.
+        Also takes up the routing of those incidents.
         """
         state: dict[str, Any] | None = self.outbox.load_state()
         if state is None:
@@ -83,7 +83,7 @@ class Messages:
         self._workers.start()
 
     def commit(self, notifications: list[Notification], incidents: Mapping[str, object]) -> None:
-        """Let what was promised be on disk together with the state that promised it."""
+        """Write notifications to disk together with the state that made them."""
         led = {id(each): self._router.webhooks(each) for each in notifications}
         state = {**incidents, "routes": self._router.dump()}
         if self._forgetful():
@@ -111,11 +111,11 @@ class Messages:
         self._workers.replace(self._recipients())
 
     def is_stuck(self, now: float) -> bool:
-        """Whether any sender has stood for too long: for the watchdog."""
+        """Whether any sender has been stuck for too long: for the watchdog."""
         return self._workers.is_stuck(now)
 
     def stop(self, drain_seconds: float) -> None:
-        """Send what is due for at most that long, and close the outbox."""
+        """Send due messages for at most that long, and close the outbox."""
         self._workers.stop(drain_seconds)
         self.outbox.close()
 
@@ -127,7 +127,7 @@ class Messages:
 
     def _recipients(self) -> list[Recipient]:
         url = self._settings.slack_url
-        if url is None:  # what nobody is sent is logged
+        if url is None:  # messages without a webhook are logged
             render = self._addressed(RECEIVERS[DEFAULT_TYPE].renderer())
             default = Recipient(DEFAULT, None, None, render)
         else:

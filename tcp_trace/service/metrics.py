@@ -1,4 +1,4 @@
-"""What the service did so far, for Prometheus: `METRICS=127.0.0.1:9410`, read at `/metrics`.
+"""Metrics for Prometheus: `METRICS=127.0.0.1:9410`, read at `/metrics`.
 
 On loopback only, and without a webhook's address. Failures are not by destination: those that fail
 change by the minute, and a metric of each would stay for ever. Latencies are, for the
@@ -65,7 +65,7 @@ class Figures(NamedTuple):
 
 
 def exporter(address: Address, figures: Callable[[], Figures]) -> Exporter:
-    """Return what serves the figures at an address once it is started; it asks for them each time.
+    """Return an exporter for an address; once started, it calls `figures` for every scrape.
 
     Raises OSError where the address cannot be bound.
     """
@@ -75,7 +75,7 @@ def exporter(address: Address, figures: Callable[[], Figures]) -> Exporter:
 
 
 class _Collector(Collector):
-    """What a registry asks at every scrape."""
+    """The collector that the registry asks at every scrape."""
 
     def __init__(self, figures: Callable[[], Figures]) -> None:
         self._figures = figures
@@ -117,7 +117,7 @@ def families(figures: Figures) -> Iterator[Family]:
         yield _counter(loss.metric, loss.help, {(): figures.losses[loss.name]})
     yield _gauge(
         "coverage_ratio",
-        "Share seen of what the kernel counted itself, of attempts and of failures.",
+        "Share of the kernel's own counts of attempts and failures that was seen.",
         _keyed({of: share for of, share in figures.coverage.items() if share is not None}),
         "of",
     )

@@ -1,4 +1,4 @@
-"""Tells in the log how much of the host's connects was seen: now and then, and at once of a gap."""
+"""Logs which share of the host's connects was seen: every hour, and at once for a gap."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class SelfAudit:
         self._next_check = 0.0
 
     def restart(self, now: float, *, watches_everything: bool) -> None:
-        """Begin anew at `now` (monotonic). What is watched in part cannot be compared."""
+        """Begin anew at `now` (monotonic). Only a watch of everything can be compared."""
         self._next_line = now + INTERVAL
         self._next_check = now + CHECK_INTERVAL
         self._latest = self._hour = self._total = Coverage()
@@ -49,7 +49,7 @@ class SelfAudit:
         self._begin = self._look()[1] if watches_everything else None
 
     def check(self, now: float) -> None:
-        """Compare where it is due; tell of each gap once, and of the coverage every hour."""
+        """Compare where it is due; log each gap once, and the coverage every hour."""
         self._hook.check(self._tallies())
         begin = self._begin
         if now < self._next_check or begin is None:

@@ -1,8 +1,7 @@
-"""Tells systemd how the service is, by sd_notify(3)'s datagrams, and never waits for it.
+"""Sends the service's state to systemd, by sd_notify(3)'s datagrams, without waiting.
 
-libsystemd's own function waits while systemd takes no datagram. Here what it does not take is kept
-and sent later; and a socket that leads nowhere, inherited from whoever started this, is no reason
-to end.
+libsystemd's own function waits while systemd takes no datagram. Here a refused datagram is kept and
+sent later; and an inherited socket that leads nowhere does not end the service.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ _LATER = {errno.EAGAIN, errno.ENOBUFS, errno.ENOMEM}
 
 
 class Notifier:
-    """Says one state after another to who listens at `NOTIFY_SOCKET`, if anybody."""
+    """Sends one state after another to `NOTIFY_SOCKET`, if it is set."""
 
     def __init__(self) -> None:
         self._unsaid: list[str] = []
@@ -32,7 +31,7 @@ class Notifier:
         self.go_on()
 
     def go_on(self) -> None:
-        """Say what could not be said before, in its order."""
+        """Send the states that were kept, in their order."""
         address = os.environ.get("NOTIFY_SOCKET", "")
         while self._unsaid:
             error = _send(address, self._unsaid[0]) if address else None
@@ -50,7 +49,7 @@ class Notifier:
 
 
 def _send(address: str, state: str) -> OSError | None:
-    """Send a state to a path, or with @ in front to an abstract name; return what failed."""
+    """Send a state to a path, or with @ in front to an abstract name; return the error."""
     path = "\0" + address[1:] if address.startswith("@") else address
     kind = socket.SOCK_DGRAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC
     try:

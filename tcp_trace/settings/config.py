@@ -69,7 +69,7 @@ ERRORS_MAX = 20
 """Errors shown at once: a file of another kind has one in each line."""
 
 NAMELESS = "unnamed host"
-"""What messages call a host that has no name."""
+"""The name in messages of a host that has none."""
 
 # A longer value is not repeated in an error: it would hide the reason, which comes last.
 _VALUE_SHOWN = 80

@@ -44,7 +44,7 @@ class Secret:
 
 
 class Events(Enum):
-    """What the kernel submits to user space."""
+    """Records that the kernel program submits."""
 
     FAILURES = "failures"
     ATTEMPTS = "attempts"
@@ -52,7 +52,7 @@ class Events(Enum):
 
 
 class Hook(Enum):
-    """Where in the kernel the program is attached."""
+    """The hook that the kernel program is attached to."""
 
     AUTO = "auto"
     KPROBE = "kprobe"
@@ -232,7 +232,7 @@ def public_secret(path: Path) -> str | None:
 
 
 class Address(NamedTuple):
-    """Where to listen."""
+    """An address and port to listen at."""
 
     host: str
     port: int

@@ -19,6 +19,7 @@ import pytest
 from tcp_trace.commands import sandbox, scratch
 from tcp_trace.settings import environment
 from tests.libc import LIBC
+from tests.programs import FAILS
 from tests.terminal import terminal
 
 if TYPE_CHECKING:
@@ -26,16 +27,12 @@ if TYPE_CHECKING:
 
     from tcp_trace.commands.sandbox import Service
 
-_LOOK_INTO = """
-import ctypes, errno, json, os, sys
+_LOOK_INTO = (
+    FAILS
+    + """
+import ctypes, json, os, sys
 libc = ctypes.CDLL(None, use_errno=True)
 pid = int(sys.argv[1])
-def fails(function, *arguments):
-    try:
-        function(*arguments)
-    except OSError as error:
-        return errno.errorcode[error.errno]
-    return "done"
 def checked(result):
     if result < 0:
         raise OSError(ctypes.get_errno(), "")
@@ -52,6 +49,7 @@ print(json.dumps([
     fails(lambda: checked(libc.ptrace(0x4206, pid, None, None))),
 ]))
 """
+)
 
 
 @pytest.fixture(scope="module")

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import itertools
 import socket
-import socketserver
-import ssl
 import threading
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
+
+from tests.webhook import Loopback
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -98,73 +98,34 @@ ODDITIES = {
 }
 
 
-class Hostile:
-    """The server, in a thread; each connection gets the stream that `answer` makes.
+class Hostile(Loopback):
+    """A server; each connection gets the stream that `stream` makes.
 
     With `certificate` it speaks TLS; with `proxy` it answers CONNECT first, as a proxy does.
     """
 
     def __init__(
         self,
-        answer: Callable[[], Iterable[bytes]],
+        stream: Callable[[], Iterable[bytes]],
         certificate: Path | None = None,
         *,
         proxy: bool = False,
     ) -> None:
-        self.answer = answer
+        super().__init__(certificate)
+        self.stream = stream
         self.requests: list[bytes] = []
-        self.closing = threading.Event()
         self.proxy = proxy
-        self.context: ssl.SSLContext | None = None
-        if certificate is not None:
-            self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-            self.context.load_cert_chain(certificate)
-        self._server = _Server(("127.0.0.1", 0), _Handler)
-        self._server.hostile = self
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,))
 
-    @property
-    def port(self) -> int:
-        """The port on 127.0.0.1."""
-        return int(self._server.server_address[1])
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.closing.set()
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()
-
-
-class _Server(socketserver.ThreadingTCPServer):
-    allow_reuse_address = True
-    daemon_threads = False
-    hostile: Hostile
-
-
-class _Handler(socketserver.BaseRequestHandler):
-    server: _Server
-
-    def handle(self) -> None:
-        hostile = self.server.hostile
-        connection: socket.socket = self.request
+    def answer(self, connection: socket.socket) -> None:
+        """Send the stream until it ends, the client has enough, or the test is over."""
         connection.settimeout(5)
-        try:
-            if hostile.proxy:
-                hostile.requests.append(connection.recv(65_536))
-                connection.sendall(ESTABLISHED)
-            if hostile.context is not None:
-                connection = hostile.context.wrap_socket(connection, server_side=True)
-            hostile.requests.append(connection.recv(65_536))
-            for part in hostile.answer():
-                if hostile.closing.is_set():
+        if self.proxy:
+            self.requests.append(connection.recv(65_536))
+            connection.sendall(ESTABLISHED)
+        with self.secured(connection) as secured:
+            self.requests.append(secured.recv(65_536))
+            for part in self.stream():
+                if self.closing.is_set():
                     return
-                connection.sendall(part)
-            connection.shutdown(socket.SHUT_WR)
-        except OSError:
-            return  # the client has seen enough, which is what is tested
-        finally:
-            connection.close()
+                secured.sendall(part)
+            secured.shutdown(socket.SHUT_WR)

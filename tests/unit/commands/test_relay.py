@@ -15,6 +15,7 @@ import pytest
 
 from tcp_trace.commands import relay
 from tcp_trace.kernel.privileges import CAP_KILL
+from tests.programs import FAILS
 from tests.terminal import Terminal, terminal
 
 if TYPE_CHECKING:
@@ -23,8 +24,10 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root, whose terminal it is")
 
 # In the place of stage 2: the user is another one, the relay is the parent.
-_START = """
-import ctypes, errno, fcntl, json, os, signal, sys, termios, time
+_START = (
+    FAILS
+    + """
+import ctypes, fcntl, json, os, signal, sys, termios, time
 from tcp_trace.commands import relay, scratch
 from tcp_trace.kernel.privileges import Account, become
 user = scratch.account()
@@ -36,15 +39,10 @@ if code is not None:
     os._exit(code)
 assert not relay.has_terminal()
 become(account)
-def fails(function, *arguments):
-    try:
-        function(*arguments)
-    except OSError as error:
-        return errno.errorcode[error.errno]
-    return "done"
 def say(*what):
     print(json.dumps(what), flush=True)
 """
+)
 _EXIT = "\nos._exit({code})"
 
 

@@ -10,11 +10,14 @@ from pathlib import Path
 import pytest
 
 from tcp_trace.kernel import confinement
+from tests.programs import FAILS
 
 ROOT = Path(__file__).parents[3]
 
-_START = """
-import ctypes, errno, fcntl, json, os, pty, resource, sys, tempfile, threading
+_START = (
+    FAILS
+    + """
+import ctypes, fcntl, json, os, pty, resource, sys, tempfile, threading
 from pathlib import Path
 from tcp_trace.kernel import confinement
 libc = ctypes.CDLL(None, use_errno=True)
@@ -22,16 +25,11 @@ def call(number, *arguments):
     if libc.syscall(ctypes.c_long(number), *[ctypes.c_ulong(one) for one in arguments]) < 0:
         return errno.errorcode[ctypes.get_errno()]
     return "done"
-def fails(function, *arguments):
-    try:
-        function(*arguments)
-    except OSError as error:
-        return errno.errorcode[error.errno]
-    return "done"
 lib = ctypes.CDLL("libseccomp.so.2")
 def number(name):
     return lib.seccomp_syscall_resolve_name(name.encode())
 """
+)
 
 
 def told(code: str, *arguments: str | Path) -> object:

@@ -9,14 +9,11 @@ from __future__ import annotations
 import logging
 import math
 import os
-import re
 import select
-import signal
-import socket
 import sys
 import time
 from collections import Counter
-from dataclasses import fields, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from tcp_trace import __version__
@@ -29,7 +26,6 @@ from tcp_trace.host.identity import Identities
 from tcp_trace.host.resolver import Resolver, addresses_of
 from tcp_trace.host.serviceuser import name_of
 from tcp_trace.incidents.incidents import Incidents
-from tcp_trace.incidents.policy import Policy
 from tcp_trace.kernel import handover
 from tcp_trace.kernel.programs import missed_runs
 from tcp_trace.kernel.rings import Ring
@@ -42,16 +38,16 @@ from tcp_trace.probes.connectmaps import Maps
 from tcp_trace.probes.latency import Latencies
 from tcp_trace.probes.names import NAMES, Names
 from tcp_trace.probes.transitions import decode_all
-from tcp_trace.service import heldback
+from tcp_trace.service import applied, heldback
 from tcp_trace.service.heldback import HeldBack
 from tcp_trace.service.lag import Lag
 from tcp_trace.service.losses import LOSSES, Losses
 from tcp_trace.service.messages import Messages
 from tcp_trace.service.selfaudit import SelfAudit
-from tcp_trace.service.systemd import Notifier
+from tcp_trace.service.signals import Signals
+from tcp_trace.service.systemd import Notifier, watchdog_interval
 from tcp_trace.settings import config
 from tcp_trace.settings.values import Events, LostRaces
-from tcp_trace.settings.variables import VARIABLES
 from tcp_trace.silences.silencefile import SilenceFile
 from tcp_trace.silences.silences import Silences
 
@@ -88,8 +84,6 @@ _SAVE_GAP = 2.0
 _SAVE_SHARE = 0.02
 # How long the start waits for the addresses of hosts that are watched by name.
 _RESOLVE_PATIENCE = 2.0
-# How long after an incident could be over it is said at the latest.
-_RECHECK = 30.0
 
 
 def serve(
@@ -123,39 +117,6 @@ def serve(
         log.critical("cannot start: %s", error.strerror)
         return 1
     return service.run()
-
-
-class Signals:
-    """SIGTERM, SIGINT and SIGHUP as flags and a descriptor that becomes readable with them."""
-
-    def __init__(self) -> None:
-        self.stop = False
-        self.reload = False
-        self._reader, writer = socket.socketpair()
-        self._reader.settimeout(0)
-        writer.settimeout(0)
-        self._writer = writer
-        signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-            signal.signal(number, self._note)
-
-    @property
-    def fd(self) -> int:
-        """Readable when a signal came."""
-        return self._reader.fileno()
-
-    def clear(self) -> None:
-        """Make `fd` unreadable again."""
-        try:
-            self._reader.recv(64)
-        except BlockingIOError:
-            return
-
-    def _note(self, number: int, _frame: object) -> None:
-        if number == signal.SIGHUP:
-            self.reload = True
-        else:
-            self.stop = True
 
 
 class Service:
@@ -195,7 +156,7 @@ class Service:
         self._unsaved = False
         self._next_save = 0.0
         self._next_housekeeping = 0.0
-        self._watchdog = _watchdog_interval()
+        self._watchdog = watchdog_interval()
         self._exporter: Exporter | None = None
 
     def run(self) -> int:
@@ -386,12 +347,12 @@ class Service:
         self._watch(settings)
         for warning in settings.warnings:
             log.warning("%s", warning)
-        for name in _changed_at_start(self._settings, settings):
+        for name in applied.changed_at_start(self._settings, settings):
             log.warning("%s is changed: it takes effect at the next restart", name)
-        self._settings = _keep_at_start(self._settings, settings)
-        self._incidents.use(_policy(settings), self._silences(settings), present())
+        self._settings = applied.keep_at_start(self._settings, settings)
+        self._incidents.use(applied.policy(settings), self._silences(settings), present())
         self._messages.apply(self._settings)
-        log.info("reloaded", extra={"watching": _describe(settings)})
+        log.info("reloaded", extra={"watching": applied.describe(settings)})
 
     def _export(self) -> Exporter | None:
         address = self._settings.metrics
@@ -434,7 +395,7 @@ class Service:
 
     def _restore(self) -> Incidents:
         """Take up the incidents that an earlier process left open."""
-        policy, silences = _policy(self._settings), self._silences(self._settings)
+        policy, silences = applied.policy(self._settings), self._silences(self._settings)
         state = self._messages.restore()
         if state is None:
             return Incidents(policy, silences)
@@ -455,7 +416,7 @@ class Service:
                 "version": __version__,
                 "hook": self._hook,
                 "events": self._settings.events.value,
-                "watching": _describe(self._settings),
+                "watching": applied.describe(self._settings),
                 "webhook": self._settings.slack_url is not None,
                 "webhooks": ",".join(webhook.name for webhook in self._settings.webhooks),
                 **facts,
@@ -499,42 +460,3 @@ class Service:
 
 def _why(error: OSError) -> str:
     return f"{error.filename}: {error.strerror}" if error.filename else str(error.strerror)
-
-
-def _policy(settings: Settings) -> Policy:
-    return Policy(
-        after=settings.alert_after.failures,
-        window=settings.alert_after.window,
-        interval=settings.alert_interval,
-        repeat=settings.alert_repeat,
-        resolve_after=settings.resolve_after,
-        recheck=min(_RECHECK, settings.resolve_after),
-    )
-
-
-def _describe(settings: Settings) -> str:
-    if settings.dest_ip == (EVERYTHING,):
-        return "every destination"
-    return ",".join(str(one) for one in (*settings.dest_ip, *settings.dest_host))
-
-
-def _at_start() -> set[str]:
-    names = {item.name.lower() for item in VARIABLES if item.at_start}
-    return names & {item.name for item in fields(config.Settings)}
-
-
-def _changed_at_start(old: Settings, new: Settings) -> list[str]:
-    return sorted(n.upper() for n in _at_start() if getattr(old, n) != getattr(new, n))
-
-
-def _keep_at_start(old: Settings, new: Settings) -> Settings:
-    return replace(new, **{name: getattr(old, name) for name in _at_start()})
-
-
-def _watchdog_interval() -> float | None:
-    """Return the seconds between two answers to systemd's watchdog, None where it has none."""
-    microseconds = os.environ.get("WATCHDOG_USEC", "")
-    # sd_watchdog_enabled(3): what another process was told is none of ours.
-    ours = os.environ.get("WATCHDOG_PID") in {None, "", str(os.getpid())}
-    plain = re.fullmatch(r"[0-9]{1,18}", microseconds)
-    return int(microseconds) / 2e6 or None if ours and plain else None

@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import logging
 import os
+import re
 import socket
 
 log = logging.getLogger(__name__)
@@ -58,3 +59,12 @@ def _send(address: str, state: str) -> OSError | None:
     except OSError as error:
         return error
     return None
+
+
+def watchdog_interval() -> float | None:
+    """Return the seconds between two answers to systemd's watchdog, None where it has none."""
+    microseconds = os.environ.get("WATCHDOG_USEC", "")
+    # sd_watchdog_enabled(3): what another process was told is none of ours.
+    ours = os.environ.get("WATCHDOG_PID") in {None, "", str(os.getpid())}
+    plain = re.fullmatch(r"[0-9]{1,18}", microseconds)
+    return int(microseconds) / 2e6 or None if ours and plain else None

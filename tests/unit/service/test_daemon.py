@@ -17,7 +17,8 @@ import pytest
 from tcp_trace.connects.events import Moment
 from tcp_trace.kernel.handover import Handover
 from tcp_trace.notify.outbox import present
-from tcp_trace.service import daemon
+from tcp_trace.service import applied, daemon
+from tcp_trace.service.systemd import watchdog_interval
 from tcp_trace.settings import config
 from tests.ports import free_port
 from tests.reliability.pipeline import Fed, feed, record, service, settings
@@ -156,7 +157,7 @@ def test_the_configuration_makes_the_policy() -> None:
         "ALERT_REPEAT": "5h",
         "RESOLVE_AFTER": "7s",
     }
-    policy = daemon._policy(config.load(environ, None))
+    policy = applied.policy(config.load(environ, None))
     assert (policy.after, policy.window) == (3, 70)
     assert (policy.interval, policy.repeat) == (360, 5 * 3600)
     assert (policy.resolve_after, policy.recheck) == (7, 7)
@@ -185,8 +186,8 @@ def test_the_watchdogs_interval(
 ) -> None:
     """Half of what systemd waits; nonsense is none, and so is what another process was told."""
     monkeypatch.setenv("WATCHDOG_USEC", given)
-    assert daemon._watchdog_interval() == seconds
+    assert watchdog_interval() == seconds
     monkeypatch.setenv("WATCHDOG_PID", str(os.getpid()))
-    assert daemon._watchdog_interval() == seconds
+    assert watchdog_interval() == seconds
     monkeypatch.setenv("WATCHDOG_PID", "1")
-    assert daemon._watchdog_interval() is None
+    assert watchdog_interval() is None

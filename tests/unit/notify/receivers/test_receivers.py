@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from tcp_trace.commands import testalert
+from tcp_trace.incidents.notification import SubjectCount
 from tcp_trace.notify.answers import Answer
 from tcp_trace.notify.channel import Rejected, Retry, Sent
 from tcp_trace.notify.httpchannel import HttpChannel
@@ -17,7 +19,7 @@ from tcp_trace.notify.receivers import DEFAULT_TYPE, RECEIVERS
 from tcp_trace.notify.receivers.receiver import Envelope
 from tcp_trace.settings import config
 from tcp_trace.settings.routes import load
-from tests.unit.notify.golden import HOST, SAMPLES
+from tests.unit.notify.golden import DATABASE, HOST, SAMPLES, STORM_IN_PODS
 from tests.unit.notify.samples import Address
 from tests.webhook import Webhook
 
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
     from tcp_trace.notify.receivers.receiver import Receiver
 
 ROOT = Path(__file__).parents[4]
+MIX = 987_654_321
+IN_A_POD = DATABASE._replace(netns=4_026_532_281, netns_mix=MIX)
 WALL = 1_700_000_000.0
 SECRET = "T0SECRET"
 
@@ -46,6 +50,19 @@ def test_every_message_is_rendered(receiver: Receiver, name: str) -> None:
     assert notification.incident in json.dumps(payload)
     assert HOST in json.dumps(payload)
     assert json.loads(json.dumps(render(notification, Envelope(HOST, delayed_by)))) == payload
+
+
+@each
+def test_what_seeds_a_namespace_stays_on_the_host(receiver: Receiver) -> None:
+    """`netns_mix`, by which hash tables could be attacked, is in no body."""
+    top = (SubjectCount(IN_A_POD, 3, None), *STORM_IN_PODS.top)
+    for notification in (
+        replace(SAMPLES["opened"][0], subject=IN_A_POD),
+        replace(STORM_IN_PODS, top=top),
+    ):
+        payload = json.dumps(receiver.renderer()(notification, Envelope(HOST)))
+        assert "netns_mix" not in payload
+        assert str(MIX) not in payload
 
 
 @each

@@ -11,11 +11,13 @@ import pytest
 
 from tcp_trace.commands import sandbox
 from tcp_trace.kernel import btf, features
+from tests.kernel import asking, dns
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from tcp_trace.commands.sandbox import Network
+    from tests.kernel.dns import NameServer
 
 KPROBES = Path("/sys/bus/event_source/devices/kprobe/type")
 
@@ -73,3 +75,17 @@ def network() -> Iterator[Network]:
     sandbox.require()
     with sandbox.network("tcp dport 11000-11999 drop") as made:
         yield made
+
+
+@pytest.fixture(scope="module")
+def server(network: Network) -> Iterator[NameServer]:
+    """Return a name server that programs in the client's namespace can ask."""
+    with asking.servers(network) as running:
+        yield running
+
+
+@pytest.fixture
+def resolver(network: Network) -> Iterator[Callable[..., None]]:
+    """Let programs in the client's namespace ask the name server; say how else they are to."""
+    with dns.resolver(network.client) as ask:
+        yield ask

@@ -37,12 +37,7 @@ if TYPE_CHECKING:
 USER, OTHER_USER = 4242, 4243
 RESOLV_CONF = f"nameserver {SERVER}\nnameserver {SERVER6}\n"
 
-
-@pytest.fixture(scope="module")
-def server(network: Network) -> Iterator[NameServer]:
-    """Return the name server."""
-    with asking.servers(network) as running:
-        yield running
+pytestmark = pytest.mark.usefixtures("resolver")
 
 
 @pytest.fixture(scope="module")
@@ -58,13 +53,6 @@ def service(hook: str, network: Network, resolv_conf: Path) -> Iterator[Service]
     """Return the service."""
     with asking.service_in(network.client, resolv_conf, HOOK=hook) as running:
         yield running
-
-
-@pytest.fixture(autouse=True)
-def resolver(network: Network) -> Iterator[Callable[..., None]]:
-    """Let programs in the client's namespace ask the name server; say how else they are to."""
-    with dns.resolver(network.client) as ask:
-        yield ask
 
 
 @pytest.mark.parametrize(

@@ -36,12 +36,7 @@ if TYPE_CHECKING:
 
     from tcp_trace.commands.sandbox import Network, Service
 
-
-@pytest.fixture(scope="module")
-def server(network: Network) -> Iterator[NameServer]:
-    """Return the name server."""
-    with asking.servers(network) as running:
-        yield running
+pytestmark = pytest.mark.usefixtures("resolver")
 
 
 @pytest.fixture(scope="module")
@@ -49,13 +44,6 @@ def service(hook: str) -> Iterator[Service]:
     """Return the service. It is in another network namespace than the programs."""
     with asking.service(HOOK=hook) as running:
         yield running
-
-
-@pytest.fixture(autouse=True)
-def resolver(network: Network) -> Iterator[Callable[..., None]]:
-    """Let programs in the client's namespace ask the name server; say how else they are to."""
-    with dns.resolver(network.client) as ask:
-        yield ask
 
 
 @pytest.mark.parametrize("address", [SERVER, SERVER6])

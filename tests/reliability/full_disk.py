@@ -14,6 +14,7 @@ from pathlib import Path
 
 from tcp_trace.notify.mirror import RETRY_INTERVAL
 from tcp_trace.notify.outbox import Outbox
+from tests.reliability.filling import fill
 from tests.unit.notify.samples import Clock, notification
 
 
@@ -44,13 +45,7 @@ def drain(outbox: Outbox, count: int) -> list[str]:
 def break_disk(folder: Path, fault: str) -> None:
     """Leave no byte free, or no way to write."""
     if fault == "full":
-        with (folder / "filler").open("wb", buffering=0) as filler:
-            for size in (4096, 1):
-                try:
-                    while True:
-                        filler.write(b"x" * size)
-                except OSError:
-                    continue
+        fill(folder)
     else:
         # A file open for writing keeps a mount from being made read-only: only the bind is.
         subprocess.run(["mount", "-o", "remount,bind,ro", str(folder)], check=True)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from tcp_trace.log import logs
 from tcp_trace.notify.outbox import present
+from tests.reliability.filling import fill
 from tests.reliability.pipeline import await_sent, feed, record, service, settings
 
 if TYPE_CHECKING:
@@ -24,17 +25,6 @@ BEFORE, FULL, AFTER = 10, 200, 10
 def records(count: int, address: str = "192.0.2.1") -> list[bytes]:
     """Return so many failures of one destination."""
     return [record(number, address) for number in range(count)]
-
-
-def fill(folder: Path) -> None:
-    """Leave no byte free."""
-    with (folder / "filler").open("wb", buffering=0) as filler:
-        for size in (4096, 1):
-            try:
-                while True:
-                    filler.write(b"x" * size)
-            except OSError:
-                continue
 
 
 def mount(folder: Path) -> None:

@@ -13,7 +13,6 @@ import resource
 import sqlite3
 import subprocess
 import sys
-import tempfile
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,6 +21,7 @@ import pytest
 
 from tcp_trace.notify.outbox import Outbox
 from tcp_trace.safetext import printable
+from tests.state import state_directory
 from tests.unit.incidents.incident_world import PSQL, World, destination
 
 if TYPE_CHECKING:
@@ -42,10 +42,7 @@ LOOKS = [
 @pytest.fixture
 def state() -> Iterator[Path]:
     """Return a state directory of the service's user."""
-    with tempfile.TemporaryDirectory() as name:
-        Path(name).chmod(0o711)
-        path = Path(name, "state")
-        path.mkdir(0o700)
+    with state_directory() as path:
         yield path
 
 

@@ -9,7 +9,6 @@ import shutil
 import socket
 import subprocess
 import sys
-import tempfile
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,6 +19,7 @@ from tcp_trace.commands import check
 from tcp_trace.kernel.findings import Finding, Level
 from tcp_trace.settings import config
 from tests.sockets import connected_as
+from tests.state import state_directory
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -58,10 +58,7 @@ def test_user() -> None:
 @pytest.fixture
 def state() -> Iterator[Path]:
     """Return a state directory of the service's user, the way to which everybody may go."""
-    with tempfile.TemporaryDirectory() as name:
-        Path(name).chmod(0o711)
-        path = Path(name, "state")
-        path.mkdir(0o700)
+    with state_directory() as path:
         shutil.chown(path, SERVICE)
         yield path
 

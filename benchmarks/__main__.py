@@ -14,9 +14,10 @@ from pathlib import Path
 
 from benchmarks.figures import Results, verdicts
 from benchmarks.table import page
-from tests.vm.image import DEFAULT_KERNEL, LINK_HEADERS, ImageError, recipes
+from tests.vm.image import ImageError
 from tests.vm.machine import CHECKOUT, Machine
 from tests.vm.qemu import MachineError
+from tests.vm.recipe import DEFAULT_KERNEL, LINK_HEADERS, recipes
 
 _ROOT = Path(__file__).resolve().parents[1]
 _INSIDE = "/root/benchmark.json"

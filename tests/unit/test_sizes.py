@@ -18,7 +18,6 @@ LONG_MODULES = {
     "tests/kernel/test_identity.py": "programs that tests run are written out in it",
     "tests/kernel/test_name_sources.py": "programs that tests run are written out in it",
     "tests/kernel/test_names.py": "one service for all: each start costs seconds",
-    "tests/vm/image.py": "half of it are files of the image, written out",
     "tests/vm/machine.py": "one machine, from boot to end",
 }
 """Modules that may be longer, and why. One that is no more is to be taken out."""

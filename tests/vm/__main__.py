@@ -7,9 +7,10 @@ import shlex
 import sys
 from pathlib import Path
 
-from tests.vm.image import DEFAULT_KERNEL, ImageError, ensure_image, recipes
+from tests.vm.image import ImageError, ensure_image
 from tests.vm.machine import CHECKOUT, Machine
 from tests.vm.qemu import MachineError
+from tests.vm.recipe import DEFAULT_KERNEL, recipes
 
 _REPOSITORY = Path(__file__).resolve().parents[2]
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.vm.image import DEFAULT_KERNEL, recipes
 from tests.vm.machine import Machine
+from tests.vm.recipe import DEFAULT_KERNEL, recipes
 from tests.vm.service import Peer, Receiver, Service
 
 if TYPE_CHECKING:

@@ -21,16 +21,9 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-from tests.vm.image import (
-    DEFAULT_KERNEL,
-    HOST_KEY_ALIAS,
-    READY_MARKER,
-    Image,
-    ImageError,
-    Report,
-    ensure_image,
-)
+from tests.vm.image import HOST_KEY_ALIAS, Image, ImageError, Report, ensure_image
 from tests.vm.qemu import Accel, MachineError, Qemu, accels, remember_kvm_failed
+from tests.vm.recipe import DEFAULT_KERNEL, READY_MARKER
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.vm.image import LINK_HEADERS
+from tests.vm.recipe import LINK_HEADERS
 from tests.vm.service import CLOSED
 
 if TYPE_CHECKING:

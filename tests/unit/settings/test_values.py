@@ -74,3 +74,17 @@ def test_switch() -> None:
     assert load().dns_names is True
     assert load(DNS_NAMES="OFF").dns_names is False
     assert "DNS_NAMES=no: not on or off" in errors(DNS_NAMES="no")[0]
+
+
+@pytest.mark.parametrize(("text", "number"), [("0", 0), ("20", 20), ("1000", 1000)])
+def test_destinations_of_the_metrics(text: str, number: int) -> None:
+    """A number, none by default."""
+    assert load(METRICS_DESTINATIONS=text).metrics_destinations == number
+    assert load().metrics_destinations == 0
+
+
+@pytest.mark.parametrize("text", ["1001", "-1", "1.5", "all", "\u0661"])
+def test_destinations_of_the_metrics_that_cannot_be(text: str) -> None:
+    """The error says what to write."""
+    (told,) = errors(METRICS_DESTINATIONS=text)
+    assert told.endswith("not a number from 0 to 1,000; write for example 20")

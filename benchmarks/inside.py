@@ -6,25 +6,19 @@ python3 -m benchmarks.inside RESULTS.json
 from __future__ import annotations
 
 import argparse
-import http.server
 import json
 import platform
 import re
 import subprocess
 import sys
-import threading
 import time
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from benchmarks import figures
 from benchmarks.contenders import Contender, contenders, idle
 from benchmarks.figures import Cost, Results, Rounds, Sample
 from benchmarks.running import Running, running
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+from tcp_trace.commands import loopback
 
 _ROUNDS = 7
 # Names of the workloads, with the arguments of benchmarks.load.
@@ -51,7 +45,7 @@ def main(argv: list[str] | None = None) -> int:
     options = parser.parse_args(argv)
     for name in [name for name in _WORKLOADS if not re.search(options.workloads, name)]:
         del _WORKLOADS[name]
-    with _webhook() as url:
+    with loopback.webhook() as (url, _):
         everybody = contenders(url)
         chosen = [one for one in everybody if re.search(options.only, one.name)]
         # First, also because who starts for the first time pays for reading the disk.
@@ -135,26 +129,6 @@ def _load(workload: str) -> float:
         text=True,
     )
     return float(json.loads(done.stdout)["seconds"])
-
-
-@contextmanager
-def _webhook() -> Iterator[str]:
-    """Answer whoever tells of failures, at once and always well; yield the address."""
-
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            self.rfile.read(int(self.headers["Content-Length"]))
-            self.send_response(200)
-            self.end_headers()
-            self.wfile.write(b"ok")
-
-        def log_message(self, *_: object) -> None:
-            """Say nothing."""
-
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_address[1]}/services/benchmark"
-        server.shutdown()
 
 
 def _bcc_version() -> str:

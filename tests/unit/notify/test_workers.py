@@ -103,7 +103,8 @@ def test_pacing_is_per_webhook(tmp_path: Path) -> None:
             for webhook in (a, b):
                 times = [request.at for request in webhook.received]
                 assert len(times) == 4
-                assert 1.3 < times[-1] - times[0] < 2.5
+                # 1.5 s, less what a busy host delays the first by; one pace for both is 3.5 s.
+                assert 0.8 < times[-1] - times[0] < 2.5
 
 
 def test_what_waits_for_a_webhook_survives_a_restart(tmp_path: Path) -> None:

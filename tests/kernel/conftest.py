@@ -89,3 +89,13 @@ def resolver(network: Network) -> Iterator[Callable[..., None]]:
     """Let programs in the client's namespace ask the name server; say how else they are to."""
     with dns.resolver(network.client) as ask:
         yield ask
+
+
+@pytest.fixture(scope="module")
+def version_2() -> Path:
+    """Return where cgroups of version 2 are mounted."""
+    mounts = (line.split() for line in Path("/proc/self/mounts").read_text().splitlines())
+    found = [Path(mount[1]) for mount in mounts if mount[2] == "cgroup2"]
+    if not found:
+        pytest.skip("no cgroups of version 2 are mounted here")
+    return found[0]

@@ -12,15 +12,13 @@ import pytest
 
 from tcp_trace.commands import loopback, sandbox
 from tcp_trace.probes.connect import BURST, PER_SECOND
-from tests.kernel.test_identity import cgroup, remove, version_2
+from tests.kernel.makers import cgroup, remove
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
     from tcp_trace.commands.sandbox import Service
-
-__all__ = ["BURST", "version_2"]
 
 FLOODER, VICTIM, OTHER, FIRST = 61_001, 61_002, 61_003, 61_100  # users that nobody is
 WIDER = 4  # budgets that a user has in all, and a cgroup's owner for all users

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import pwd
 import signal
 import socket
 import subprocess
@@ -18,6 +17,19 @@ import pytest
 
 from tcp_trace.commands import loopback, sandbox
 from tcp_trace.commands.sandbox import SERVER, call_in
+from tests.kernel.makers import (
+    CONNECT_AND_EXEC,
+    CONNECT_FOREIGN,
+    CONNECT_IN_THREADS,
+    CONTAINER,
+    LATER,
+    NOBODY,
+    POD,
+    POD_SLICE,
+    cgroup,
+    connecting,
+    remove,
+)
 from tests.kernel.ways import IPPROTO_MPTCP
 
 if TYPE_CHECKING:
@@ -25,71 +37,6 @@ if TYPE_CHECKING:
 
     from tcp_trace.commands.sandbox import Network, Service
 
-CONTAINER = "3f2a" * 16
-POD = "12345678-1234-1234-1234-123456789abc"
-POD_SLICE = f"kubepods-burstable-pod{POD.replace('-', '_')}.slice"
-NOBODY = pwd.getpwnam("nobody")
-
-_CONNECT = """
-import os, socket, sys
-cgroup, uid, port = sys.argv[1:4]
-with open(cgroup + "/cgroup.procs", "w") as file:
-    file.write("0")
-os.setuid(int(uid))
-with socket.socket() as sock:
-    sock.connect_ex(("127.0.0.1", int(port)))
-sys.stdout.write("done\\n")
-sys.stdout.flush()
-sys.stdin.read()
-"""
-
-# Connects as a process with PIDs, or cgroups, of its own.
-_CONNECT_FOREIGN = """
-import ctypes, os, socket, sys
-outside, inside, uid, port, flags = sys.argv[1:]
-def enter(cgroup):
-    with open(cgroup + "/cgroup.procs", "w") as file:
-        file.write("0")
-enter(outside)
-if ctypes.CDLL(None).unshare(int(flags)):
-    raise OSError("unshare")
-if os.fork() == 0:
-    enter(inside)
-    os.setuid(int(uid))
-    with socket.socket() as sock:
-        sock.connect_ex(("127.0.0.1", int(port)))
-    os._exit(0)
-os.wait()
-"""
-
-# Connects, and becomes another program of the same name, which connects when it is told to.
-_LATER = """
-import os, socket, sys
-os.write(1, b"done\\n")
-sys.stdin.readline()
-socket.socket().connect_ex(("127.0.0.1", int(sys.argv[1])))
-os.write(1, b"done\\n")
-sys.stdin.readline()
-"""
-_CONNECT_AND_EXEC = """
-import os, socket, sys
-later, first, second = sys.argv[1:]
-socket.socket().connect_ex(("127.0.0.1", int(first)))
-os.execv(sys.executable, [sys.executable, "-c", later, second])
-"""
-
-# Connects from its first thread and from another one, each with a name of its own.
-_CONNECT_IN_THREADS = """
-import ctypes, socket, sys, threading
-def connect(name, port):
-    ctypes.CDLL(None).prctl(15, name)
-    with socket.socket() as sock:
-        sock.connect_ex(("127.0.0.1", int(port)))
-connect(b"java", sys.argv[1])
-thread = threading.Thread(target=connect, args=(b"pool-1-thread-3", sys.argv[2]))
-thread.start()
-thread.join()
-"""
 
 MPTCP = Path("/proc/sys/net/mptcp")
 _NEW_PIDS, _NEW_CGROUPS = 0x20000000, 0x02000000
@@ -103,53 +50,6 @@ def service(hook: str) -> Iterator[Service]:
     sandbox.require()
     with sandbox.service(HOOK=hook, DEST_IP="127.0.0.1") as running:
         yield running
-
-
-@pytest.fixture(scope="module")
-def version_2() -> Path:
-    """Return where cgroups of version 2 are mounted."""
-    mounts = (line.split() for line in Path("/proc/self/mounts").read_text().splitlines())
-    found = [Path(mount[1]) for mount in mounts if mount[2] == "cgroup2"]
-    if not found:
-        pytest.skip("no cgroups of version 2 are mounted here")
-    return found[0]
-
-
-@contextlib.contextmanager
-def cgroup(below: Path, path: str) -> Iterator[Path]:
-    """Make a cgroup and remove it; the block may have removed it before."""
-    top = below / f"tcp-trace-{os.getpid()}.slice"
-    made = top / path
-    made.mkdir(parents=True)
-    try:
-        yield made
-    finally:
-        remove(made, top)
-
-
-def remove(made: Path, top: Path) -> None:
-    """Remove a cgroup and those above it, up to `top`; processes leave it soon after their end."""
-    for directory in (made, *made.parents):
-        until = time.monotonic() + 5
-        while directory.is_dir() and time.monotonic() < until:
-            with contextlib.suppress(OSError):
-                directory.rmdir()
-        if directory == top:
-            return
-
-
-@contextlib.contextmanager
-def connecting(made: Path, port: int, uid: int = 0, *more: str) -> Iterator[int]:
-    """Let a process in a cgroup connect; yield its PID, it ends with the block."""
-    arguments = [str(made), str(uid), str(port), *more]
-    with subprocess.Popen(
-        [sys.executable, "-c", _CONNECT, *arguments],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-    ) as process:
-        assert process.stdout is not None
-        assert process.stdout.readline() == b"done\n"
-        yield process.pid
 
 
 @contextlib.contextmanager
@@ -236,7 +136,7 @@ def test_a_container_of_whatever_kind(
         cgroup(version_2, outside + "/nginx.service") as inner,
     ):
         arguments = [str(outer), str(inner), str(NOBODY.pw_uid), str(port), str(flags)]
-        subprocess.run([sys.executable, "-c", _CONNECT_FOREIGN, *arguments], check=True)
+        subprocess.run([sys.executable, "-c", CONNECT_FOREIGN, *arguments], check=True)
         line = told(service, port)
     known = unit if flags & _NEW_CGROUPS else None
     assert (line["uid"], line["user"], line["unit"]) == (NOBODY.pw_uid, None, known)
@@ -246,7 +146,7 @@ def test_a_process_that_became_another_program(service: Service) -> None:
     """After an exec the command line is the next program's, and is not told of the one before."""
     first, second = next(_ports), next(_ports)
     with subprocess.Popen(
-        [sys.executable, "-c", _CONNECT_AND_EXEC, _LATER, str(first), str(second)],
+        [sys.executable, "-c", CONNECT_AND_EXEC, LATER, str(first), str(second)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
     ) as process:
@@ -265,7 +165,7 @@ def test_a_process_that_became_another_program(service: Service) -> None:
 def test_a_thread_is_not_the_process(service: Service) -> None:
     """The process's name is told, whichever of its threads connects, and that one's beside it."""
     first, other = next(_ports), next(_ports)
-    command = [sys.executable, "-c", _CONNECT_IN_THREADS, str(first), str(other)]
+    command = [sys.executable, "-c", CONNECT_IN_THREADS, str(first), str(other)]
     with subprocess.Popen(command) as process:
         process.wait()
     lines = told(service, first), told(service, other)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import sys
 
 from tcp_trace.commands import sandbox
-from tests.kernel.test_budgets import BURST, ELSEWHERE
+from tcp_trace.probes.connect import BURST
+from tests.kernel.test_budgets import ELSEWHERE
 
 
 def test_errors_that_sent_nothing_are_held_back_with_their_reason(hook: str) -> None:

@@ -15,8 +15,6 @@ FOLDERS = ("tcp_trace", "tests", "benchmarks", "docs")
 
 LONG_MODULES = {
     "tcp_trace/service/daemon.py": "the one loop that wires everything",
-    "tests/kernel/test_identity.py": "programs that tests run are written out in it",
-    "tests/kernel/test_name_sources.py": "programs that tests run are written out in it",
     "tests/kernel/test_names.py": "one service for all: each start costs seconds",
     "tests/vm/machine.py": "one machine, from boot to end",
 }

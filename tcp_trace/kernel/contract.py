@@ -98,6 +98,15 @@ class Point(NamedTuple):
     try_out: Callable[[Attach], tuple[str, str] | None] | None = None
 
 
+class Counts(NamedTuple):
+    """A counter of Prometheus's: `tcp_trace_NAME_total`, a value for each row of labels."""
+
+    name: str
+    help: str
+    labels: tuple[str, ...]
+    values: Mapping[tuple[str, ...], float]
+
+
 SettingsT_contra = TypeVar("SettingsT_contra", contravariant=True)
 
 
@@ -126,3 +135,6 @@ class Probe(Protocol[SettingsT_contra]):
 
     def decode(self, record: bytes, /) -> Any:  # noqa: ANN401 - each has its own events
         """Return the event in one record of the C file's."""
+
+    def counts(self, maps: Mapping[str, int], settings: SettingsT_contra, /) -> Sequence[Counts]:
+        """Return what the metrics say of it, by the descriptors of its maps."""

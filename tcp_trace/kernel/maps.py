@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import ctypes as ct
+import errno
 import os
 from functools import cache
 
 _BATCH = 256
+_END = errno.ENOENT
+_TOO_FEW = errno.ENOSPC
 
 
 @cache
@@ -44,6 +47,34 @@ def keys(fd: int, size: int) -> list[bytes]:
     while not library().bpf_get_next_key(fd, found[-1] if found else None, following):
         found.append(following.raw)
     return found
+
+
+def items(fd: int, key_size: int, value_size: int) -> dict[bytes, bytes]:
+    """Return all that a hash map holds, in a few calls (since Linux 5.6). Raises OSError.
+
+    What is added or removed meanwhile may be in it or not.
+    """
+    found: dict[bytes, bytes] = {}
+    room, started = _BATCH, False
+    token = ct.create_string_buffer(4)
+    while True:
+        following = ct.create_string_buffer(4)
+        count = ct.c_uint32(room)
+        read, values = (ct.create_string_buffer(room * size) for size in (key_size, value_size))
+        at = token if started else None
+        failed = library().bpf_lookup_batch(fd, at, following, read, values, ct.byref(count))
+        error = ct.get_errno() if failed else 0
+        if error == _TOO_FEW:  # one bucket has more
+            room *= 2
+            continue
+        if error not in (0, _END):
+            raise OSError(error, os.strerror(error))
+        for n in range(count.value):
+            key = read.raw[n * key_size : (n + 1) * key_size]
+            found[key] = values.raw[n * value_size : (n + 1) * value_size]
+        if error:
+            return found
+        token, started = following, True
 
 
 def replace(fd: int, old: frozenset[bytes], new: frozenset[bytes]) -> None:

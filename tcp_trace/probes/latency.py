@@ -7,7 +7,7 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from tcp_trace.kernel.maps import keys, lookup
+from tcp_trace.kernel.maps import items, lookup
 from tcp_trace.probes.addresses import destination_of
 from tcp_trace.probes.shapes import DESTINATION, LATENCY, LATENCY_SLOTS
 
@@ -59,10 +59,8 @@ class Latencies:
         if self._each is None:
             return {}
         found: dict[str, list[tuple[int, ...]]] = {}
-        for key in keys(self._each, DESTINATION.size):
-            value = lookup(self._each, key, LATENCY.size)
-            if value is not None:
-                found.setdefault(str(destination_of(key)), []).append(LATENCY.unpack(value))
+        for key, value in items(self._each, DESTINATION.size, LATENCY.size).items():
+            found.setdefault(str(destination_of(key)), []).append(LATENCY.unpack(value))
         latencies = {place: _sum(values) for place, values in found.items()}
         counts = Counter({place: latency.attempts for place, latency in latencies.items()})
         return {place: latencies[place] for place, _ in counts.most_common(number)}

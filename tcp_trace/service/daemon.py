@@ -33,6 +33,7 @@ from tcp_trace.log import lines, logs, output
 from tcp_trace.log.logfile import NotRegularError
 from tcp_trace.log.repeats import Repeats
 from tcp_trace.notify.outbox import present
+from tcp_trace.probes import registry
 from tcp_trace.probes.connect import CONNECT
 from tcp_trace.probes.connectmaps import Maps
 from tcp_trace.probes.latency import Latencies
@@ -59,6 +60,7 @@ if TYPE_CHECKING:
     from tcp_trace.connects.watch import Rule
     from tcp_trace.incidents.notification import Notification
     from tcp_trace.incidents.subjects import Subject
+    from tcp_trace.kernel.contract import Counts
     from tcp_trace.probes.connectmaps import Held, Tallies
     from tcp_trace.service.exporter import Exporter
     from tcp_trace.settings.config import Settings
@@ -382,6 +384,7 @@ class Service:
                 lost_lines=logs.lost_lines(),
                 latency=latencies.overall(),
                 latencies=latencies.most_used(self._settings.metrics_destinations),
+                counts=self._probe_counts(),
             )
 
         try:
@@ -392,6 +395,12 @@ class Service:
             return None
         exporter.start()
         return exporter
+
+    def _probe_counts(self) -> list[Counts]:
+        """Return what the probes at work count by themselves."""
+        maps = self._received.maps
+        at_work = [probe for probe in registry.PROBES if probe.name in maps]
+        return [n for p in at_work for n in p.counts(maps[p.name], self._settings)]
 
     def _restore(self) -> Incidents:
         """Take up the incidents that an earlier process left open."""

@@ -22,8 +22,9 @@ from tcp_trace.service.exporter import Exporter, Page
 from tcp_trace.service.losses import LOSSES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
+    from tcp_trace.kernel.contract import Counts
     from tcp_trace.notify.statistics import Statistics
     from tcp_trace.probes.connectmaps import Tallies
     from tcp_trace.probes.latency import Latency
@@ -41,8 +42,8 @@ _LATENCY_BUCKETS = range(4, 28)
 class Figures(NamedTuple):
     """Everything that is exported.
 
-    `losses` are by `Loss.name`, `failures` and `drops` by reason, `latencies` by destination, the
-    rest by webhook.
+    `losses` are by `Loss.name`, `failures` and `drops` by reason, `latencies` by destination;
+    `counts` are those that probes have by themselves; the rest is by webhook.
     """
 
     version: str
@@ -62,6 +63,7 @@ class Figures(NamedTuple):
     lost_lines: int
     latency: Latency | None
     latencies: Mapping[str, Latency]
+    counts: Sequence[Counts] = ()
 
 
 def exporter(address: Address, figures: Callable[[], Figures]) -> Exporter:
@@ -122,6 +124,8 @@ def families(figures: Figures) -> Iterator[Family]:
         "of",
     )
     yield from _of_latency(figures)
+    for counts in figures.counts:
+        yield _counter(counts.name, counts.help, counts.values, *counts.labels)
     yield from _of_delivery(figures)
     yield _counter("log_lines_lost", "Log lines not written.", {(): figures.lost_lines})
 

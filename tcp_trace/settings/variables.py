@@ -185,9 +185,10 @@ VARIABLES = (
         "METRICS_DESTINATIONS",
         "0",
         values.metrics_destinations,
-        "Number of destinations with a latency histogram of their own in the metrics: those with"
-        f" the most connects, up to {values.METRICS_DESTINATIONS_MAX:,}. One histogram over all"
-        " destinations is always there.",
+        "Number of destinations with metrics of their own, up to"
+        f" {values.METRICS_DESTINATIONS_MAX:,}: a latency histogram for those with the most"
+        " connects, and the retransmits of those with the most. One histogram over all destinations"
+        " is always there.",
         example="20",
         at_start=True,
     ),

@@ -63,6 +63,10 @@ class Simple:
         """Decode nothing."""
         raise ValueError(record)
 
+    def counts(self, *_: object) -> tuple[()]:
+        """Return nothing."""
+        return ()
+
 
 @dataclass
 class Kernel:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import re
+from importlib import import_module
 from pathlib import Path
+from pkgutil import iter_modules
 
 import pytest
 
+from tcp_trace import probes
 from tcp_trace.connects.heard import LONGEST_SECONDS
 from tcp_trace.kernel import source
 from tcp_trace.kernel.shapes import Shape
@@ -23,8 +26,13 @@ C = re.sub(
 )
 _PLAIN = {"u8": 1, "char": 1, "u16": 2, "u32": 4, "int": 4, "u64": 8}
 _FIELD = re.compile(r"((?:struct |union )?\w+) (\w+)((?:\[\w+\])*);")
-SHARED = {one.name: one for one in vars(shapes).values() if isinstance(one, Shape)}
-del SHARED["u32"], SHARED["u64"]
+MODULES = [import_module(f"tcp_trace.probes.{m.name}") for m in iter_modules(probes.__path__)]
+SHARED = {
+    one.name: one
+    for module in MODULES
+    for one in vars(module).values()
+    if isinstance(one, Shape) and re.search(rf"^struct {one.name} {{", C, re.MULTILINE)
+}
 NUMBERS = {name for name, value in vars(shapes).items() if isinstance(value, int)}
 
 

@@ -8,6 +8,7 @@ from collections import Counter
 import pytest
 from prometheus_client.parser import text_string_to_metric_families as parse
 
+from tcp_trace.kernel.contract import Counts
 from tcp_trace.notify.statistics import Statistics
 from tcp_trace.probes.connectmaps import Tallies
 from tcp_trace.probes.latency import Latency
@@ -54,6 +55,16 @@ def scrape(figures: Figures) -> dict[str, float]:
         sample.value
         for sample in samples
     }  # fmt: skip
+
+
+def test_what_a_probe_counts() -> None:
+    """A row for each of its labels' values, which may be anybody's text."""
+    rows: dict[tuple[str, ...], float] = {("10.0.0.5:443", 'a"b\\n'): 3.0, ("[::1]:1", ""): 1.0}
+    counts = Counts("seen", "Seen.", ("destination", "process"), rows)
+    found = scrape(FIGURES._replace(counts=(counts,)))
+    name = "tcp_trace_seen_total destination"
+    assert found[f'{name}=10.0.0.5:443 process=a"b\\n'] == 3
+    assert found[f"{name}=[::1]:1 process="] == 1
 
 
 def test_a_scrape() -> None:

@@ -73,6 +73,7 @@ class Kernel:
     """What it refuses, what was compiled for it, and what hangs on it; a link is its place here."""
 
     refused: set[Attach] = field(default_factory=set)
+    compiles_all: bool = False
     compiled: list[Unit] = field(default_factory=list)
     attached: list[Attach] = field(default_factory=list)
 
@@ -97,7 +98,8 @@ class Module:
 
     def program_of(self, attach: Attach) -> str | None:
         """Return its name where it was compiled."""
-        return attach.function if f"-DWITH_{attach.function}" in self._unit.flags else None
+        wanted = f"-DWITH_{attach.function}" in self._unit.flags
+        return attach.function if wanted or self._kernel.compiles_all else None
 
     def map_fd(self, _: str) -> int:
         """Return a descriptor."""
@@ -224,6 +226,22 @@ def test_what_sees_nothing_is_not_taken(kernel: Kernel, load: Any) -> None:  # n
     loaded = load(Simple("connect", (EITHER._replace(prove=prove),)))
     assert kinds(loaded) == [("connect", "hook", "tracepoint")]
     assert (kernel.attached, loaded.notes) == ([TRACEPOINT], {"fallback": "not run"})
+
+
+def test_what_is_compiled_anyway_is_taken_without_another_compiling(
+    kernel: Kernel,
+    load: Any,  # noqa: ANN401
+) -> None:
+    """What was attached before, and is not taken, goes first."""
+
+    def prove(attach: Attach, _: Mapping[str, int]) -> None:
+        if attach is FOUR:
+            raise NotAttachedError("not run")
+
+    kernel.compiles_all = True
+    both = Point("hook", ((FOUR, SIX), (TRACEPOINT,)), "a connect", prove=prove)
+    assert kinds(load(Simple("connect", (both,)))) == [("connect", "hook", "tracepoint")]
+    assert (kernel.attached, len(kernel.compiled)) == ([TRACEPOINT], 1)
 
 
 def test_what_cannot_be_seen_at_work_is_taken(kernel: Kernel, load: Any) -> None:  # noqa: ANN401

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from tcp_trace.probes.connect import CONNECT
 from tcp_trace.probes.names import NAMES
+from tcp_trace.probes.retransmits import RETRANSMITS
 
 if TYPE_CHECKING:
     from tcp_trace.kernel.contract import Probe
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 PROBES: tuple[Probe[Settings], ...] = (
     CONNECT,
     NAMES,
+    RETRANSMITS,
 )
 
 

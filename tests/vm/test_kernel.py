@@ -29,7 +29,7 @@ WANTED = os.environ.get("TCP_TRACE_ACCURACY")
 
 # `make test` has a machine of its own for `most`, and another one for `some` and for the tests of
 # the service beside it: both take about as long.
-SOME = ("names", "name_sources", "named_races", "identity", "privileges")
+SOME = ("names", "name_sources", "named_races")
 SHARES = {
     "some": " ".join(f"tests/kernel/test_{name}.py" for name in SOME),
     "most": " ".join(

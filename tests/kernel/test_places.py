@@ -89,7 +89,7 @@ def test_a_success_ends_an_outage_only_where_the_failure_was(hook: str) -> None:
         namespace(1) as failing,
         namespace(2) as forging,
         loopback.webhook() as (url, messages),
-        sandbox.service(HOOK=hook, SLACK_URL=url, RESOLVE_AFTER="1s") as service,
+        sandbox.service(HOOK=hook, DEST_IP=ADDRESS, SLACK_URL=url, RESOLVE_AFTER="1s") as service,
     ):
         connect(failing, PORT, FAILED)
         service.wait_for(lambda: about(messages, PORT))

@@ -17,6 +17,7 @@ from tests.kernel.connects import attempt, many
 if TYPE_CHECKING:
     from tcp_trace.commands.sandbox import Network, Service
 
+# Of the services only CLIENT is watched: failures of others could make one message of all.
 SILENCED, HEARD, TOLD = 10_901, 10_902, 10_903
 
 
@@ -48,7 +49,7 @@ def test_silence_and_list_beside_the_running_service(hook: str, network: Network
     with (
         loopback.webhook() as (url, messages),
         sandbox.service(
-            HOOK=hook, SLACK_URL=url, ALERT_AFTER="3", ALERT_MENTION="@here"
+            HOOK=hook, DEST_IP=CLIENT, SLACK_URL=url, ALERT_AFTER="3", ALERT_MENTION="@here"
         ) as service,
     ):
         added = tcp_trace(service, "silence", "add", "--for", "1h", f"{CLIENT}:{SILENCED}")
@@ -82,7 +83,7 @@ def test_a_maintenance_window_holds_after_a_reload(hook: str, network: Network) 
     """A window set by a reload silences; one that is taken away lets the incident be told."""
     with (
         loopback.webhook() as (url, messages),
-        sandbox.service(HOOK=hook, SLACK_URL=url) as service,
+        sandbox.service(HOOK=hook, DEST_IP=CLIENT, SLACK_URL=url) as service,
     ):
         service.reconfigure(MAINTENANCE="daily 00:00-24:00 reason=refused")
         fail(network, TOLD, 7)

@@ -48,9 +48,8 @@ demo: ## See it work: real failures, a local webhook, nothing installed but pack
 	@$(PYTHON) -I tcp_trace/__main__.py demo
 
 # Tests mostly wait: for the kernel to give up, or for one CPU of an emulated machine. Side by side
-# they take about half the time. Each says what it did when it is done, since two that say it at
-# once cannot be read; if one fails, the others go on to their end.
-BESIDE = $(MAKE) --no-print-directory --output-sync=target --jobs
+# they take about half the time.
+BESIDE = $(PYTHON) -B -m tests.beside
 
 test: ## Run every test: on this host and, beside that, in two virtual machines
 	@tools/packages test

@@ -49,7 +49,6 @@ static __always_inline void begin(const struct change *change)
 	struct attempt a = {.state = BPF_TCP_SYN_SENT, .witnessed = netted};
 	u64 key = (u64)change->sk;
 	struct transition *t;
-	struct counters *c;
 	bool watched;
 
 	watched = read_watched(change->sk, &a.destination, &a.maker.netns);
@@ -68,13 +67,7 @@ static __always_inline void begin(const struct change *change)
 	tally_own(&a.destination.netns, TALLY_OPENED);
 	if (netted)
 		tally(TALLY_TAKEN_UP);
-	if (a.maker.pid == SELF_PID)
-		return;
-
-	c = counters_of(&a.destination);
-	if (c)
-		__sync_fetch_and_add(&c->attempts, 1);
-	if (EVENTS == EVENTS_FAILURES)
+	if (EVENTS == EVENTS_FAILURES || a.maker.pid == SELF_PID)
 		return;
 
 	t = describe(change, a.start_ns);

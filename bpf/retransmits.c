@@ -29,11 +29,13 @@ static __always_inline int count_retransmit(void *sk)
 	u32 inum = 0;
 	u8 state = 0;
 
-	if (!read_watched(sk, &who.destination, &inum) || !destinations.lookup(&who.destination))
+	if (!read_watched(sk, &who.destination, &inum))
+		return 0;
+	a = attempts.lookup(&key);
+	if (!a && !destinations.lookup(&who.destination))
 		return 0;
 	READ_FIELD(state, sk, FIELD(sock_common, skc_state));
 	who.state = state;
-	a = attempts.lookup(&key);
 	if (a)
 		__builtin_memcpy(who.comm, a->maker.comm, sizeof(who.comm));
 	count = retransmits.lookup_or_try_init(&who, &zero);

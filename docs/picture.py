@@ -52,13 +52,13 @@ def messages() -> list[Message]:
     """Return what Slack gets of the story: one message when it begins, one when it is over."""
     incidents = Incidents(Policy(interval=1800.0))
     posted: list[Message] = []
-    seen = Counters(0, 0, 0, 0)
+    seen = Counters(0, 0, 0)
     for second in range(0, int(_BROKEN_SECONDS), 4):
         now = Moment(1000.0 + second, _BEGIN + second)
         told = incidents.failed(_failure(now), now, lambda _: seen)
         posted += [Message(now.wall, slack_payload(one, HOST)) for one in told]
     well = 1000.0 + _BROKEN_SECONDS
-    seen = Counters(105, 12, 93, int((well + 1) * 1e9))
+    seen = Counters(12, 93, int((well + 1) * 1e9))
     after = Moment(well + 121, _BEGIN + _BROKEN_SECONDS + 121)
     told = incidents.tick(after, lambda _: seen)
     return posted + [Message(after.wall, slack_payload(one, HOST)) for one in told]

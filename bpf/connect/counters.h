@@ -8,7 +8,6 @@
 #include "include/destination.h"
 
 struct counters {
-	u64 attempts;
 	u64 established;
 	u64 failed;
 	u64 last_established_ns; /* CLOCK_MONOTONIC */

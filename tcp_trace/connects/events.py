@@ -220,7 +220,6 @@ class Counters(NamedTuple):
     `last_established_ns` is CLOCK_MONOTONIC, 0 for never.
     """
 
-    attempts: int
     established: int
     failed: int
     last_established_ns: int

@@ -112,10 +112,6 @@ class Incident(Account):
         base = self.base
         if base is None or seen is None:
             return None
-        if (
-            seen.attempts < base.attempts
-            or seen.established < base.established
-            or seen.failed < base.failed
-        ):
+        if seen.established < base.established or seen.failed < base.failed:
             return None  # another entry of the same subject: the one of the opening is gone
         return seen.established - base.established

@@ -134,10 +134,6 @@ class Counts(Protocol):
     """What was counted of a subject since it was first seen, successes among it."""
 
     @property
-    def attempts(self) -> int:
-        """All."""
-
-    @property
     def established(self) -> int:
         """Those that succeeded."""
 

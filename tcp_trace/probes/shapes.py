@@ -48,7 +48,6 @@ TRANSITION = Shape(
 )
 COUNTERS = Shape(
     "counters",
-    attempts="Q",
     established="Q",
     failed="Q",
     last_established_ns="Q",

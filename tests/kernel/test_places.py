@@ -76,7 +76,7 @@ def about(messages: list[dict[str, Any]], port: int) -> list[str]:
 
 
 def counted(service: Service, port: int) -> dict[Destination, tuple[int, int]]:
-    """Return attempts and successes at each place that has a port."""
+    """Return successes and failures at each place that has a port."""
     fd = maps.destinations_of(service.pid)
     found = {p: Maps({"destinations": fd}).counters(p) for p in maps.places(fd) if p.port == port}
     os.close(fd)
@@ -97,7 +97,7 @@ def test_a_success_ends_an_outage_only_where_the_failure_was(hook: str) -> None:
             connect(forging, PORT, SUCCEEDED)
             time.sleep(4)
         numbers = {place.netns: counts for place, counts in counted(service, PORT).items()}
-        assert numbers == {inum(failing): (FAILED, 0), inum(forging): (SUCCEEDED, SUCCEEDED)}
+        assert numbers == {inum(failing): (0, FAILED), inum(forging): (SUCCEEDED, 0)}
         assert not [text for text in about(messages, PORT) if "RECOVERED" in text]
         with listening(failing, PORT):
             connect(failing, PORT, 1)
@@ -118,7 +118,7 @@ def test_a_number_that_is_given_again_is_another_place(hook: str) -> None:
             time.sleep(0.1)  # the kernel takes namespaces down when it gets to it
         places = counted(service, PORT + 1)
     assert len({place.netns for place in places}) < len(places) == number + 1
-    assert set(places.values()) == {(1, 0)}
+    assert set(places.values()) == {(0, 1)}
 
 
 def test_an_interface_that_a_socket_is_bound_to_is_another_place(hook: str) -> None:

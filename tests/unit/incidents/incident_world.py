@@ -93,10 +93,10 @@ class World:
             self._count(destination, established=True)
 
     def _count(self, destination: Destination, *, established: bool) -> None:
-        attempts, good, bad, last = self.kernel.get(destination, Counters(0, 0, 0, 0))
+        good, bad, last = self.kernel.get(destination, Counters(0, 0, 0))
         last = int(self.mono * 1e9) if established else last
         good, bad = good + established, bad + (not established)
-        self.kernel[destination] = Counters(attempts + 1, good, bad, last)
+        self.kernel[destination] = Counters(good, bad, last)
 
     def tick(self) -> list[Notification]:
         """Return what is due now."""

@@ -60,8 +60,7 @@ static __always_inline void begin(const struct change *change)
 		return;
 	a.start_ns = bpf_ktime_get_ns();
 	a.start_cpu = bpf_get_smp_processor_id();
-	read_maker(&a.maker, change->slot);
-	a.owner = read_owner(a.maker.cgroup_id);
+	a.owner = read_maker(&a.maker, a.start_ns, change->slot);
 	if (attempts.update(&key, &a))
 		return;
 	tally_own(&a.destination.netns, TALLY_OPENED);

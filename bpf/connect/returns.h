@@ -60,7 +60,7 @@ static __always_inline bool leads_to(const struct destination *asked, const stru
 static __always_inline int on_return(void *sk, void *uaddr, int addr_len, int result)
 {
 	struct transition t = {.sk_err = -result};
-	u64 thread = bpf_get_current_pid_tgid();
+	u64 thread = bpf_get_current_pid_tgid(), owner;
 	struct ended *ended;
 	void *net = NULL;
 
@@ -69,11 +69,11 @@ static __always_inline int on_return(void *sk, void *uaddr, int addr_len, int re
 	READ_FIELD(net, sk, FIELD(sock_common, skc_net));
 	t.maker.netns = identify_netns(net, &t.destination.netns);
 	t.timestamp_ns = bpf_ktime_get_ns();
-	read_maker(&t.maker, SLOT_RETURN);
+	owner = read_maker(&t.maker, t.timestamp_ns, SLOT_RETURN);
 	ended = ends.lookup(&thread);
 	if (!ended || ended->skaddr != (u64)sk || !leads_to(&t.destination, &ended->destination)) {
 		count_failed(&t.destination);
-		submit_failure(&t, read_owner(t.maker.cgroup_id), t.maker.uid);
+		submit_failure(&t, owner, t.maker.uid);
 		return 0;
 	}
 	t.destination = ended->destination;

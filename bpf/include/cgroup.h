@@ -30,10 +30,22 @@ struct cgroup_path {
 	u32 pad;
 };
 
+/*
+ * The cgroup that a program met last on a CPU. After CGROUP_RECENT it is looked up again: only then
+ * the map, which keeps those used last, knows that it is in use.
+ */
+#define CGROUP_RECENT 1000000000ULL
+
+struct last_cgroup {
+	u64 id;
+	u64 owner;
+	u64 seen_ns;
+};
+
 BPF_TABLE("lru_hash", u64, struct cgroup_path, cgroups, CGROUPS_MAX);
 /* Too large for the stack; a slot for each program that another may interrupt (SLOT_*). */
 BPF_PERCPU_ARRAY(new_cgroup, struct cgroup_path, 3);
-BPF_ARRAY(last_cgroup, u64, 1);
+BPF_PERCPU_ARRAY(last_cgroup, struct last_cgroup, 3);
 
 /* The owner of a cgroup, by its node: see struct cgroup_path. */
 static __always_inline u64 owner_of(void *kn)
@@ -65,13 +77,6 @@ static __always_inline u64 owner_of(void *kn)
 	return i > 1 ? leaf : 0;
 }
 
-static __always_inline u64 read_owner(u64 cgroup_id)
-{
-	struct cgroup_path *path = cgroups.lookup(&cgroup_id);
-
-	return path ? path->owner : 0;
-}
-
 static __always_inline void *read_cgroup_ns(void *task)
 {
 	void *nsproxy = NULL, *cgroup_ns = NULL;
@@ -97,36 +102,22 @@ static __always_inline void *read_cgroup_root(void)
 #define SLOT_NET    1
 #define SLOT_RETURN 2
 
-/*
- * Keep the path of the current process's cgroup, under the id that bpf_get_current_cgroup_id()
- * gives it: by the time somebody asks, the process and its cgroup may be gone. An id is never
- * given twice and a cgroup never renamed, so once is enough.
- */
-static __always_inline void keep_cgroup(u64 id, u32 slot)
+/* Keep the path of the current process's cgroup, which has this id; NULL where that fails. */
+static __always_inline struct cgroup_path *keep_cgroup(u64 id, u32 slot)
 {
 	void *cset = NULL, *cgroup = NULL, *kn = NULL, *root, *parent, *name;
-	struct cgroup_path *path;
-	u64 *last, kn_id = 0;
-	u32 only = 0;
+	struct cgroup_path *path = new_cgroup.lookup(&slot);
+	u64 kn_id = 0;
 	int i;
 
-	/* Mostly it is the last one's again, and an array is looked into without a call. */
-	last = last_cgroup.lookup(&only);
-	if (!last || *last == id)
-		return;
-	if (cgroups.lookup(&id)) {
-		*last = id;
-		return;
-	}
-	path = new_cgroup.lookup(&slot);
 	if (!path)
-		return;
+		return NULL;
 	READ_FIELD(cset, bpf_get_current_task(), FIELD(task_struct, cgroups));
 	READ_FIELD(cgroup, cset, FIELD(css_set, dfl_cgrp));
 	READ_FIELD(kn, cgroup, FIELD(cgroup, kn));
 	READ_FIELD(kn_id, kn, FIELD(kernfs_node, id));
 	if (kn_id != id) /* it was moved just now */
-		return;
+		return NULL;
 	path->owner = owner_of(kn);
 	root = read_cgroup_root();
 	path->root = CGROUP_LEVELS;
@@ -144,4 +135,31 @@ static __always_inline void keep_cgroup(u64 id, u32 slot)
 		kn = parent;
 	}
 	cgroups.update(&id, path);
+	return path;
+}
+
+/*
+ * Return the owner of the current process's cgroup, 0 where that is not known, and keep the path
+ * under the id that bpf_get_current_cgroup_id() gives it: by the time somebody asks, the process
+ * and its cgroup may be gone. An id is never given twice and a cgroup never renamed, so once is
+ * enough.
+ */
+static __always_inline u64 meet_cgroup(u64 id, u64 now, u32 slot)
+{
+	struct last_cgroup *last = last_cgroup.lookup(&slot);
+	struct cgroup_path *path;
+
+	if (!last)
+		return 0;
+	if (last->id == id && now - last->seen_ns < CGROUP_RECENT)
+		return last->owner;
+	path = cgroups.lookup(&id);
+	if (!path)
+		path = keep_cgroup(id, slot);
+	if (!path)
+		return 0;
+	last->id = id;
+	last->owner = path->owner;
+	last->seen_ns = now;
+	return path->owner;
 }

@@ -57,9 +57,10 @@ static __always_inline u64 read_born(void *task)
 
 /*
  * Who runs now, nobody where that is the kernel itself (kworker, for a file system): whom it serves
- * cannot be known. A worker of io_uring is a thread of the process that it works for.
+ * cannot be known. A worker of io_uring is a thread of the process that it works for. Return the
+ * owner of his cgroup, 0 where that is not known.
  */
-static __always_inline void read_maker(struct maker *maker, u32 slot)
+static __always_inline u64 read_maker(struct maker *maker, u64 now, u32 slot)
 {
 	u64 pid_tgid = bpf_get_current_pid_tgid();
 	void *task = current_task(), *leader = NULL;
@@ -67,7 +68,7 @@ static __always_inline void read_maker(struct maker *maker, u32 slot)
 
 	READ_TASK(flags, task, FIELD(task_struct, flags));
 	if (flags & PF_KTHREAD_)
-		return;
+		return 0;
 	maker->pid = pid_tgid >> 32;
 	maker->uid = bpf_get_current_uid_gid();
 	maker->cgroup_id = bpf_get_current_cgroup_id();
@@ -82,7 +83,7 @@ static __always_inline void read_maker(struct maker *maker, u32 slot)
 		READ_TASK(leader, task, FIELD(task_struct, group_leader));
 		READ_FIELD(maker->comm, leader, FIELD(task_struct, comm));
 	}
-	keep_cgroup(maker->cgroup_id, slot);
+	return meet_cgroup(maker->cgroup_id, now, slot);
 }
 
 /* The service's own connects would make an alert of every alert that fails. */

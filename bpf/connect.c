@@ -100,6 +100,8 @@ static __always_inline void go_on(const struct change *change, struct attempt *a
 	int error = a->error;
 
 	a->state = change->newstate;
+	if (change->newstate == BPF_TCP_SYN_RECV)
+		note_crossing();
 	if (a->maker.pid == SELF_PID) {
 		go_on_own(change, a);
 		return;
@@ -189,11 +191,16 @@ static __always_inline int handle(const struct change *change)
 	return 0;
 }
 
-/* A connect that succeeded is left alone from then on: most transitions are of no interest. */
+/*
+ * A connect that succeeded is left alone from then on, one that was accepted from the beginning:
+ * most transitions are of no interest.
+ */
 static __always_inline bool is_of_interest(const struct change *change)
 {
+	if (change->oldstate == BPF_TCP_SYN_RECV && EVENTS != EVENTS_ALL)
+		return has_crossed();
 	return EVENTS == EVENTS_ALL || change->newstate == BPF_TCP_SYN_SENT ||
-	       is_handshake(change->oldstate);
+	       change->oldstate == BPF_TCP_SYN_SENT;
 }
 
 #ifdef WITH_kprobe_tcp_set_state

@@ -26,6 +26,27 @@ struct attempt {
 
 BPF_TABLE("lru_hash", u64, struct attempt, attempts, ATTEMPTS_MAX);
 
+/*
+ * Whether any attempt has gone to SYN_RECV: it crossed another (a simultaneous open). As long as
+ * none has, a socket in SYN_RECV is one that was accepted, and is not looked for.
+ */
+BPF_ARRAY(crossed, u32, 1);
+
+static __always_inline bool has_crossed(void)
+{
+	u32 only = 0, *any = crossed.lookup(&only);
+
+	return any && *any;
+}
+
+static __always_inline void note_crossing(void)
+{
+	u32 only = 0, *any = crossed.lookup(&only);
+
+	if (any)
+		*any = true;
+}
+
 /* Whether what is left is the handshake: only there an attempt succeeds or fails. */
 static __always_inline bool is_handshake(u8 state)
 {

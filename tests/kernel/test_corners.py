@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import socket
 import subprocess
 import sys
@@ -14,7 +15,8 @@ import pytest
 
 from tcp_trace.commands import sandbox
 from tcp_trace.commands.sandbox import CLIENT, SERVER, SERVER6, call_in
-from tests.kernel import ways
+from tcp_trace.probes.connectmaps import Maps
+from tests.kernel import maps, ways
 from tests.kernel.connects import attempt, many
 from tests.kernel.ways import TIMES
 
@@ -166,17 +168,22 @@ def test_races_can_be_told(hook: str, network: Network) -> None:
 
 
 def test_a_socket_connected_to_itself(service: Service, network: Network) -> None:
-    """A simultaneous open (here of a socket with itself) is no failure."""
+    """A simultaneous open (here of a socket with itself) is a success."""
     assert service.find("watching")
 
     def connect_to_itself() -> int:
         with socket.socket() as sock:
             sock.bind((CLIENT, 0))
-            connected = sock.connect_ex(sock.getsockname())
+            assert sock.connect_ex(sock.getsockname()) == 0
             assert sock.getpeername() == sock.getsockname()
-            return connected
+            return int(sock.getsockname()[1])
 
     before = len(service.find("connect failed", daddr=CLIENT))
-    assert call_in(network.client, lambda: many(TIMES, connect_to_itself)) == [0] * TIMES
+    ports = call_in(network.client, lambda: many(TIMES, connect_to_itself))
     time.sleep(0.5)
+    fd = maps.destinations_of(service.pid)
+    places = {place.port: place for place in maps.places(fd) if place.address == CLIENT}
+    counted = [Maps({"destinations": fd}).counters(places[port]) for port in set(ports)]
+    os.close(fd)
+    assert sum(each.established for each in counted if each) == TIMES
     assert len(service.find("connect failed", daddr=CLIENT)) == before

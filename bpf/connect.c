@@ -61,7 +61,7 @@ static __always_inline void begin(const struct change *change)
 	a.start_ns = bpf_ktime_get_ns();
 	a.start_cpu = bpf_get_smp_processor_id();
 	a.owner = read_maker(&a.maker, a.start_ns, change->slot);
-	if (attempts.update(&key, &a))
+	if (!keep_attempt(key, &a))
 		return;
 	tally_own(&a.destination.netns, TALLY_OPENED);
 	if (netted)
@@ -84,7 +84,7 @@ static __always_inline void go_on_own(const struct change *change, const struct 
 	if (change->newstate == BPF_TCP_CLOSE)
 		tally_failed(change->sk, &a->destination.netns);
 	else
-		attempts.delete(&key);
+		drop_attempt(key);
 }
 
 /*
@@ -113,7 +113,7 @@ static __always_inline void go_on(const struct change *change, struct attempt *a
 	}
 	/* Nearly all attempts end here, before anything is prepared for them. */
 	if (EVENTS == EVENTS_FAILURES && established) {
-		attempts.delete(&key);
+		drop_attempt(key);
 		return;
 	}
 	if (EVENTS != EVENTS_ALL && !decided)
@@ -124,7 +124,7 @@ static __always_inline void go_on(const struct change *change, struct attempt *a
 		return;
 	attribute(t, a);
 	if (EVENTS != EVENTS_ALL && change->newstate != BPF_TCP_CLOSE)
-		attempts.delete(&key);
+		drop_attempt(key);
 	if (!decided || established) {
 		submit_or_lose(t);
 		return;
@@ -172,7 +172,7 @@ static __always_inline bool is_current(const struct attempt *a, u64 key, u8 olds
 		return true;
 	if (a->state != BPF_TCP_CLOSE) /* which the net alone missed */
 		tally(TALLY_MISSED);
-	attempts.delete(&key);
+	drop_attempt(key);
 	return false;
 }
 
@@ -185,7 +185,7 @@ static __always_inline int handle(const struct change *change)
 		begin(change);
 		return 0;
 	}
-	a = attempts.lookup(&key);
+	a = find_attempt(key);
 	if (is_current(a, key, change->oldstate))
 		go_on(change, a);
 	return 0;
@@ -258,11 +258,11 @@ int net_inet_sock_set_state(struct bpf_raw_tracepoint_args *ctx)
 
 	if (!is_of_interest(&change) && !is_passive_end(&change))
 		return 0;
-	a = attempts.lookup(&key);
+	a = find_attempt(key);
 	if (change.newstate != BPF_TCP_SYN_SENT) {
 		do_for_hook(&change, a);
 		if (a && change.newstate == BPF_TCP_CLOSE)
-			attempts.delete(&key);
+			drop_attempt(key);
 	} else if (a && !a->witnessed) {
 		a->witnessed = true;
 	} else { /* none, or one that was not removed in its time */

@@ -24,14 +24,14 @@ BPF_TABLE("lru_hash", struct retransmitter, u64, retransmits, RETRANSMITS_MAX);
 static __always_inline int count_retransmit(void *sk)
 {
 	struct retransmitter who = {};
-	u64 key = (u64)sk, zero = 0, *count;
+	u64 zero = 0, *count;
 	struct attempt *a;
 	u32 inum = 0;
 	u8 state = 0;
 
 	if (!read_watched(sk, &who.destination, &inum))
 		return 0;
-	a = attempts.lookup(&key);
+	a = find_attempt((u64)sk);
 	if (!a && !destinations.lookup(&who.destination))
 		return 0;
 	READ_FIELD(state, sk, FIELD(sock_common, skc_state));

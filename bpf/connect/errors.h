@@ -37,7 +37,7 @@ static __always_inline int note_error(void *sk)
 	READ_FIELD(state, sk, FIELD(sock_common, skc_state));
 	if (!is_handshake(state))
 		return 0;
-	a = attempts.lookup(&key);
+	a = find_attempt(key);
 	if (!a)
 		return 0;
 	READ_FIELD(error, sk, FIELD(sock, sk_err));

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Attempts under way, by their sockets. Constant from user space: ATTEMPTS_MAX.
+ * Attempts under way, by their sockets. Constants from user space: CELL_BITS, ATTEMPTS_MAX.
  */
 #pragma once
 
@@ -24,7 +24,96 @@ struct attempt {
 	struct destination destination;
 };
 
+/*
+ * Most attempts have a cell, by a hash of the socket's address: to take one and give it back costs
+ * a third of what an entry of a map does. An attempt whose cell is taken goes to the map.
+ *
+ * Two may want a cell at once, and Linux 5.10 has no atomic exchange: who adds to claims and finds
+ * 1 has it. skaddr is 0 while the rest is not valid. elsewhere counts the attempts of this cell
+ * that went to the map, and stays above 0 for one that the map evicted. Where a processor shows
+ * stores in another order (arm64), whoever takes a cell in the moment that it is given back may be
+ * without an entry, as if that was evicted.
+ */
+struct cell {
+	u64 claims;
+	u64 skaddr;
+	u64 elsewhere;
+	struct attempt attempt;
+};
+
+#define CELL_HASH 0x9e3779b97f4a7c15ULL
+
+BPF_ARRAY(cells, struct cell, 1 << CELL_BITS);
 BPF_TABLE("lru_hash", u64, struct attempt, attempts, ATTEMPTS_MAX);
+
+static __always_inline struct cell *cell_of(u64 skaddr)
+{
+	u32 which = skaddr * CELL_HASH >> (64 - CELL_BITS);
+
+	return cells.lookup(&which);
+}
+
+static __always_inline struct attempt *find_attempt(u64 skaddr)
+{
+	struct cell *cell = cell_of(skaddr);
+
+	if (!cell)
+		return NULL;
+	if (cell->skaddr == skaddr)
+		return &cell->attempt;
+	return cell->elsewhere ? attempts.lookup(&skaddr) : NULL;
+}
+
+static __always_inline bool claim(struct cell *cell)
+{
+	volatile u64 *claims = &cell->claims;
+
+	if (*claims)
+		return false;
+	__sync_fetch_and_add(&cell->claims, 1);
+	if (*claims == 1)
+		return true;
+	__sync_fetch_and_add(&cell->claims, -1);
+	return false;
+}
+
+static __always_inline void drop_elsewhere(struct cell *cell, u64 skaddr)
+{
+	if (cell->elsewhere && !attempts.delete(&skaddr))
+		__sync_fetch_and_add(&cell->elsewhere, -1);
+}
+
+static __always_inline bool keep_attempt(u64 skaddr, struct attempt *a)
+{
+	struct cell *cell = cell_of(skaddr);
+
+	if (!cell)
+		return false;
+	drop_elsewhere(cell, skaddr);
+	if (cell->skaddr == skaddr || claim(cell)) {
+		cell->attempt = *a;
+		cell->skaddr = skaddr;
+		return true;
+	}
+	if (attempts.update(&skaddr, a))
+		return false;
+	__sync_fetch_and_add(&cell->elsewhere, 1);
+	return true;
+}
+
+static __always_inline void drop_attempt(u64 skaddr)
+{
+	struct cell *cell = cell_of(skaddr);
+
+	if (!cell)
+		return;
+	if (cell->skaddr != skaddr) {
+		drop_elsewhere(cell, skaddr);
+		return;
+	}
+	cell->skaddr = 0;
+	__sync_fetch_and_add(&cell->claims, -1);
+}
 
 /*
  * Whether any attempt has gone to SYN_RECV: it crossed another (a simultaneous open). As long as

@@ -136,7 +136,7 @@ def test_what_a_full_ring_does_not_take_is_counted(hook: str, network: Network) 
 
 
 def test_an_evicted_attempt_is_still_told(hook: str, network: Network) -> None:
-    """More attempts in flight than the map holds: each failure is told, some without a maker."""
+    """More attempts in flight than the map holds: each failure is told, few without a maker."""
     times = 18_000
     limit = resource.getrlimit(resource.RLIMIT_NOFILE)
     needed = times + len(os.listdir("/proc/self/fd")) + 100  # noqa: PTH208 - they are numbers
@@ -154,7 +154,7 @@ def test_an_evicted_attempt_is_still_told(hook: str, network: Network) -> None:
         sandbox.run_in(network.client, "sysctl", "-qw", "net.ipv4.tcp_syn_retries=1")
         resource.setrlimit(resource.RLIMIT_NOFILE, limit)
     assert told == times
-    assert unknown == tallies["evicted"] > 0
+    assert times / 4 > unknown == tallies["evicted"] > 0
     assert tallies["lost"] == tallies["missed"] == 0
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from tcp_trace.kernel import privileges
 from tcp_trace.kernel.contract import Kind
-from tcp_trace.kernel.libc import libc
+from tcp_trace.kernel.libc import bpf, libc
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -23,9 +23,8 @@ TRACING = (Path("/sys/kernel/tracing"), Path("/sys/kernel/debug/tracing"))
 LOCKDOWN = Path("/sys/kernel/security/lockdown")
 _FTRACE = Path("/proc/sys/kernel/ftrace_enabled")
 
-# The numbers of bpf(2) and perf_event_open(2)
-_NUMBERS = {"x86_64": (321, 298), "ppc64le": (361, 319), "s390x": (351, 331)}
-_SYS_BPF, _SYS_PERF_EVENT_OPEN = _NUMBERS.get(platform.machine(), (280, 241))
+# The number of perf_event_open(2)
+_PERF_EVENT_OPEN = {"x86_64": 298, "ppc64le": 319, "s390x": 331}.get(platform.machine(), 241)
 # include/uapi/linux/bpf.h: enum bpf_cmd, bpf_prog_type and bpf_attach_type
 _PROG_LOAD, _RAW_TRACEPOINT_OPEN = 5, 17
 _RAW_TRACEPOINT, _TRACING, _FEXIT = 17, 26, 25
@@ -61,10 +60,10 @@ def can_watch_returning(function: int | None, *, by_attaching: bool = True) -> b
         return False
     code, terms = ct.create_string_buffer(_RETURN_0), ct.create_string_buffer(b"GPL")
     at = (ct.addressof(code), ct.addressof(terms))
-    program = _bpf(_PROG_LOAD, _LOAD.pack(_TRACING, 2, *at, _FEXIT, function))
+    program = bpf(_PROG_LOAD, _LOAD.pack(_TRACING, 2, *at, _FEXIT, function))
     if program < 0:
         return False
-    link = _bpf(_RAW_TRACEPOINT_OPEN, _OPEN.pack(0, program, 0)) if by_attaching else program
+    link = bpf(_RAW_TRACEPOINT_OPEN, _OPEN.pack(0, program, 0)) if by_attaching else program
     for fd in {program, link} - {-1}:
         os.close(fd)
     return link >= 0
@@ -78,7 +77,7 @@ def has_typed_task() -> bool:
     code = ct.create_string_buffer(_CURRENT_TASK + _RETURN_0)
     terms = ct.create_string_buffer(b"GPL")
     at = (ct.addressof(code), ct.addressof(terms))
-    program = _bpf(_PROG_LOAD, _LOAD.pack(_RAW_TRACEPOINT, 3, *at, 0, 0))
+    program = bpf(_PROG_LOAD, _LOAD.pack(_RAW_TRACEPOINT, 3, *at, 0, 0))
     if program < 0:
         return False
     os.close(program)
@@ -156,7 +155,7 @@ def is_kprobe_run(function: str, call: Callable[[], object]) -> bool | None:
     name = ct.create_string_buffer(function.encode())
     event = _EVENT.pack(int(KPROBE_PMU.read_text()), _EVENT.size, 0, ct.addressof(name), 0)
     buffer = ct.create_string_buffer(event, len(event))
-    counter = libc().syscall(_SYS_PERF_EVENT_OPEN, buffer, 0, -1, -1, _PERF_FLAG_FD_CLOEXEC)
+    counter = libc().syscall(_PERF_EVENT_OPEN, buffer, 0, -1, -1, _PERF_FLAG_FD_CLOEXEC)
     if counter < 0:
         return False
     try:
@@ -164,8 +163,3 @@ def is_kprobe_run(function: str, call: Callable[[], object]) -> bool | None:
         return any(os.read(counter, 8))
     finally:
         os.close(counter)
-
-
-def _bpf(command: int, attributes: bytes) -> int:
-    buffer = ct.create_string_buffer(attributes, len(attributes))
-    return int(libc().syscall(_SYS_BPF, command, buffer, len(attributes)))

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import ctypes as ct
 import os
+import struct
 
-from tcp_trace.kernel.maps import library
+from tcp_trace.kernel.libc import bpf
+
+# include/uapi/linux/bpf.h: of enum bpf_cmd; link_fd and flags of union bpf_attr
+_ITER_CREATE = 33
+_CREATE = struct.Struct("=II")
 
 _CHUNK = 1 << 16
 
@@ -14,9 +20,9 @@ def read(link: int) -> bytes:
 
     Raises OSError.
     """
-    fd = library().bcc_iter_create(link)
+    fd = bpf(_ITER_CREATE, _CREATE.pack(link, 0))
     if fd < 0:
-        raise OSError(-fd, os.strerror(-fd))
+        raise OSError(ct.get_errno(), os.strerror(ct.get_errno()))
     chunks = []
     try:
         while chunk := os.read(fd, _CHUNK):

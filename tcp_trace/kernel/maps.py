@@ -1,50 +1,57 @@
-"""BPF maps by their descriptors. Uses `libbcc_bpf.so.0`, the part of BCC without LLVM."""
+"""BPF maps by their descriptors, without a library, which would be 2.5 MB resident."""
 
 from __future__ import annotations
 
 import ctypes as ct
 import errno
 import os
-from functools import cache
+import struct
+
+from tcp_trace.kernel.libc import bpf
+
+# include/uapi/linux/bpf.h: enum bpf_cmd, and union bpf_attr for these: map_fd, key, value or
+# next_key, flags
+_LOOKUP, _UPDATE, _DELETE, _NEXT_KEY, _LOOKUP_BATCH = 1, 2, 3, 4, 24
+_ELEMENT = struct.Struct("=I 4x QQQ")
+# in_batch out_batch keys values count map_fd elem_flags flags; count is written to
+_BATCHES = struct.Struct("=QQQQIIQQ")
+_COUNT = 4
 
 _BATCH = 256
 _END = errno.ENOENT
 _TOO_FEW = errno.ENOSPC
 
 
-@cache
-def library() -> ct.CDLL:
-    """Return the library, loaded when it is first used."""
-    lib = ct.CDLL("libbcc_bpf.so.0", use_errno=True)
-    for name in ("bpf_lookup_elem", "bpf_get_next_key"):
-        getattr(lib, name).argtypes = [ct.c_int, ct.c_char_p, ct.c_char_p]
-    lib.bpf_update_elem.argtypes = [ct.c_int, ct.c_char_p, ct.c_char_p, ct.c_uint64]
-    lib.bpf_delete_elem.argtypes = [ct.c_int, ct.c_char_p]
-    return lib
+def _call(
+    command: int, fd: int, key: bytes | None, value: ct.Array[ct.c_char] | None = None
+) -> bool:
+    held = ct.create_string_buffer(key, len(key)) if key is not None else None
+    at = (ct.addressof(each) if each is not None else 0 for each in (held, value))
+    return not bpf(command, _ELEMENT.pack(fd, *at, 0))
 
 
 def lookup(fd: int, key: bytes, size: int) -> bytes | None:
     """Return what a map holds for a key, `size` bytes, None for nothing."""
     value = ct.create_string_buffer(size)
-    return None if library().bpf_lookup_elem(fd, key, value) else value.raw
+    return value.raw if _call(_LOOKUP, fd, key, value) else None
 
 
 def update(fd: int, key: bytes, value: bytes) -> None:
     """Let a map hold a value for a key. Raises OSError."""
-    if library().bpf_update_elem(fd, key, value, 0):
+    if not _call(_UPDATE, fd, key, ct.create_string_buffer(value, len(value))):
         raise OSError(ct.get_errno(), os.strerror(ct.get_errno()))
 
 
 def delete(fd: int, key: bytes) -> None:
     """Let a map hold nothing for a key."""
-    library().bpf_delete_elem(fd, key)
+    _call(_DELETE, fd, key)
 
 
 def keys(fd: int, size: int) -> list[bytes]:
     """Return the keys of a map, `size` bytes each."""
     found: list[bytes] = []
     following = ct.create_string_buffer(size)
-    while not library().bpf_get_next_key(fd, found[-1] if found else None, following):
+    while _call(_NEXT_KEY, fd, found[-1] if found else None, following):
         found.append(following.raw)
     return found
 
@@ -59,17 +66,17 @@ def items(fd: int, key_size: int, value_size: int) -> dict[bytes, bytes]:
     token = ct.create_string_buffer(4)
     while True:
         following = ct.create_string_buffer(4)
-        count = ct.c_uint32(room)
         read, values = (ct.create_string_buffer(room * size) for size in (key_size, value_size))
-        at = token if started else None
-        failed = library().bpf_lookup_batch(fd, at, following, read, values, ct.byref(count))
-        error = ct.get_errno() if failed else 0
+        at = [ct.addressof(each) for each in (token, following, read, values)]
+        packed = _BATCHES.pack(at[0] if started else 0, *at[1:], room, fd, 0, 0)
+        attributes = ct.create_string_buffer(packed, len(packed))
+        error = ct.get_errno() if bpf(_LOOKUP_BATCH, attributes) else 0
         if error == _TOO_FEW:  # one bucket has more
             room *= 2
             continue
         if error not in (0, _END):
             raise OSError(error, os.strerror(error))
-        for n in range(count.value):
+        for n in range(_BATCHES.unpack(attributes.raw)[_COUNT]):
             key = read.raw[n * key_size : (n + 1) * key_size]
             found[key] = values.raw[n * value_size : (n + 1) * value_size]
         if error:

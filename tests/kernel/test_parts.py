@@ -88,7 +88,9 @@ def test_all_parts_compile(events: str, wanted: str) -> None:
     Else the start would do without the part in silence, or fail on another kernel than this one.
     """
     programs = compiled(events, wanted)
-    assert {"net_inet_sock_set_state", "kretfunc__tcp_v4_connect"} <= {*programs}
+    assert "net_inet_sock_set_state" in programs
+    # Newer versions of BCC name the module, too: kretfunc__vmlinux__tcp_v4_connect.
+    assert {"tcp_v4_connect", "inet_recvmsg"} <= {name.rpartition("__")[2] for name in programs}
     assert [name for name, code in programs.items() if falls_back(code)] == []
 
 

@@ -168,7 +168,7 @@ def test_functions_returning_while_ftrace_is_off(
     """Nothing is attached then, since it could not be again; the fix is to switch it on."""
     (tmp_path / "ftrace").write_text("0\n")
     monkeypatch.setattr(features, "_FTRACE", tmp_path / "ftrace")
-    monkeypatch.setattr(features, "_bpf", lambda *_: pytest.fail("a program was loaded"))
+    monkeypatch.setattr(features, "bpf", lambda *_: pytest.fail("a program was loaded"))
     finding = point("returns")
     assert finding.level is Level.WARN
     assert finding.detail == "ftrace is off; connects that fail before a SYN are not seen"

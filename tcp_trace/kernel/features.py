@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes as ct
+import functools
 import os
 import platform
 import struct
@@ -98,8 +99,18 @@ def lacks(attach: Attach, functions: Mapping[str, int | None]) -> str | None:
         return f"the kprobe on {attach.target} cannot be placed: this kernel has no kprobes"
     if attach.kind is Kind.FEXIT:
         can = can_watch_returning(functions.get(attach.name), by_attaching=False)
-        return None if can else f"this kernel lets no program watch {attach.target}() returning"
+        if not can or not _attaches_what_it_loads(next(filter(None, functions.values()))):
+            return f"this kernel lets no program watch {attach.target}() returning"
     return None
+
+
+@functools.cache
+def _attaches_what_it_loads(function: int) -> bool:
+    """Tell whether what can be loaded to watch functions returning can be attached, too.
+
+    On x86-64 it can. Elsewhere one function speaks for all: to detach from each takes too long.
+    """
+    return platform.machine() == "x86_64" or bool(can_watch_returning(function))
 
 
 def has(attach: Attach, functions: Mapping[str, int | None]) -> bool | None:

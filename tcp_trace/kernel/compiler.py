@@ -105,8 +105,6 @@ class Module:
         The latter is -1 but for what watches functions returning: only of those the kernel counts
         how often they were not run. Raises NotAttachedError.
         """
-        if attach.kind is Kind.KPROBE:
-            return self._attach_kprobe(attach)
         program = self._load(attach)
         link = self._link(attach, program)
         if link < 0:
@@ -114,21 +112,12 @@ class Module:
         self._links.append(link)
         return link, program if attach.kind is Kind.FEXIT else -1
 
-    def _attach_kprobe(self, attach: Attach) -> tuple[int, int]:
-        function, event = attach.function.encode(), attach.name.encode()
-        try:
-            self.bpf.attach_kprobe(event=event, fn_name=function)
-        except Exception as error:  # BCC raises nothing narrower
-            raise NotAttachedError(f"{_refused(attach)}: {error}") from error
-        (link,) = (fds[function] for fds in self.bpf.kprobe_fds.values() if function in fds)
-        return int(link), -1
-
     def _load(self, attach: Attach) -> int:
         name = self.program_of(attach)
         if name is None:
             raise NotAttachedError(f"{attach.function} is not compiled")
         types = self._bcc.BPF
-        kinds = {Kind.RAW_TRACEPOINT: types.RAW_TRACEPOINT}
+        kinds = {Kind.KPROBE: types.KPROBE, Kind.RAW_TRACEPOINT: types.RAW_TRACEPOINT}
         loaded = name
         if attach.kind in _PREFIXES:  # by its name libbcc_bpf finds what such a program is for
             loaded = name.removesuffix(attach.function) + attach.name
@@ -145,21 +134,21 @@ class Module:
         return int(fd)
 
     def _link(self, attach: Attach, program: int) -> int:
-        lib = self._bcc.lib
+        # Not by BPF's methods: attach_raw_tracepoint() allows one program per tracepoint, and to
+        # detach a kprobe again detach_kprobe() wants to write to tracefs, which the unit hides.
+        lib, name = self._bcc.lib, attach.name.encode()
+        if attach.kind is Kind.KPROBE:
+            return int(lib.bpf_attach_kprobe(program, 0, b"p_" + name, name, 0, 0))
         if attach.kind is Kind.RAW_TRACEPOINT:
-            # Not BPF.attach_raw_tracepoint(): it allows one program per tracepoint.
-            return int(lib.bpf_attach_raw_tracepoint(program, attach.name.encode()))
+            return int(lib.bpf_attach_raw_tracepoint(program, name))
         if attach.kind is Kind.FEXIT:
             return int(lib.bpf_attach_kfunc(program))
         return int(lib.bcc_iter_attach(program, None, 0))
 
-    def detach(self, attach: Attach, link: int) -> None:
+    def detach(self, link: int) -> None:
         """Undo `attach`; the program stays loaded."""
-        if attach.kind is Kind.KPROBE:
-            self.bpf.detach_kprobe(attach.name.encode(), attach.function.encode())
-        else:
-            self._links.remove(link)
-            os.close(link)
+        self._links.remove(link)
+        os.close(link)
 
     def close(self) -> None:
         """Detach and unload everything."""

@@ -175,7 +175,7 @@ def _attach(module: Module, plan: Plan) -> tuple[Attached, ...] | None:
                 _prove(module, plan, probe, point)
             except NotAttachedError as error:
                 if done:
-                    _detach(module, alternative, done)
+                    _detach(module, done)
                     done = None
                 plan.drop(probe, point, _in_words(point, alternative, str(error)))
         attached += [
@@ -192,14 +192,14 @@ def _attach_all(module: Module, alternative: tuple[Attach, ...]) -> list[tuple[i
         for attach in alternative:
             done.append(module.attach(attach))  # noqa: PERF401 - kept where the next one fails
     except NotAttachedError:
-        _detach(module, alternative, done)
+        _detach(module, done)
         raise
     return done
 
 
-def _detach(module: Module, alternative: tuple[Attach, ...], done: list[tuple[int, int]]) -> None:
-    for attach, (link, _) in zip(alternative, done, strict=False):
-        module.detach(attach, link)
+def _detach(module: Module, done: list[tuple[int, int]]) -> None:
+    for link, _ in done:
+        module.detach(link)
 
 
 def _prove(module: Module, plan: Plan, probe: Probe[Any], point: Point) -> None:

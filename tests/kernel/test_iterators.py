@@ -69,7 +69,7 @@ def test_every_open_file_is_seen_once(module: Module) -> None:
     for fd in opened:
         os.close(fd)
     assert mine() == before
-    module.detach(FILES, link)
+    module.detach(link)
 
 
 def chunks(written: bytes) -> list[bytes]:

@@ -49,6 +49,6 @@ def test_only_a_hook_that_is_run_sees_the_connect(loaded: Module) -> None:
         connect._prove(HOOK, fds)
         attempt("127.0.0.1", NOBODY_LISTENS)
     finally:
-        loaded.detach(HOOK, link)
+        loaded.detach(link)
     assert [count.value for count in loaded.bpf["tallies"].values() if count.value] == []
     assert len(loaded.bpf["destinations"]) == 0

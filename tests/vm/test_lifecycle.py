@@ -78,6 +78,22 @@ def test_sigterm_ends_it_in_time_and_detaches(
     assert _attached(vm) == _NOTHING
 
 
+def test_a_hook_that_is_not_run_is_let_go(restarting: Service, vm: Machine, peer: Peer) -> None:
+    """Where kprobes are disarmed the start lets go of its own, though the unit hides tracefs."""
+    restarting.systemctl("stop")
+    armed, before = "/sys/kernel/debug/kprobes/enabled", restarting.count_lines()
+    vm.run(f"echo 0 > {armed}")
+    try:
+        restarting.systemctl("start")
+        (watching,) = restarting.wait_for_lines("watching", after=before)
+        assert watching["hook"] == "tracepoint"
+        assert "is placed but not run" in watching["fallback"]
+        _assert_works(restarting, peer)
+    finally:
+        vm.run(f"echo 1 > {armed}")
+        restarting.systemctl("restart")
+
+
 def test_kill_9_is_survived(restarting: Service, vm: Machine, peer: Peer) -> None:
     """After kill -9 systemd starts it anew; nothing of the old program is left in the kernel."""
     attached, pid = _attached(vm), restarting.pid

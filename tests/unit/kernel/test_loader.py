@@ -70,12 +70,17 @@ class Simple:
 
 @dataclass
 class Kernel:
-    """What it refuses, what was compiled for it, and what hangs on it; a link is its place here."""
+    """What it refuses, what was compiled for it, and what hangs on it, by its link."""
 
     refused: set[Attach] = field(default_factory=set)
     compiles_all: bool = False
     compiled: list[Unit] = field(default_factory=list)
-    attached: list[Attach] = field(default_factory=list)
+    links: dict[int, Attach] = field(default_factory=dict)
+
+    @property
+    def attached(self) -> list[Attach]:
+        """What hangs on it, in the order in which it was attached."""
+        return [*self.links.values()]
 
     def compile(self, unit: Unit) -> Module:
         """Return what stands for the compiled unit."""
@@ -109,16 +114,17 @@ class Module:
         """Attach it, or refuse to."""
         if attach in self._kernel.refused:
             raise NotAttachedError(f"{attach} is refused")
-        self._kernel.attached.append(attach)
-        return len(self._kernel.attached), -1
+        link = max(self._kernel.links, default=0) + 1
+        self._kernel.links[link] = attach
+        return link, -1
 
-    def detach(self, attach: Attach, _: int) -> None:
+    def detach(self, link: int) -> None:
         """Detach it."""
-        self._kernel.attached.remove(attach)
+        del self._kernel.links[link]
 
     def close(self) -> None:
         """Detach all."""
-        self._kernel.attached.clear()
+        self._kernel.links.clear()
 
 
 @pytest.fixture

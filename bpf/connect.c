@@ -27,6 +27,7 @@
 #include "connect/errors.h"
 #include "connect/execs.h"
 #include "connect/passive.h"
+#include "connect/progress.h"
 #include "include/filter.h"
 
 #ifdef PROBE_NAMES
@@ -51,6 +52,8 @@ static __always_inline void begin(const struct change *change)
 	struct transition *t;
 	bool watched;
 
+	if (!may_begin())
+		return;
 	watched = read_watched(change->sk, &a.destination, &a.maker.netns);
 #ifdef PROBE_NAMES
 	if (a.destination.dport == DNS_PORT)
@@ -66,7 +69,7 @@ static __always_inline void begin(const struct change *change)
 	tally_own(&a.destination.netns, TALLY_OPENED);
 	if (netted)
 		tally(TALLY_TAKEN_UP);
-	if (EVENTS == EVENTS_FAILURES || a.maker.pid == SELF_PID)
+	if (EVENTS == EVENTS_FAILURES || is_own(a.maker.pid))
 		return;
 
 	t = describe(change, a.start_ns);
@@ -102,7 +105,9 @@ static __always_inline void go_on(const struct change *change, struct attempt *a
 	a->state = change->newstate;
 	if (change->newstate == BPF_TCP_SYN_RECV)
 		note_crossing();
-	if (a->maker.pid == SELF_PID) {
+	if (!may_end(a->start_ns))
+		return;
+	if (is_own(a->maker.pid)) {
 		go_on_own(change, a);
 		return;
 	}
@@ -143,6 +148,8 @@ static __always_inline void adopt(const struct change *change)
 	u32 uid = 0, inum = 0;
 	u16 protocol = 0;
 
+	if (!may_adopt())
+		return;
 	/* inet_sock_set_state also tells of MPTCP's, DCCP's and SCTP's sockets. */
 	READ_FIELD(protocol, change->sk, FIELD(sock, sk_protocol));
 	if (protocol != IPPROTO_TCP_)

@@ -123,10 +123,13 @@ static __always_inline bool hold_back(const struct transition *t, u32 uid)
 	return true;
 }
 
-/* Tell of a transition; false where the ring is full. */
+/*
+ * Tell of a transition; false where the ring is full. Whoever reads is woken although he keeps
+ * records for a while: the kernel would wake only who has let go of all.
+ */
 static __always_inline bool submit(struct transition *t)
 {
-	if (transitions.ringbuf_output(t, sizeof(*t), 0))
+	if (transitions.ringbuf_output(t, sizeof(*t), BPF_RB_FORCE_WAKEUP))
 		return false;
 	tally(TALLY_SUBMITTED);
 	return true;

@@ -18,7 +18,7 @@ int exec_sched_process_exec(struct bpf_raw_tracepoint_args *ctx)
 	u32 place = (bpf_get_current_pid_tgid() >> 32) & (EXECS - 1);
 	u64 *last = execs.lookup(&place);
 
-	if (last)
+	if (last && is_at_work())
 		*last = bpf_ktime_get_ns();
 	return 0;
 }

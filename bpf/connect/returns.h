@@ -72,6 +72,8 @@ static __always_inline int on_return(void *sk, void *uaddr, int addr_len, int re
 	owner = read_maker(&t.maker, t.timestamp_ns, SLOT_RETURN);
 	ended = ends.lookup(&thread);
 	if (!ended || ended->skaddr != (u64)sk || !leads_to(&t.destination, &ended->destination)) {
+		if (!may_begin())
+			return 0;
 		count_failed(&t.destination);
 		submit_failure(&t, owner, t.maker.uid);
 		return 0;

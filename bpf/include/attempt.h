@@ -29,15 +29,13 @@ struct attempt {
  * a third of what an entry of a map does. An attempt whose cell is taken goes to the map.
  *
  * Two may want a cell at once, and Linux 5.10 has no atomic exchange: who adds to claims and finds
- * 1 has it. skaddr is 0 while the rest is not valid. elsewhere counts the attempts of this cell
- * that went to the map, and stays above 0 for one that the map evicted. Where a processor shows
- * stores in another order (arm64), whoever takes a cell in the moment that it is given back may be
- * without an entry, as if that was evicted.
+ * 1 has it. skaddr is 0 while the rest is not valid. Where a processor shows stores in another
+ * order (arm64), whoever takes a cell in the moment that it is given back may be without an entry,
+ * as if that was evicted.
  */
 struct cell {
 	u64 claims;
 	u64 skaddr;
-	u64 elsewhere;
 	struct attempt attempt;
 };
 
@@ -57,11 +55,9 @@ static __always_inline struct attempt *find_attempt(u64 skaddr)
 {
 	struct cell *cell = cell_of(skaddr);
 
-	if (!cell)
-		return NULL;
-	if (cell->skaddr == skaddr)
+	if (cell && cell->skaddr == skaddr)
 		return &cell->attempt;
-	return cell->elsewhere ? attempts.lookup(&skaddr) : NULL;
+	return attempts.lookup(&skaddr);
 }
 
 static __always_inline bool claim(struct cell *cell)
@@ -77,38 +73,24 @@ static __always_inline bool claim(struct cell *cell)
 	return false;
 }
 
-static __always_inline void drop_elsewhere(struct cell *cell, u64 skaddr)
-{
-	if (cell->elsewhere && !attempts.delete(&skaddr))
-		__sync_fetch_and_add(&cell->elsewhere, -1);
-}
-
 static __always_inline bool keep_attempt(u64 skaddr, struct attempt *a)
 {
 	struct cell *cell = cell_of(skaddr);
 
-	if (!cell)
-		return false;
-	drop_elsewhere(cell, skaddr);
-	if (cell->skaddr == skaddr || claim(cell)) {
+	if (cell && (cell->skaddr == skaddr || claim(cell))) {
 		cell->attempt = *a;
 		cell->skaddr = skaddr;
 		return true;
 	}
-	if (attempts.update(&skaddr, a))
-		return false;
-	__sync_fetch_and_add(&cell->elsewhere, 1);
-	return true;
+	return !attempts.update(&skaddr, a);
 }
 
 static __always_inline void drop_attempt(u64 skaddr)
 {
 	struct cell *cell = cell_of(skaddr);
 
-	if (!cell)
-		return;
-	if (cell->skaddr != skaddr) {
-		drop_elsewhere(cell, skaddr);
+	if (!cell || cell->skaddr != skaddr) {
+		attempts.delete(&skaddr);
 		return;
 	}
 	cell->skaddr = 0;

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Who makes an attempt. Constants from user space: SELF_PID; PROBE_NAMES where names are learned.
+ * Who makes an attempt. Constant from user space: PROBE_NAMES where names are learned.
  */
 #pragma once
 
 #include "include/cgroup.h"
+#include "include/gate.h"
 
 #define PF_KTHREAD_	 0x00200000
 #define CGROUP_INIT_INUM 0xeffffffb /* PROC_CGROUP_INIT_INO of include/linux/proc_ns.h */
@@ -89,5 +90,5 @@ static __always_inline u64 read_maker(struct maker *maker, u64 now, u32 slot)
 /* The service's own connects would make an alert of every alert that fails. */
 static __always_inline bool is_self(void)
 {
-	return bpf_get_current_pid_tgid() >> 32 == SELF_PID;
+	return is_own(bpf_get_current_pid_tgid() >> 32);
 }

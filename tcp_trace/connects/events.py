@@ -130,6 +130,7 @@ class Transition(NamedTuple):
     anything. `may_return` says of a transition to CLOSE that such a record may follow,
     `raced` that by its times it may have lost a race against another connect of the same process,
     `unsent` that the socket was closed before anything was sent, and that nothing failed.
+    `record` is what it was decoded from.
     """
 
     start_ns: int
@@ -148,6 +149,7 @@ class Transition(NamedTuple):
     may_return: bool = False
     raced: bool = False
     unsent: bool = False
+    record: bytes = b""
 
 
 class Begun(NamedTuple):
@@ -171,7 +173,8 @@ class Failure(NamedTuple):
     known: it is never guessed; `maker` is what more is known of him, once somebody looked. `host`
     is the name that the destination was asked for by, None where it is not known: see `names`.
     `raced` is what the kernel program thinks of it: see `races`.
-    It may stand for several `times` that ended alike: then the rest is of one of them.
+    It may stand for several `times` that ended alike: then the rest is of one of them. `record` is
+    what it was decoded from.
     `Counters.last_established_ns` is on the same clock as `mono`.
     """
 
@@ -188,6 +191,7 @@ class Failure(NamedTuple):
     host: str | None = None
     raced: bool = False
     times: int = 1
+    record: bytes = b""
 
     @property
     def subject(self) -> Destination:

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from tcp_trace.connects.events import Raced
 from tcp_trace.connects.reasons import Reason
+from tcp_trace.connects.waiting import Waiting
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -72,11 +73,13 @@ class Races:
         host_of: Callable[[Failure], str | None],
         *,
         ignore: bool = True,
+        waiting: Waiting | None = None,
     ) -> None:
         self._ignore = ignore
         self._rivals = rivals
         self._host_of = host_of
-        self._held: deque[tuple[float, float, Failure]] = deque()
+        self._waiting = waiting or Waiting()
+        self._held: deque[tuple[float, float, int, Failure]] = deque()
         self.lost = 0
 
     def judge(self, failure: Failure, now: float) -> Failure | Raced | None:
@@ -91,20 +94,21 @@ class Races:
             return self._lost(failure)
         if len(self._held) >= HELD_MAX:
             return failure
-        self._held.append((now + STEP, now + HOLD, failure))
+        key = self._waiting.keep(failure)
+        self._held.append((now + STEP, now + HOLD, key, failure))
         return None
 
     def expire(self, now: float) -> list[Failure | Raced]:
         """Return what is known by now of those that were held back."""
         known: list[Failure | Raced] = []
         while self._held and self._held[0][0] <= now:
-            _, deadline, failure = self._held.popleft()
-            if self._is_overtaken(failure):
-                known.append(self._lost(failure))
-            elif now >= deadline:
-                known.append(failure)
+            _, deadline, key, failure = self._held.popleft()
+            overtaken = self._is_overtaken(failure)
+            if overtaken or now >= deadline:
+                self._waiting.done(key)
+                known.append(self._lost(failure) if overtaken else failure)
             else:
-                self._held.append((now + STEP, deadline, failure))
+                self._held.append((now + STEP, deadline, key, failure))
         return known
 
     def next_deadline(self) -> float | None:

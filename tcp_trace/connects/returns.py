@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from tcp_trace.connects.events import Failure
 from tcp_trace.connects.reasons import classify_returned
 from tcp_trace.connects.tracker import elapsed
+from tcp_trace.connects.waiting import Waiting
 
 if TYPE_CHECKING:
     from tcp_trace.connects.events import Transition
@@ -30,9 +31,10 @@ class Returns:
     Both are bounded by what a backlog of records can hold, and are gone after `HOLD` seconds.
     """
 
-    def __init__(self) -> None:
-        self._failures: dict[_Attempt, tuple[float, Failure]] = {}
-        self._errors: dict[_Attempt, tuple[float, Failure]] = {}
+    def __init__(self, waiting: Waiting | None = None) -> None:
+        self._waiting = waiting or Waiting()
+        self._failures: dict[_Attempt, tuple[float, int, Failure]] = {}
+        self._errors: dict[_Attempt, tuple[float, int, Failure]] = {}
 
     def failed(self, failure: Failure, transition: Transition, now: float) -> Failure | None:
         """Return the failure that is to be told now, None while it waits; `now` is monotonic."""
@@ -41,8 +43,9 @@ class Returns:
         attempt = (transition.start_ns, transition.start_cpu)
         error = self._errors.pop(attempt, None)
         if error is not None:
-            return _joined(failure, error[1])
-        self._failures[attempt] = (now, failure)
+            self._waiting.done(error[1])
+            return _joined(failure, error[2])
+        self._failures[attempt] = (now, self._waiting.keep(failure), failure)
         return None
 
     def returned(self, record: Transition, now: float) -> Failure | None:
@@ -53,9 +56,14 @@ class Returns:
         attempt = (record.start_ns, record.start_cpu)
         failure = self._failures.pop(attempt, None)
         if failure is not None:
-            return _joined(failure[1], alone)
-        self._errors[attempt] = (now, alone)
+            self._waiting.done(failure[1])
+            return _joined(failure[2], alone)
+        self._errors[attempt] = (now, self._waiting.keep(alone), alone)
         return None
+
+    def alone(self, record: Transition) -> Failure:
+        """Return the failure that an error is without its attempt."""
+        return _failure_of(record)
 
     def expire(self, now: float) -> list[Failure]:
         """Return the failures that waited for long enough.
@@ -64,10 +72,11 @@ class Returns:
         """
         late: list[Failure] = []
         for waiting in (self._failures, self._errors):
-            for attempt, (since, failure) in list(waiting.items()):
+            for attempt, (since, key, failure) in list(waiting.items()):
                 if now - since < HOLD:
                     break  # they are in the order in which they came
                 del waiting[attempt]
+                self._waiting.done(key)
                 late.append(failure)
         return late
 
@@ -81,7 +90,7 @@ class Returns:
 
 def _joined(failure: Failure, error: Failure) -> Failure:
     """Return the failure with the error that connect() returned: it gave up before any SYN."""
-    return failure._replace(errno=error.errno, reason=error.reason, syns=0)
+    return failure._replace(errno=error.errno, reason=error.reason, syns=0, record=error.record)
 
 
 def _failure_of(record: Transition) -> Failure:
@@ -96,4 +105,5 @@ def _failure_of(record: Transition) -> Failure:
         syns=0,
         wall=record.wall,
         mono=record.timestamp_ns * 1e-9,
+        record=record.record,
     )

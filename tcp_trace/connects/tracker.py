@@ -68,6 +68,7 @@ def _failed(transition: Transition) -> Outcome | None:
         wall=transition.wall,
         mono=transition.timestamp_ns * _NANO,
         raced=transition.raced,
+        record=transition.record,
     )
 
 

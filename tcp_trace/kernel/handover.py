@@ -17,17 +17,28 @@ import os
 import re
 import sys
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 from tcp_trace import resources
 from tcp_trace.kernel.contract import Attached
 from tcp_trace.kernel.privileges import CAP_BPF, Account, become
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
 FLAG = "--handover"
+
+
+class Former(NamedTuple):
+    """What is left to be read of a program that was let go: its maps, by probe and name.
+
+    systemd keeps them under `names` until all is read.
+    """
+
+    maps: Mapping[str, Mapping[str, int]]
+    ring_bytes: int
+    names: Sequence[str]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,19 +46,22 @@ class Handover:
     """What stage 2 needs of stage 1.
 
     `attached` are the programs at work, `maps` the descriptors of maps by the names of probe and
-    map. A ring among them has `ring_bytes` for records. `facts` are logged by stage 2.
+    map. A ring among them has `ring_bytes` for records. `facts` are logged by stage 2. `former` are
+    programs that this one has taken over from.
     """
 
     attached: tuple[Attached, ...]
     maps: Mapping[str, Mapping[str, int]]
     ring_bytes: int
     facts: Mapping[str, str | bool | int]
+    former: tuple[Former, ...] = ()
 
     @property
     def fds(self) -> tuple[int, ...]:
         """Every descriptor that must outlive the exec."""
         links = (fd for one in self.attached for fd in (one.link, one.program) if fd >= 0)
-        return (*links, *(fd for each in self.maps.values() for fd in each.values()))
+        every = (self.maps, *(each.maps for each in self.former))
+        return (*links, *(fd for maps in every for each in maps.values() for fd in each.values()))
 
     def maps_of(self, probe: str) -> Mapping[str, int]:
         """Return the maps of a probe, none where it is not at work."""
@@ -102,6 +116,7 @@ def receive(memfd: int) -> Handover:
         maps=told["maps"],
         ring_bytes=told["ring_bytes"],
         facts=told["facts"],
+        former=tuple(Former(*each) for each in told["former"]),
     )
     for fd in handover.fds:
         os.set_inheritable(fd, False)  # noqa: FBT003 - the signature is the standard library's

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from tcp_trace.kernel import features, layout, source
+from tcp_trace.kernel import features, gate, layout, source
 from tcp_trace.kernel.compiler import Module, Unit
 from tcp_trace.kernel.contract import Attached, Kind, NotAttachedError, StartError, Without
 
@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from tcp_trace.kernel.contract import Attach, Point, Probe
     from tcp_trace.kernel.layout import Layout
 
+
+# The gate in a text whose programs ask it. Its name cannot be a macro: BCC rewrites what is called
+# on a map where it stands.
+_GATE = "the_gate"
 
 NO_RETURNS = "this kernel lets no BPF program watch {} returning (BPF trampolines)"
 
@@ -37,6 +41,13 @@ class Loaded(NamedTuple):
     notes: dict[str, str]
     unit: Unit
     layout: Layout
+    made_of: gate.Inputs
+    digest: str
+
+    @property
+    def gate(self) -> int:
+        """The descriptor of the gate, where the programs have one."""
+        return self.module.map_fd(gate.name_of(self.digest))
 
 
 class Plan:
@@ -78,6 +89,14 @@ class Plan:
             for alternative in alternatives:
                 yield from alternative
 
+    def expected(self) -> list[Attached]:
+        """Return what will hang on what if all that is tried next can be attached."""
+        return [
+            Attached(probe.name, point.name, attach.kind.value, attach.name, -1, -1)
+            for probe, point in self.points()
+            for attach in self.first(probe, point)
+        ]
+
     def fds(self, module: Module, probe: Probe[Any]) -> dict[str, int]:
         """Return the descriptors of a probe's maps."""
         return {name: module.map_fd(name) for name in self._maps[probe.name]}
@@ -99,7 +118,7 @@ class Plan:
 def load(
     probes: Sequence[Probe[Any]],
     settings: Any,  # noqa: ANN401 - the probes' own
-    common: Mapping[str, int],
+    common: Mapping[str, int | str],
     directory: Path,
 ) -> Loaded:
     """Let these probes see what they are for. `common` are constants of all, `directory` has the C.
@@ -111,20 +130,44 @@ def load(
     targets = [attach.target for attach in plan.attaches() if attach.kind is Kind.FEXIT]
     found = layout.read(source.fields(text), targets)
     _leave_out(plan, found)
+    made_of = inputs(probes, settings, common, directory)
     while True:
+        digest = gate.digest(made_of, plan.expected())
         unit = unit_of(plan, settings, common, directory, found)
-        module = _compiled(unit)
+        named = unit._replace(text=unit.text.replace(_GATE, gate.name_of(digest)))
+        module = _compiled(named)
+        if named != unit:
+            gate.write(module.map_fd(gate.name_of(digest)), gate.Role.OPEN)
         attached = _attach(module, plan)
         if attached is not None:
             maps = {probe.name: plan.fds(module, probe) for probe in plan.probes}
-            return Loaded(module, attached, maps, plan.notes, unit, found)
+            return Loaded(module, attached, maps, plan.notes, unit, found, made_of, digest)
         module.close()
+
+
+def inputs(
+    probes: Sequence[Probe[Any]],
+    settings: Any,  # noqa: ANN401 - the probes' own
+    common: Mapping[str, int | str],
+    directory: Path,
+) -> gate.Inputs:
+    """Return what these probes are compiled from, without looking at the kernel."""
+    constants: dict[str, int | str] = {**common}
+    for probe in probes:
+        constants.update(probe.constants(settings))
+    wanted = [
+        (probe.name, point.name, point.alternatives)
+        for probe in probes
+        for point in probe.points(settings)
+    ]
+    text = source.text_of((probe.source for probe in probes), directory)
+    return gate.inputs(text, constants, wanted)
 
 
 def unit_of(
     plan: Plan,
     settings: Any,  # noqa: ANN401 - the probes' own
-    common: Mapping[str, int],
+    common: Mapping[str, int | str],
     directory: Path,
     found: Layout,
 ) -> Unit:

@@ -12,6 +12,7 @@ from tcp_trace.kernel.libc import bpf
 # include/uapi/linux/bpf.h: enum bpf_cmd, and union bpf_attr for these: map_fd, key, value or
 # next_key, flags
 _LOOKUP, _UPDATE, _DELETE, _NEXT_KEY, _LOOKUP_BATCH = 1, 2, 3, 4, 24
+_NO_EXIST = 1
 _ELEMENT = struct.Struct("=I 4x QQQ")
 # in_batch out_batch keys values count map_fd elem_flags flags; count is written to
 _BATCHES = struct.Struct("=QQQQIIQQ")
@@ -23,11 +24,15 @@ _TOO_FEW = errno.ENOSPC
 
 
 def _call(
-    command: int, fd: int, key: bytes | None, value: ct.Array[ct.c_char] | None = None
+    command: int,
+    fd: int,
+    key: bytes | None,
+    value: ct.Array[ct.c_char] | None = None,
+    flags: int = 0,
 ) -> bool:
     held = ct.create_string_buffer(key, len(key)) if key is not None else None
     at = (ct.addressof(each) if each is not None else 0 for each in (held, value))
-    return not bpf(command, _ELEMENT.pack(fd, *at, 0))
+    return not bpf(command, _ELEMENT.pack(fd, *at, flags))
 
 
 def lookup(fd: int, key: bytes, size: int) -> bytes | None:
@@ -40,6 +45,11 @@ def update(fd: int, key: bytes, value: bytes) -> None:
     """Let a map hold a value for a key. Raises OSError."""
     if not _call(_UPDATE, fd, key, ct.create_string_buffer(value, len(value))):
         raise OSError(ct.get_errno(), os.strerror(ct.get_errno()))
+
+
+def insert(fd: int, key: bytes, value: bytes) -> None:
+    """Let a map hold a value for a key that it has none for."""
+    _call(_UPDATE, fd, key, ct.create_string_buffer(value, len(value)), _NO_EXIST)
 
 
 def delete(fd: int, key: bytes) -> None:

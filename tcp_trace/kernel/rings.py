@@ -53,17 +53,24 @@ class Ring:
         return self._fd
 
     @property
+    def is_crowded(self) -> bool:
+        """Whether what was not released takes more than half of the room."""
+        return self._producer[0] - self._consumer[0] > self._size // 2
+
+    @property
     def unread(self) -> int:
         """How many bytes were not read yet."""
         return self._producer[0] - self.position
 
-    def read(self, most: int) -> list[bytes]:
+    def read(self, most: int, until: int | None = None) -> list[bytes]:
         """Return up to `most` records, the oldest first, and move `position` behind them.
+
+        None that begins at the position `until` or behind it.
 
         They stay in the ring until `release`.
         """
-        unread = self.unread
-        if not unread:
+        unread = self.unread if until is None else min(self.unread, until - self.position)
+        if unread <= 0:
             return []
         start = self.position % self._size
         skipped = start % mmap.PAGESIZE
@@ -77,10 +84,12 @@ class Ring:
                 return [window[begin:end] for begin, end, _ in complete if begin < end]
 
     def release(self, position: int) -> None:
-        """Give back to the kernel what lies before a `position` that was read up to."""
-        if position != self._consumer[0]:
-            with self._order:
-                self._consumer[0] = position
+        """Give back to the kernel what lies before a `position` that was read up to.
+
+        Any thread may do so; what was given back stays so.
+        """
+        with self._order:
+            self._consumer[0] = max(self._consumer[0], position)
 
 
 def _complete(window: mmap.mmap, at: int, most: int) -> Iterator[tuple[int, int, int]]:

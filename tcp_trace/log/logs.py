@@ -85,6 +85,10 @@ class LogHandler(logging.Handler):
             text = text.replace("\n", "\n" + priority)
         return priority + text
 
+    def after(self, callback: Callable[[], None]) -> None:
+        """Let this be called once all lines up to here are written; see `Sink.after`."""
+        self._sink.after(callback)
+
     def flush(self) -> None:
         """Wait until the lines are written, at most `FLUSH_SECONDS`."""
         self._sink.flush(FLUSH_SECONDS)
@@ -221,6 +225,12 @@ def flush() -> None:
     """Wait until all lines are written, but not for ever: see `FLUSH_SECONDS`."""
     for handler in (*_handlers(), *_complaints.handlers):
         handler.flush()
+
+
+def after(callback: Callable[[], None]) -> None:
+    """Let this be called, by another thread, once all lines up to here are written or given up."""
+    for handler in _handlers()[:1]:
+        handler.after(callback)
 
 
 def lost_lines() -> int:

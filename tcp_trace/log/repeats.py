@@ -10,6 +10,7 @@ from __future__ import annotations
 from math import inf
 from typing import TYPE_CHECKING
 
+from tcp_trace.connects.waiting import Waiting
 from tcp_trace.incidents.tally import group
 
 if TYPE_CHECKING:
@@ -26,18 +27,20 @@ _KEPT = 4_096
 class _Run:
     """Failures that say the same, since `since` (seconds of CLOCK_MONOTONIC)."""
 
-    __slots__ = ("last", "lines", "more", "since")
+    __slots__ = ("key", "last", "lines", "more", "since")
 
     def __init__(self, since: float, first: Failure) -> None:
         self.since = since
         self.last = first
         self.lines = self.more = 0
+        self.key: int | None = None
 
 
 class Repeats:
     """Decides which failures get a line. Pure; at most 4,096 kinds are kept apart."""
 
-    def __init__(self) -> None:
+    def __init__(self, waiting: Waiting | None = None) -> None:
+        self._waiting = waiting or Waiting()
         self._runs: dict[Hashable, _Run] = {}  # in the order in which they began
 
     def take(self, failure: Failure, now: float) -> list[Failure]:
@@ -55,6 +58,9 @@ class Repeats:
             return [*ended, failure]
         run.more += failure.times
         run.last = failure
+        if run.key is None:
+            run.key = self._waiting.keep(failure, counted=True)
+        self._waiting.replace(run.key, failure._replace(times=run.more))
         return ended
 
     def due(self, now: float) -> list[Failure]:
@@ -77,4 +83,6 @@ class Repeats:
 
     def _end(self, key: Hashable) -> list[Failure]:
         run = self._runs.pop(key)
+        if run.key is not None:
+            self._waiting.done(run.key)
         return [run.last._replace(times=run.more)] if run.more else []

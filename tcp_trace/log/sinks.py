@@ -16,6 +16,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import TextIO
 
 log = logging.getLogger(__name__)
@@ -55,7 +56,7 @@ class Sink:
 
     def __init__(self, target: Target) -> None:
         self._target = target
-        self._chunks: deque[bytes] = deque()
+        self._chunks: deque[bytes | Callable[[], None]] = deque()
         self._put = 0  # bytes that were queued, ever
         self._taken = 0  # bytes of them that were written, or given up
         self._dropped = 0  # lines that found no room in the queue
@@ -88,6 +89,13 @@ class Sink:
         if not self._wake.is_set():
             self._wake.set()
 
+    def after(self, callback: Callable[[], None]) -> None:
+        """Let the sink's thread call this once all lines up to here are written or given up."""
+        self._chunks.append(callback)
+        if not self._started:
+            self._start()
+        self._wake.set()
+
     def drop(self, lines: int) -> None:
         """Count lines as lost that cannot even be queued."""
         self._dropped += lines
@@ -95,7 +103,7 @@ class Sink:
     def flush(self, patience: float) -> bool:
         """Wait at most `patience` seconds until the queue is empty; return whether it is."""
         until = time.monotonic() + patience
-        while (waits := self._busy or self._taken < self._put) and time.monotonic() < until:
+        while (waits := self._busy or bool(self._chunks)) and time.monotonic() < until:
             time.sleep(0.001)
         return not waits
 
@@ -119,22 +127,30 @@ class Sink:
                 time.sleep(_GATHER)
             self._wake.clear()
             self._busy = True
-            while data := self._take():
-                self._write(data)
+            while self._chunks:
+                self._go_on()
             self._busy = False
             if self._closing:
                 self._target.close()
                 return
             self._target.look()
 
-    def _take(self) -> bytes:
-        """Return the next lines, some at a time: a copy of all would double what they take."""
+    def _go_on(self) -> None:
+        """Write the next lines, some at a time: a copy of all would double what they take."""
         taken: list[bytes] = []
         size = 0
-        while self._chunks and size < _AT_ONCE:
-            taken.append(self._chunks.popleft())
-            size += len(taken[-1])
-        return b"".join(taken)
+        callback = None
+        while self._chunks and size < _AT_ONCE and callback is None:
+            chunk = self._chunks.popleft()
+            if isinstance(chunk, bytes):
+                taken.append(chunk)
+                size += len(chunk)
+            else:
+                callback = chunk
+        if taken:
+            self._write(b"".join(taken))
+        if callback is not None:
+            callback()
 
     def _write(self, data: bytes) -> None:
         written = self._target.write(data)

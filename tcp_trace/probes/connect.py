@@ -44,6 +44,8 @@ BURST, PER_SECOND = 4_000, 20
 # failure within two seconds, 250 bytes each.
 _BUDGETS = 4_096
 _HELD = 4_096
+# What is read and waits: lost races at most 4,096, lines that say the same as many. Made when used.
+_CARRIED = 16_384
 
 # Destinations whose latency is kept, if any: 350 bytes each. Those used last stay.
 _LATENCIES = 4_096
@@ -155,7 +157,7 @@ class Connect:
         latencies = (latency.OVERALL, *(latency.EACH,) * (settings.metrics_destinations > 0))
         return (
             *("destinations", "cgroups", "watched", "tallies", "races", "held", "execs"),
-            "transitions",
+            *("transitions", "carried", "progress"),
             *latencies * (settings.metrics is not None),
         )
 
@@ -175,6 +177,7 @@ class Connect:
             "BUDGET_PER_SECOND": PER_SECOND,
             "BUDGETS_MAX": _BUDGETS,
             "HELD_MAX": _HELD,
+            "CARRIED_MAX": _CARRIED,
             "RING_BYTES": ring_bytes(settings),
             "LOST_RACES": int(settings.lost_races is LostRaces.IGNORE),
             "LATENCIES_MAX": _LATENCIES if settings.metrics_destinations else 0,

@@ -80,12 +80,14 @@ class Tallies(NamedTuple):
 class Held(NamedTuple):
     """Failures that the kernel program counted and did not submit: they ended as `first` did.
 
-    `last_ns` is when the last of them did, in nanoseconds of CLOCK_MONOTONIC.
+    `last_ns` is when the last of them did, in nanoseconds of CLOCK_MONOTONIC. `key` is theirs in
+    the map.
     """
 
     first: Transition
     failures: int
     last_ns: int
+    key: bytes = b""
 
 
 class Maps:
@@ -93,7 +95,6 @@ class Maps:
 
     def __init__(self, fds: Mapping[str, int]) -> None:
         self._fds = fds
-        self._watched: frozenset[Rule] = frozenset()
 
     def counters(self, destination: Destination) -> Counters | None:
         """Return what was counted for a destination, None where nothing is known of it."""
@@ -138,9 +139,9 @@ class Maps:
         return float(LONG.unpack(value)[0]) * 1e-9 if value else 0.0
 
     def held(self, *, everything: bool = False) -> list[Held]:
-        """Take what was held back, of slots of time that are over: about a second each.
+        """Return what was held back, of slots of time that are over: about a second each.
 
-        At the end `everything` is taken: what the kernel program adds meanwhile may be lost.
+        At the end `everything` is returned: what the kernel program adds to it may be lost.
         """
         fd = self._fds["held"]
         now_ns = time.monotonic_ns()
@@ -150,10 +151,14 @@ class Maps:
         for key in keys(fd, HELD_KEY.size):
             value = lookup(fd, key, HELD.size) if HELD_KEY.unpack(key)[3] < over else None
             if value is not None:
-                delete(fd, key)
                 failures, last_ns, first = HELD.unpack(value)
-                taken.append(Held(decode(first, to_wall), failures, last_ns))
+                taken.append(Held(decode(first, to_wall), failures, last_ns, key))
         return taken
+
+    def let_go(self, held: Iterable[Held]) -> None:
+        """Remove what was held back and is told."""
+        for each in held:
+            delete(self._fds["held"], each.key)
 
     def tally(self, name: str) -> int:
         """Return one of the `Tallies`."""
@@ -176,16 +181,16 @@ class Maps:
         watched is missed in between. An attempt in flight keeps the entry it began with.
         Raises OSError, of which nothing is undone.
         """
-        wanted = frozenset(rules)
-        for rule in wanted - self._watched:
+        wanted = {_watch_key(rule): rule for rule in rules}
+        watched = frozenset(keys(self._fds["watched"], WATCH_KEY.size))
+        for key in wanted.keys() - watched:
             try:
-                update(self._fds["watched"], _watch_key(rule), b"\1")
+                update(self._fds["watched"], key, b"\1")
             except OSError as error:
-                why = f"cannot watch {rule}: {error.strerror}"
+                why = f"cannot watch {wanted[key]}: {error.strerror}"
                 raise OSError(error.errno, why) from None
-        for rule in self._watched - wanted:
-            delete(self._fds["watched"], _watch_key(rule))
-        self._watched = wanted
+        for key in watched - wanted.keys():
+            delete(self._fds["watched"], key)
 
     def _lookup(self, name: str, key: bytes, size: int) -> bytes | None:
         return lookup(self._fds[name], key, size)

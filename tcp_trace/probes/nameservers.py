@@ -12,7 +12,7 @@ import logging
 import socket
 from pathlib import Path
 
-from tcp_trace.kernel.maps import replace
+from tcp_trace.kernel.maps import keys, replace
 from tcp_trace.probes.addresses import pack
 from tcp_trace.probes.shapes import NAME_SERVER, NAME_SERVERS_MAX
 
@@ -39,7 +39,6 @@ class NameServers:
         self._fd = fd
         self._files = (resolv_conf, upstreams)
         self._version: tuple[object, ...] = ()
-        self._known: frozenset[bytes] = frozenset()
         self.refresh()
 
     def refresh(self) -> None:
@@ -54,11 +53,9 @@ class NameServers:
             NAME_SERVER.pack(pack(a), scope) for a, scope in configured(*self._files)
         )
         try:
-            replace(self._fd, self._known, servers)
+            replace(self._fd, frozenset(keys(self._fd, NAME_SERVER.size)), servers)
         except OSError as error:
             log.error("no names of other processes: %s", error.strerror)  # noqa: TRY400 - says it
-            return
-        self._known = servers
 
 
 def configured(resolv_conf: Path, upstreams: Path) -> set[tuple[str, int]]:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from tcp_trace.kernel.gate import GATE
 from tcp_trace.kernel.shapes import Shape
+
+__all__ = ["GATE"]
 
 LATENCY_SLOTS = 32
 RIVALS = 8
@@ -71,6 +74,7 @@ HELD_KEY = Shape(
     sent="B",
 )
 HELD = Shape("held", failures="Q", last_ns="Q", first=TRANSITION)
+PROGRESS = Shape("progress", ring="Q", logged_to="Q")
 NAME_KEY = Shape("name_key", who="I", is_shared="I", netns="II", address="16s")
 NAME = Shape(
     "name",

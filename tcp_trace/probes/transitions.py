@@ -42,4 +42,5 @@ def decode(record: bytes, to_wall: float) -> Transition:
         bool(flags & FLAG_RETURNS),
         bool(flags & FLAG_RACED),
         bool(flags & FLAG_UNSENT),
+        record,
     )

@@ -12,16 +12,18 @@ from typing import TYPE_CHECKING, NoReturn
 from tcp_trace import resources
 from tcp_trace.host import netns
 from tcp_trace.host.serviceuser import name_of
-from tcp_trace.kernel import confinement, handover, loader, readiness
+from tcp_trace.kernel import confinement, fdstore, handover, loader, readiness
 from tcp_trace.kernel.contract import StartError
 from tcp_trace.kernel.findings import Level
 from tcp_trace.probes import registry
 from tcp_trace.probes.connect import ring_bytes
+from tcp_trace.service import kept
 from tcp_trace.settings import environment, requirements
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from tcp_trace.kernel.kept import Kept
     from tcp_trace.kernel.privileges import Account
     from tcp_trace.settings.config import Settings
 
@@ -31,20 +33,46 @@ def start(settings: Settings, account: Account) -> NoReturn:
 
     Raises StartError with the reason and the remedy.
     """
+    received = fdstore.received(os.environ)
     environment.restrict()
     _require(account)
-    loaded = load(settings, account)
-    facts = {**_facts(loaded), "seccomp": _confine()}
+    store = fdstore.Store(os.environ)
+    try:
+        found = kept.find(received, store)
+        current = _current(settings, account, found, store)
+        others = [each for each in found.kept if each.group != current.group]
+        former = kept.replace(current, others, store)
+    except OSError as error:
+        raise StartError(
+            f"the kernel program cannot be taken over: {error.strerror or error}"
+        ) from error
+    facts: dict[str, str | bool | int] = {**current.notes, "seccomp": _confine()}
     handover.execute(
         handover.Handover(
-            attached=loaded.attached,
-            maps=loaded.maps,
+            attached=current.attached,
+            maps=current.maps,
             ring_bytes=ring_bytes(settings),
             facts=facts,
+            former=former,
         ),
         account,
         environment.allowed(os.environ),
     )
+
+
+def _current(settings: Settings, account: Account, found: kept.Found, store: fdstore.Store) -> Kept:
+    """Return the program that is wanted: the one that was kept, or one that is compiled now."""
+    made_of = loader.inputs(
+        registry.wanted(settings), settings, common(account), resources.directory("bpf")
+    )
+    current = found.of(made_of)
+    if current is not None:
+        return current._replace(notes={**current.notes, "taken_over": "yes"})
+    loaded = load(settings, account)
+    notes = _facts(loaded)
+    made = kept.keep(loaded, notes, store)
+    why = found.why_not(made_of)
+    return made._replace(notes={**made.notes, "compiled_anew": why}) if why else made
 
 
 def load(settings: Settings, account: Account) -> loader.Loaded:
@@ -57,8 +85,6 @@ def load(settings: Settings, account: Account) -> loader.Loaded:
 def common(account: Account) -> Mapping[str, int]:
     """Return the constants of all probes."""
     return {
-        # The exec keeps the PID, so stage 2 will have this one.
-        "SELF_PID": os.getpid(),
         "SELF_UID": account.uid,
         "OWN_NETNS": netns.own(),
     }
@@ -81,7 +107,7 @@ def _require(account: Account) -> None:
         )
 
 
-def _facts(loaded: loader.Loaded) -> dict[str, str | bool | int]:
+def _facts(loaded: loader.Loaded) -> dict[str, str]:
     """Return what the log's line `watching` says of it."""
     return {
         "kernel": platform.release(),

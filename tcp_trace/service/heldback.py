@@ -28,8 +28,10 @@ class HeldBack:
 
     def __init__(self, maps: Maps) -> None:
         self._maps = maps
-        self._taken = 0
+        # What an earlier process has told of is counted, and no longer held.
+        self._taken = maps.tally("held") - sum(each.failures for each in maps.held(everything=True))
         self._due: float | None = None
+        self._untold: set[bytes] = set()
 
     def expect(self, now: float) -> None:
         """Look for more in a while: somebody's failures are being read (`now` is monotonic)."""
@@ -56,9 +58,16 @@ class HeldBack:
         return self._take(everything=True) if self._maps.tally("held") != self._taken else []
 
     def _take(self, *, everything: bool) -> list[Held]:
-        taken = self._maps.held(everything=everything)
-        self._taken += sum(held.failures for held in taken)
+        held = self._maps.held(everything=everything)
+        taken = [each for each in held if each.key not in self._untold]
+        self._taken += sum(each.failures for each in taken)
+        self._untold.update(each.key for each in taken)
         return taken
+
+    def told(self, held: Sequence[Held]) -> None:
+        """Let go of what was taken and is told. Any thread may call this."""
+        self._maps.let_go(held)
+        self._untold.difference_update(each.key for each in held)
 
 
 def to_write(failures: Sequence[Failure]) -> tuple[list[Failure], list[Failure]]:

@@ -84,9 +84,14 @@ LOSSES = (
 class Losses:
     """Compares the counts of now with those of the last line. It belongs to the poll loop."""
 
-    def __init__(self) -> None:
-        self._told: dict[str, int] = {}
+    def __init__(self, told: Mapping[str, int] | None = None) -> None:
+        self._told = dict(told or {})
         self._quiet_until: dict[str, float] = {}
+
+    @property
+    def told(self) -> dict[str, int]:
+        """Those of the last line about each."""
+        return dict(self._told)
 
     def check(self, counts: Mapping[str, int], now: float) -> None:
         """Log what was lost since the last line about it. `now` is monotonic, in seconds."""

@@ -9,12 +9,15 @@ import os
 import socket
 import time
 from typing import TYPE_CHECKING
+from unittest.mock import patch
 
 from tcp_trace.connects.events import State
 from tcp_trace.kernel.handover import Handover
 from tcp_trace.kernel.rings import Ring
 from tcp_trace.notify.routing import DEFAULT
+from tcp_trace.probes.carried import Carried, Entry
 from tcp_trace.probes.shapes import DESTINATION, MAKER, TRANSITION
+from tcp_trace.service import intake
 from tcp_trace.service.daemon import Service
 from tcp_trace.settings import config
 from tests.ring import Producer
@@ -41,17 +44,54 @@ class _UnpolledRing(Ring):
         return self._never
 
 
-class Fed(Service):
-    """A service that watches nothing, and has the records of `ring`."""
+class Memory(Carried):
+    """The maps of what is carried, in memory."""
 
-    def __init__(self, settings: Settings) -> None:
-        self.ring = Producer()
+    def __init__(self, _: object = None) -> None:
+        self.kept: dict[int, Entry] = {}
+        self.reached = (0, 0)
+
+    def progress(self) -> tuple[int, int]:
+        """Return what was set."""
+        return self.reached
+
+    def set_progress(self, ring: int, logged_to: int) -> None:
+        """Set it."""
+        self.reached = (ring, logged_to)
+
+    def entries(self) -> dict[int, Entry]:
+        """Return what is kept."""
+        return dict(self.kept)
+
+    def put(self, key: int, entry: Entry) -> None:
+        """Keep it."""
+        self.kept[key] = entry
+
+    def remove(self, key: int) -> None:
+        """Let it go."""
+        self.kept.pop(key, None)
+
+
+class Fed(Service):
+    """A service that watches nothing, and has the records of `ring`.
+
+    A second one with the ring and the memory of a first is the process that follows it.
+    """
+
+    def __init__(
+        self, settings: Settings, ring: Producer | None = None, memory: Memory | None = None
+    ) -> None:
+        self.ring = ring or Producer()
+        self.memory = memory or Memory()
         maps = {**_NO_MAPS, "transitions": self.ring.fd}
         received = Handover(
             attached=(), ring_bytes=self.ring.size, maps={"connect": maps}, facts={}
         )
-        super().__init__(settings, received, lambda: settings)
-        self._ring = _UnpolledRing(self.ring.fd, self.ring.size)
+        with (
+            patch.object(intake, "Ring", _UnpolledRing),
+            patch.object(intake, "Carried", lambda _: self.memory),
+        ):
+            super().__init__(settings, received, lambda: settings)
 
 
 def service(settings: Settings) -> Fed:
@@ -83,7 +123,7 @@ def feed(fed: Fed, records: list[bytes]) -> None:
     for record in records:
         while fed.ring.put(record) < 0:
             fed._turn()
-    while fed._ring.unread:
+    while fed._intake.ring.unread:
         fed._turn()
 
 

@@ -72,7 +72,7 @@ def test_only_what_is_needed_is_open(used: Service, vm: Machine, vm_kernel: str)
     listing = vm.run(f"find /proc/{used.pid}/fd -type l -printf '%f %l\\n'").stdout
     open_fds = dict(line.split(" ", 1) for line in listing.splitlines())
     kinds = Counter(re.sub(r":\[\d+\]$", "", target) for target in open_fds.values())
-    for kind, most in {"bpf_link": 8, "bpf-prog": 4, "bpf-map": 14}.items():
+    for kind, most in {"bpf_link": 8, "bpf-prog": 4, "bpf-map": 16}.items():
         assert 0 <= kinds.pop(f"anon_inode:{kind}", 0) <= most, kind
     state = "/var/lib/tcp-trace/outbox.db"
     assert kinds == {

@@ -144,7 +144,7 @@ def load(tmp_path: Path) -> Any:  # noqa: ANN401
     (tmp_path / "probe.c").write_text("int x = FIELD(sock, sk_err);\n")
 
     def loaded(*probes: Simple) -> loader.Loaded:
-        return loader.load(probes, None, {"SELF_PID": 1}, tmp_path)
+        return loader.load(probes, None, {"LIMIT_OF_ALL": 1}, tmp_path)
 
     return loaded
 
@@ -159,7 +159,7 @@ def test_the_first_alternative_is_taken(kernel: Kernel, load: Any) -> None:  # n
     loaded = load(Simple("connect", (EITHER,)))
     assert kinds(loaded) == [("connect", "hook", "kprobe")]
     assert (loaded.notes, kernel.wanted()) == ({}, [{"on_kprobe"}])
-    assert {"-DLIMIT=3", "-DSELF_PID=1", "-DPROBE_CONNECT"} <= {*loaded.unit.flags}
+    assert {"-DLIMIT=3", "-DLIMIT_OF_ALL=1", "-DPROBE_CONNECT"} <= {*loaded.unit.flags}
     assert loaded.maps == {"connect": {"watched": 5}}
 
 

@@ -198,3 +198,29 @@ def test_no_thread_is_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         log.info("one")
     log.info("two")
     assert messages(tmp_path / "log") == ["one", "two"]
+
+
+def test_what_is_to_come_after_lines_comes_after_they_are_written() -> None:
+    """By the sink's thread, in the order that was asked for, and not while a write stands."""
+    reader, writer = os.pipe()
+    os.set_blocking(writer, True)
+    full = b"x" * 2_000_000  # more than a pipe holds
+    seen: list[int] = []
+    with open(writer, "w", encoding="utf-8") as stream:  # noqa: PTH123
+        sink = sinks.Sink(sinks.Stream(stream))
+        sink.put(b"one\n")
+        sink.after(lambda: seen.append(1))
+        sink.put(full)
+        sink.after(lambda: seen.append(2))
+        wait_for(lambda: seen == [1])
+        assert not sink.flush(0.2)
+        assert seen == [1]
+        read = 0
+        while read < len(full) + 4:
+            read += len(os.read(reader, 1 << 20))
+        assert sink.flush(5)
+        assert seen == [1, 2]
+        sink.after(lambda: seen.append(3))
+        wait_for(lambda: seen == [1, 2, 3])
+        sink.close()
+    os.close(reader)

@@ -23,14 +23,14 @@ class Kernel:
     """What the maps hold, in slots that are over and one that is not."""
 
     def __init__(self) -> None:
-        self.over: list[int] = []
-        self.current: list[int] = []
+        self.over: dict[bytes, int] = {}
+        self.current: dict[bytes, int] = {}
         self.counted = 0
         self.looks = 0
 
     def add(self, failures: int) -> None:
         """Count failures in the slot that is not over."""
-        self.current.append(failures)
+        self.current[b"%d" % self.counted] = failures
         self.counted += failures
 
     def tally(self, name: str) -> int:
@@ -40,18 +40,26 @@ class Kernel:
         return self.counted
 
     def held(self, *, everything: bool = False) -> list[Held]:
-        """Take what is over."""
-        taken, self.over = self.over, self.current
-        self.current = []
-        if everything:
-            taken, self.over = taken + self.over, []
-        return [Held(_FIRST, failures, 2) for failures in taken]
+        """Return what is over, and let the current slot be over at the next look."""
+        shown = {**self.over, **self.current} if everything else dict(self.over)
+        if not everything:
+            self.over |= self.current
+            self.current = {}
+        return [Held(_FIRST, failures, 2, key) for key, failures in shown.items()]
+
+    def let_go(self, held: list[Held]) -> None:
+        """Remove what was told."""
+        for each in held:
+            self.over.pop(each.key, None)
+            self.current.pop(each.key, None)
 
 
 def watching() -> tuple[Kernel, HeldBack]:
     """Return maps and who looks into them."""
     kernel = Kernel()
-    return kernel, HeldBack(cast("Maps", kernel))
+    held_back = HeldBack(cast("Maps", kernel))
+    kernel.looks = 0
+    return kernel, held_back
 
 
 def test_nothing_is_looked_at_while_nothing_fails() -> None:
@@ -105,3 +113,17 @@ def test_every_maker_has_a_line_before_a_second_of_any() -> None:
     assert found[-1] in shown
     assert sum(f.times for f in shown + others) == 500_001
     assert to_write(found[:LINES]) == (found[:LINES], [])
+
+
+def test_what_is_not_told_is_left_for_the_next_process() -> None:
+    """It is taken once, and stays in the kernel's map until it was told."""
+    kernel, held_back = watching()
+    kernel.add(7)
+    (held,) = held_back.take_all()
+    kernel.add(2)
+    assert [each.failures for each in held_back.take_all()] == [2]
+    assert len(kernel.held(everything=True)) == 2
+    held_back.told([held])
+    following = HeldBack(cast("Maps", kernel))
+    assert [each.failures for each in following.take_all()] == [2]
+    assert following.take_all() == []

@@ -1,0 +1,109 @@
+"""The map by which the service tells its kernel program what to do: bpf/include/gate.h.
+
+Its name has a digest of what was compiled and of all that it hangs on. The kernel gives a map's
+name once, and says which maps a program uses: so a program is known by its gate.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+from enum import IntEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from tcp_trace.kernel.maps import lookup, update
+from tcp_trace.kernel.shapes import Shape
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from tcp_trace.kernel.contract import Attached
+
+GATE = Shape("gate", from_ns="Q", until_ns="Q", role="I", pid="I")
+_ONLY = bytes(4)
+_BOOT = Path("/proc/sys/kernel/random/boot_id")
+_DIGITS = 12  # a map's name has at most 15 bytes
+
+
+class Role(IntEnum):
+    """What a program does: `enum gate_role`."""
+
+    CLOSED = 0
+    OPEN = 1
+    COMING = 2
+    GOING = 3
+
+
+class Gate(NamedTuple):
+    """`struct gate`. Times are nanoseconds of CLOCK_MONOTONIC."""
+
+    from_ns: int
+    until_ns: int
+    role: Role
+    pid: int
+
+
+NEVER = 2**64 - 1
+
+
+def read(fd: int) -> Gate:
+    """Return what a gate says. Raises OSError, ValueError."""
+    value = lookup(fd, _ONLY, GATE.size)
+    if value is None:
+        raise OSError("the gate cannot be read")
+    from_ns, until_ns, role, pid = GATE.unpack(value)
+    return Gate(from_ns, until_ns, Role(role), pid)
+
+
+def write(fd: int, role: Role, from_ns: int = 0, until_ns: int = 0) -> None:
+    """Let a program do this, and take this process for its own service. Raises OSError."""
+    # The exec keeps the PID: stage 2 has that of stage 1.
+    update(fd, _ONLY, GATE.pack(from_ns, until_ns, role, os.getpid()))
+
+
+class Inputs(NamedTuple):
+    """What a program is made of: its text, its constants, the kernel, and what is wanted of that.
+
+    Offsets are not among them: they are the running kernel's.
+    """
+
+    text: str
+    constants: Mapping[str, int | str]
+    kernel: str
+    wanted: str
+
+    def differ_in(self, other: Inputs) -> str:
+        """Return in words what makes them differ, empty for nothing."""
+        names = sorted({*self.constants, *other.constants})
+        changed = [n for n in names if self.constants.get(n) != other.constants.get(n)]
+        reasons = {
+            "the program is another version": self.text != other.text,
+            f"{', '.join(changed)} changed": bool(changed),
+            "the kernel is another": self.kernel != other.kernel,
+            "what it is attached to changed": self.wanted != other.wanted,
+        }
+        return "; ".join(reason for reason, is_so in reasons.items() if is_so)
+
+
+def inputs(text: str, constants: Mapping[str, int | str], wanted: object) -> Inputs:
+    """Return what a program for this kernel, in this boot, is made of."""
+    kernel = f"{platform.release()} {platform.machine()} {_BOOT.read_text().strip()}"
+    return Inputs(_digest(text), dict(constants), kernel, _digest(repr(wanted)))
+
+
+def digest(made_of: Inputs, attached: Sequence[Attached]) -> str:
+    """Return what tells a program, with all that it hangs on, from any other."""
+    hangs_on = [(each.probe, each.point, each.kind, each.target) for each in attached]
+    return _digest(json.dumps([made_of, hangs_on], sort_keys=True))[:_DIGITS]
+
+
+def name_of(digest: str) -> str:
+    """Return the name of the map."""
+    return f"g_{digest}"
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()

@@ -1,0 +1,133 @@
+"""Nothing is missed and nothing told twice while systemd restarts, kills and replaces the service.
+
+Connects fail at 200 a second throughout; each has to be in the log once, with its process.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import Counter
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.vm.machine import CHECKOUT
+from tests.vm.test_lifecycle import wait_for_restart
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from tests.figures import Figures
+    from tests.vm.machine import Machine
+    from tests.vm.service import Service
+
+A_SECOND = 200
+_MADE = "/run/failing.json"
+_PROGRAM = "/usr/local/lib/tcp-trace/bpf/connect.c"
+
+
+@pytest.fixture
+def restarting(service: Service) -> Iterator[Service]:
+    """Let the service run, restarted soon by systemd, and mend what a test did to it."""
+    service.use()
+    service.drop_in("RestartSec=1", "WatchdogSec=8", "TimeoutAbortSec=2", "StartLimitBurst=50")
+    service.systemctl("restart")
+    yield service
+    service.drop_in()
+    service.use()
+
+
+class Failing:
+    """Connects that fail at an address, of a user of their own: everybody has a budget."""
+
+    _users = 60_000
+
+    def __init__(self, vm: Machine) -> None:
+        self._vm = vm
+        Failing._users += 1
+        self.address = f"127.0.68.{Failing._users - 60_000}"
+        vm.run(
+            f"rm -f {_MADE}; (setpriv --reuid={Failing._users} --clear-groups /usr/bin/python3 "
+            f"{CHECKOUT}/tests/vm/failing.py {self.address} {A_SECOND} > {_MADE}.part; "
+            f"mv {_MADE}.part {_MADE}) >/dev/null 2>&1 </dev/null &"
+        )
+
+    def stop(self) -> tuple[int, Counter[tuple[int, int]]]:
+        """Return the process, and what it made."""
+        self._vm.run("pkill -f tests/vm/failing.py")
+        made = json.loads(self._vm.wait_until(f"cat {_MADE}", 30).stdout)
+        return made["pid"], Counter((local, port) for local, port in made["made"])
+
+
+def restart(service: Service) -> None:
+    """Run `systemctl restart`."""
+    service.systemctl("restart")
+
+
+def kill(service: Service) -> None:
+    """Send it `kill -9`."""
+    pid = service.pid
+    service.vm.run(f"kill -9 {pid}")
+    wait_for_restart(service, pid)
+
+
+def hang(service: Service) -> None:
+    """Hang: the watchdog kills it."""
+    pid = service.pid
+    service.vm.run(f"kill -STOP {pid}")
+    wait_for_restart(service, pid)
+
+
+def crash(service: Service) -> None:
+    """Crash three times in a row."""
+    for _ in range(3):
+        kill(service)
+
+
+def upgrade(service: Service) -> None:
+    """Upgrade to another version of the kernel program."""
+    service.vm.run(f"echo '/* another version */' >> {_PROGRAM}")
+    service.systemctl("restart")
+
+
+@pytest.mark.parametrize("mishap", [restart, kill, hang, crash, upgrade])
+def test_each_failure_is_told_once(
+    restarting: Service, vm: Machine, mishap: Callable[[Service], None], figure: Figures
+) -> None:
+    """None missed, none twice, each with its process; the log says why it was compiled anew."""
+    before = restarting.count_lines()
+    failing = Failing(vm)
+    time.sleep(1)
+    mishap(restarting)
+    time.sleep(2)
+    pid, made = failing.stop()
+    lines = restarting.wait_for_failures(failing.address, made.total())
+    found = Counter((line["lport"], line["dport"]) for line in lines)
+    assert (made - found, found - made) == (Counter(), Counter())
+    assert {(line["pid"], line["times"]) for line in lines} == {(pid, 1)}
+    watching = [line for line in restarting.lines(after=before) if line["message"] == "watching"]
+    told = watching[-1]
+    if mishap is upgrade:
+        assert told["compiled_anew"] == "the program is another version"
+    else:
+        assert told["taken_over"] == "yes"
+    what = (mishap.__doc__ or "").rstrip(".")
+    figure(
+        f"{what}, with connects that fail at {A_SECOND} a second throughout (virtual machine)",
+        "nothing; if killed in the microseconds behind a write: its lines come twice",
+        f"{made.total():,} failures: 0 missed, 0 told twice, each with its process",
+    )
+
+
+def test_a_start_with_what_is_kept_takes_a_part_of_the_time(restarting: Service) -> None:
+    """It compiles nothing."""
+    restarting.systemctl("stop")
+    began = time.monotonic()
+    restarting.systemctl("start")
+    cold = time.monotonic() - began
+    began = time.monotonic()
+    restarting.systemctl("restart")
+    warm = time.monotonic() - began
+    print(f"\ncold {cold:.1f} s, with what is kept {warm:.1f} s")
+    assert warm < cold / 2

@@ -13,7 +13,7 @@ from tcp_trace.kernel.libc import bpf
 # next_key, flags
 _LOOKUP, _UPDATE, _DELETE, _NEXT_KEY, _LOOKUP_BATCH = 1, 2, 3, 4, 24
 _NO_EXIST = 1
-_ELEMENT = struct.Struct("=I 4x QQQ")
+_ELEMENT = struct.Struct("=i 4x QQQ")
 # in_batch out_batch keys values count map_fd elem_flags flags; count is written to
 _BATCHES = struct.Struct("=QQQQIIQQ")
 _COUNT = 4

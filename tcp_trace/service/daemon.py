@@ -393,6 +393,8 @@ class Service:
         raced, lost = self._intake.races.lost, logs.lost_lines()
         tallies = self._intake.maps.tallies()
         counts = {**tallies._asdict(), **self._lost(tallies)}
+        if not self._received.programs_of(CONNECT.name):
+            del counts["missed_returns"]  # no return of connect() is watched
         return {**counts, "raced": raced, **shares, "log_lines_lost": lost}
 
     def _lost(self, tallies: Tallies) -> dict[str, int]:

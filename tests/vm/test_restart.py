@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from tests.vm.service import Service
 
 A_SECOND = 200
-_MADE = "/run/failing.json"
 _PROGRAM = "/usr/local/lib/tcp-trace/bpf/connect.c"
 
 
@@ -39,25 +38,33 @@ def restarting(service: Service) -> Iterator[Service]:
 
 
 class Failing:
-    """Connects that fail at an address, of a user of their own: everybody has a budget."""
+    """Connects that fail at an address, of a few users: everybody has a budget."""
 
     _users = 60_000
+    _count = 5
 
     def __init__(self, vm: Machine) -> None:
         self._vm = vm
-        Failing._users += 1
-        self.address = f"127.0.68.{Failing._users - 60_000}"
-        vm.run(
-            f"rm -f {_MADE}; (setpriv --reuid={Failing._users} --clear-groups /usr/bin/python3 "
-            f"{CHECKOUT}/tests/vm/failing.py {self.address} {A_SECOND} > {_MADE}.part; "
-            f"mv {_MADE}.part {_MADE}) >/dev/null 2>&1 </dev/null &"
-        )
+        self.address = f"127.0.68.{(Failing._users - 60_000) // self._count + 1}"
+        self._files: list[str] = []
+        for _ in range(self._count):
+            Failing._users += 1
+            file = f"/run/failing-{Failing._users}.json"
+            self._files.append(file)
+            vm.run(
+                f"rm -f {file}; (setpriv --reuid={Failing._users} --clear-groups /usr/bin/python3 "
+                f"{CHECKOUT}/tests/vm/failing.py {self.address} {A_SECOND / self._count} "
+                f"> {file}.part; mv {file}.part {file}) >/dev/null 2>&1 </dev/null &"
+            )
 
-    def stop(self) -> tuple[int, Counter[tuple[int, int]]]:
-        """Return the process, and what it made."""
+    def stop(self) -> Counter[tuple[int, int, int]]:
+        """Return what they made: process, local port and port."""
         self._vm.run("pkill -f tests/vm/failing.py")
-        made = json.loads(self._vm.wait_until(f"cat {_MADE}", 30).stdout)
-        return made["pid"], Counter((local, port) for local, port in made["made"])
+        made: Counter[tuple[int, int, int]] = Counter()
+        for file in self._files:
+            told = json.loads(self._vm.wait_until(f"cat {file}", 30).stdout)
+            made.update((told["pid"], local, port) for local, port in told["made"])
+        return made
 
 
 def restart(service: Service) -> None:
@@ -101,11 +108,11 @@ def test_each_failure_is_told_once(
     time.sleep(1)
     mishap(restarting)
     time.sleep(2)
-    pid, made = failing.stop()
+    made = failing.stop()
     lines = restarting.wait_for_failures(failing.address, made.total())
-    found = Counter((line["lport"], line["dport"]) for line in lines)
+    found = Counter((line["pid"], line["lport"], line["dport"]) for line in lines)
     assert (made - found, found - made) == (Counter(), Counter())
-    assert {(line["pid"], line["times"]) for line in lines} == {(pid, 1)}
+    assert {line["times"] for line in lines} == {1}
     watching = [line for line in restarting.lines(after=before) if line["message"] == "watching"]
     told = watching[-1]
     if mishap is upgrade:

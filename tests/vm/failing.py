@@ -1,7 +1,7 @@
 """Runs inside the machine: connects that are refused, so many a second, until SIGTERM.
 
-Takes an address and how many a second. Prints a JSON object at its end: its `pid`, and the local
-port and port of every connect, in their order.
+Takes an address, how many a second, and a file, which has a JSON object at the end: the `pid` of
+this process, and the local port and port of every connect, in their order.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import signal
 import socket
 import sys
 import time
+from pathlib import Path
 
 # Few a port: of lines that say the same only the first hundred are written.
 _PORTS = range(30_000, 30_060)
@@ -21,7 +22,7 @@ def main() -> None:
     """Connect until somebody says that it is enough."""
     enough: list[int] = []
     signal.signal(signal.SIGTERM, lambda number, _: enough.append(number))
-    address, a_second = sys.argv[1], float(sys.argv[2])
+    address, a_second, file = sys.argv[1], float(sys.argv[2]), Path(sys.argv[3])
     made: list[tuple[int, int]] = []
     due = time.monotonic()
     while not enough:
@@ -32,7 +33,9 @@ def main() -> None:
             made.append((client.getsockname()[1], port))
             client.connect_ex((address, port))
         due += 1 / a_second
-    print(json.dumps({"pid": os.getpid(), "made": made}))
+    whole = file.with_suffix(".part")
+    whole.write_text(json.dumps({"pid": os.getpid(), "made": made}))
+    whole.rename(file)
 
 
 if __name__ == "__main__":

@@ -59,7 +59,7 @@ class Failing:
 
     def stop(self) -> Counter[tuple[int, int, int]]:
         """Return what they made: process, local port and port."""
-        self._vm.run("pkill -f tests/vm/failing.py")
+        self._vm.run("pkill -f tests/vm/[f]ailing.py")
         made: Counter[tuple[int, int, int]] = Counter()
         for file in self._files:
             told = json.loads(self._vm.wait_until(f"cat {file}", 30).stdout)

@@ -105,11 +105,15 @@ class Intake:
         return failures
 
     def take_all(self, now: Moment) -> list[Failure]:
-        """Read all there is, and wait for nothing: the end has come."""
+        """Read all there is, and wait for nothing: the end has come.
+
+        What comes meanwhile is left to the next process: it may come faster than it is told.
+        """
         failures: list[Failure] = []
-        while self.ring.unread:
-            position = self.ring.position
+        end = self.ring.position + self.ring.unread
+        while (position := self.ring.position) < end:
             failures += self.take(now)
+            self.progress.settle()
             if self.ring.position == position:  # a record is begun and not complete
                 break
         late = [self._identify(failure) for failure in self._returns.expire(math.inf)]

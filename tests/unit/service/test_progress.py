@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    from tcp_trace.connects.events import Failure, Moment
+
 
 class Log(logging.Handler):
     """Lines of failed connects, in the order in which they were logged."""
@@ -192,6 +194,35 @@ def test_a_log_that_stands_costs_no_record(host: Host, log: Log) -> None:
         if number % 1_000 == 0:
             host.turn()
     log.lose()
+
+
+def test_the_end_waits_for_no_record_that_comes_meanwhile(
+    host: Host, log: Log, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They may come faster than they are told; the next process tells them, and none again."""
+    intake, made = host.process._intake, iter(range(10_000))
+    take = intake.take
+
+    def put() -> None:
+        host.ring.put(record(next(made), "192.0.2.1"))
+
+    def take_while_more_come(now: Moment) -> list[Failure]:
+        put()
+        return take(now)
+
+    for _ in range(600):
+        put()
+    monkeypatch.setattr(intake, "take", take_while_more_come)
+    now = present()
+    host.process._commit(host.process._count(intake.take_all(now), now), now)
+    intake.settle()
+    log.write()
+    host.kill()
+    host.turn()
+    log.write()
+    total = next(made)
+    assert total < 610
+    assert log.times() == host.counted() == total
 
 
 def test_another_ring_begins_anew(host: Host, log: Log) -> None:

@@ -29,7 +29,7 @@ LOOK_INTERVAL = 15.0
 
 # How long lines gather before they are written: waking the thread for each costs far more.
 _GATHER = 0.01
-_AT_ONCE = 256 * 1024
+_AT_ONCE = 512 * 1024
 
 
 class Target(Protocol):

@@ -141,7 +141,7 @@ def test_an_evicted_attempt_is_still_told(hook: str, network: Network) -> None:
     limit = resource.getrlimit(resource.RLIMIT_NOFILE)
     needed = times + len(os.listdir("/proc/self/fd")) + 100  # noqa: PTH208 - they are numbers
     resource.setrlimit(resource.RLIMIT_NOFILE, (needed, max(limit[1], needed)))
-    sandbox.run_in(network.client, "sysctl", "-qw", "net.ipv4.tcp_syn_retries=6")
+    sandbox.run_in(network.client, "sysctl", "-qw", "net.ipv4.tcp_syn_retries=20")
     try:
         with sandbox.service(HOOK=hook, DEST_IP=f"{SERVER}:{DROPPED}") as service:
             for sock in call_in(network.client, lambda: in_flight(times)):

@@ -15,13 +15,11 @@ import pytest
 from tcp_trace.log import logs
 from tcp_trace.settings import config
 from tests.unit.log.logfile_world import Log, as_nobody, as_root, log, say
-from tests.unit.log.test_logs import _restore_logging, many, messages, written
+from tests.unit.log.test_logs import many, messages, written
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
-
-__all__ = ["_restore_logging"]
 
 
 @contextlib.contextmanager

@@ -19,7 +19,6 @@ from tcp_trace.settings import config
 from tests.captured import Captured
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from typing import TextIO
 
 TOKEN = "cccccccccccccccccccccccc"
@@ -27,24 +26,6 @@ URL = f"https://hooks.slack.com/services/T0AAAAAAA/B0BBBBBBB/{TOKEN}"
 HOSTILE = 'evil\n2026-01-01T00:00:00.000Z INFO forged\x1b[2J"\u202e\udcff\x7f'
 
 log = logging.getLogger("tcp_trace.test")
-
-
-@pytest.fixture(autouse=True)
-def _restore_logging() -> Iterator[None]:
-    """Undo what `setup` does to the whole process."""
-    names = ("raiseExceptions", "logThreads", "logProcesses", "logMultiprocessing", "_srcfile")
-    kept = {name: logging.__dict__[name] for name in names}
-    hooks = sys.excepthook, threading.excepthook
-    level = logging.root.level
-    yield
-    logging.__dict__.update(kept)
-    sys.excepthook, threading.excepthook = hooks
-    logging.captureWarnings(capture=False)
-    logging.root.setLevel(level)
-    for handler in list(logging.root.handlers):
-        if isinstance(handler, logs.LogHandler):
-            logging.root.removeHandler(handler)
-            handler.close()
 
 
 def set_up(path: Path | None, stream: TextIO | None = None, **environ: str) -> logs.LogHandler:

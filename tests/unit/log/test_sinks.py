@@ -20,12 +20,10 @@ import pytest
 from tcp_trace.log import logs, sinks
 from tcp_trace.settings import config
 from tests.captured import Captured
-from tests.unit.log.test_logs import _restore_logging, messages, written
+from tests.unit.log.test_logs import messages, written
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-
-__all__ = ["_restore_logging"]
 
 log = logging.getLogger("tcp_trace.test")
 SMALL = 20_000

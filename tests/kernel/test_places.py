@@ -23,6 +23,7 @@ from tcp_trace.probes.shapes import (
     NAME,
     NAME_KEY,
     NAME_SERVER,
+    PROGRESS,
     RACER,
     RIVAL,
     RIVALS,
@@ -173,6 +174,8 @@ def test_what_is_handed_to_user_space_knows_no_socket_by_its_address(hook: str) 
         "watched": (24, 1),
         "tallies": (4, 8),
         "held": (HELD_KEY.size, HELD.size),
+        "carried": (8, HELD.size),
+        "progress": (4, PROGRESS.size),
         "transitions": (0, 0),  # a ring
         "names": (NAME_KEY.size, NAME.size),
         "name_servers": (NAME_SERVER.size, 1),

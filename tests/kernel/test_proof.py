@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tcp_trace import resources
-from tcp_trace.kernel import layout, loader, source
+from tcp_trace.kernel import gate, layout, loader, source
 from tcp_trace.kernel.compiler import Module
 from tcp_trace.kernel.contract import Attach, Kind, NotAttachedError
 from tcp_trace.kernel.privileges import Account
@@ -33,6 +33,7 @@ def loaded() -> Iterator[Module]:
     found = layout.read(source.fields(source.text_of([CONNECT.source], bpf)), [])
     common = attach.common(Account(os.geteuid(), os.getegid()))
     module = Module(loader.unit_of(plan, settings, common, bpf, found))
+    gate.write(module.map_fd("the_gate"), gate.Role.OPEN)
     yield module
     module.close()
 

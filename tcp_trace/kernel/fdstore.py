@@ -40,10 +40,14 @@ def received(environ: MutableMapping[str, str]) -> dict[str, list[int]]:
 
 
 class Store:
-    """Where systemd listens, `NOTIFY_SOCKET`. Without one, nothing is stored."""
+    """Where systemd listens, `NOTIFY_SOCKET`. Nothing is stored without one, nor without `FDSTORE`.
+
+    systemd sets that where the unit has `FileDescriptorStoreMax=` (since 254; before that, the unit
+    has to). To one that keeps none each descriptor would be worth a warning.
+    """
 
     def __init__(self, environ: Mapping[str, str]) -> None:
-        self._address = environ.get("NOTIFY_SOCKET", "")
+        self._address = environ.get("NOTIFY_SOCKET", "") if "FDSTORE" in environ else ""
 
     def keep(self, fds: Mapping[str, int]) -> None:
         """Let systemd keep these, whatever becomes of this process. Raises OSError.

@@ -33,10 +33,9 @@ def start(settings: Settings, account: Account) -> NoReturn:
 
     Raises StartError with the reason and the remedy.
     """
-    received = fdstore.received(os.environ)
+    received, store = fdstore.received(os.environ), fdstore.Store(os.environ)
     environment.restrict()
     _require(account)
-    store = fdstore.Store(os.environ)
     try:
         found = kept.find(received, store)
         current = _current(settings, account, found, store)

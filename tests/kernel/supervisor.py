@@ -92,6 +92,7 @@ class Supervisor:
             cwd="/",
             env={
                 **sandbox._environment(NOTIFY_SOCKET=str(self._path)),
+                "FDSTORE": "128",
                 "LISTEN_FDS": str(len(given)),
                 "LISTEN_FDNAMES": ":".join(name for name, _ in given),
             },

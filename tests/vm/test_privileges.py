@@ -82,7 +82,6 @@ def test_only_what_is_needed_is_open(used: Service, vm: Machine, vm_kernel: str)
         "anon_inode:[eventfd]": 1,  # news of hosts that are watched by name
         # The kprobe; before 5.14 a second one, on errors.
         "anon_inode:[perf_event]": 1 + (vm_kernel == "5.10"),
-        "/memfd:libffi (deleted)": 1,  # of ctypes
         **{state + suffix: 1 for suffix in ("", "-wal", "-shm", ".lock")},
         LOG_FILE: 1,
     }

@@ -29,7 +29,7 @@ def systemd(tmp_path: Path) -> Iterator[socket.socket]:
 
 def test_what_is_stored_arrives_under_its_name(systemd: socket.socket, tmp_path: Path) -> None:
     """Each with a descriptor of the same file; systemd is not to poll it."""
-    store = fdstore.Store({"NOTIFY_SOCKET": str(tmp_path / "notify")})
+    store = fdstore.Store({"NOTIFY_SOCKET": str(tmp_path / "notify"), "FDSTORE": "128"})
     kept = os.memfd_create("kept")
     os.write(kept, b"it")
     store.keep({"x.map.held": kept})
@@ -49,13 +49,14 @@ def test_what_is_stored_arrives_under_its_name(systemd: socket.socket, tmp_path:
 def test_without_systemd_nothing_is_stored() -> None:
     """Nobody is told, and nothing fails."""
     fdstore.Store({}).keep({"x": 0})
+    fdstore.Store({"NOTIFY_SOCKET": "/nowhere"}).keep({"x": 0})
     fdstore.Store({}).let_go(["x"])
 
 
 def test_a_socket_that_leads_nowhere_is_an_error(tmp_path: Path) -> None:
     """Whoever starts the service says so, and does not go on without a store."""
     with pytest.raises(OSError, match="No such file"):
-        fdstore.Store({"NOTIFY_SOCKET": str(tmp_path / "absent")}).keep({"x": 0})
+        fdstore.Store({"NOTIFY_SOCKET": str(tmp_path / "absent"), "FDSTORE": "128"}).keep({"x": 0})
 
 
 _RECEIVE = """

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import sys
 from functools import cached_property
@@ -30,11 +29,6 @@ class Unit(NamedTuple):
     text: str
     flags: tuple[str, ...]
     tree: Path | None = None
-
-    @property
-    def digest(self) -> str:
-        """What tells this text with these flags from any other, in hexadecimal."""
-        return hashlib.sha256("\0".join((self.text, *self.flags)).encode()).hexdigest()
 
 
 def import_bcc() -> Any:  # noqa: ANN401 - bcc has no types

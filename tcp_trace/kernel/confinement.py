@@ -12,7 +12,7 @@ import os
 import struct
 from typing import TYPE_CHECKING
 
-from tcp_trace.kernel.libc import libc
+from tcp_trace.kernel.libc import failure, libc
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -180,4 +180,4 @@ def _permit(ruleset: int, directory: Path, rights: int) -> None:
 
 def _check(result: int) -> None:
     if result < 0:
-        raise OSError(ct.get_errno(), os.strerror(ct.get_errno()))
+        raise failure()

@@ -66,6 +66,11 @@ class Attached(NamedTuple):
     link: int
     program: int
 
+    @property
+    def place(self) -> tuple[str, str, str, str]:
+        """What it hangs on, and for what: all of it but the descriptors."""
+        return self[:4]
+
 
 class Without(Enum):
     """What becomes of the start where none of a point's alternatives can be attached."""

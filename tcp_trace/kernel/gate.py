@@ -96,7 +96,7 @@ def inputs(text: str, constants: Mapping[str, int | str], wanted: object) -> Inp
 
 def digest(made_of: Inputs, attached: Sequence[Attached]) -> str:
     """Return what tells a program, with all that it hangs on, from any other."""
-    hangs_on = [(each.probe, each.point, each.kind, each.target) for each in attached]
+    hangs_on = [each.place for each in attached]
     return _digest(json.dumps([made_of, hangs_on], sort_keys=True))[:_DIGITS]
 
 

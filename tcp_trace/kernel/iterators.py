@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import ctypes as ct
 import os
 import struct
 
-from tcp_trace.kernel.libc import bpf
+from tcp_trace.kernel.libc import bpf, failure
 
 # include/uapi/linux/bpf.h: of enum bpf_cmd; link_fd and flags of union bpf_attr
 _ITER_CREATE = 33
@@ -22,7 +21,7 @@ def read(link: int) -> bytes:
     """
     fd = bpf(_ITER_CREATE, _CREATE.pack(link, 0))
     if fd < 0:
-        raise OSError(ct.get_errno(), os.strerror(ct.get_errno()))
+        raise failure()
     chunks = []
     try:
         while chunk := os.read(fd, _CHUNK):

@@ -85,10 +85,9 @@ class Kept(NamedTuple):
     def file(self) -> int:
         """Return a sealed file that says what it is."""
         fd = os.memfd_create(_FILE, os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
-        hangs_on = [(each.probe, each.point, each.kind, each.target) for each in self.attached]
         told = {
             "made_of": self.made_of,
-            "attached": hangs_on,
+            "attached": [each.place for each in self.attached],
             "notes": dict(self.notes),
             "shape": self.shape,
         }

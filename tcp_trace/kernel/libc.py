@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes as ct
+import os
 import platform
 from functools import cache
 
@@ -14,6 +15,11 @@ _BPF = {"x86_64": 321, "ppc64le": 361, "s390x": 351}.get(platform.machine(), 280
 def libc() -> ct.CDLL:
     """Return it; `ctypes.get_errno()` has the error of the last call."""
     return ct.CDLL(None, use_errno=True)
+
+
+def failure() -> OSError:
+    """Return the error of the last call, to be raised."""
+    return OSError(ct.get_errno(), os.strerror(ct.get_errno()))
 
 
 def bpf(command: int, attributes: bytes | ct.Array[ct.c_char]) -> int:

@@ -7,7 +7,7 @@ import errno
 import os
 import struct
 
-from tcp_trace.kernel.libc import bpf
+from tcp_trace.kernel.libc import bpf, failure
 
 # include/uapi/linux/bpf.h: enum bpf_cmd, and union bpf_attr for these: map_fd, key, value or
 # next_key, flags
@@ -44,7 +44,7 @@ def lookup(fd: int, key: bytes, size: int) -> bytes | None:
 def update(fd: int, key: bytes, value: bytes) -> None:
     """Let a map hold a value for a key. Raises OSError."""
     if not _call(_UPDATE, fd, key, ct.create_string_buffer(value, len(value))):
-        raise OSError(ct.get_errno(), os.strerror(ct.get_errno()))
+        raise failure()
 
 
 def insert(fd: int, key: bytes, value: bytes) -> None:

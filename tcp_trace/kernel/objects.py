@@ -13,7 +13,7 @@ import re
 import struct
 from typing import NamedTuple
 
-from tcp_trace.kernel.libc import bpf
+from tcp_trace.kernel.libc import bpf, failure
 
 # enum bpf_cmd
 _PROG_GET_FD_BY_ID, _OBJ_GET_INFO_BY_FD, _TASK_FD_QUERY = 13, 15, 20
@@ -119,7 +119,7 @@ def _program_of_event(fd: int) -> int:
 
 def _checked(result: int) -> int:
     if result < 0:
-        raise OSError(ct.get_errno(), os.strerror(ct.get_errno()))
+        raise failure()
     return result
 
 

@@ -33,8 +33,7 @@ OWN = ("attempts", "cells", "crossed")
 
 # The beginning of struct cell: claims skaddr; struct attempt follows.
 _CELL = struct.Struct("=QQ")
-_LONG = struct.Struct("=Q")
-_ONLY = bytes(4)
+_ONLY = shapes.NUMBER.pack(0)
 
 _UNUSED = ("carried", "progress")
 # What stage 2 reads of them, in bytes of key and value.
@@ -157,7 +156,7 @@ def _copy_attempts(old: Mapping[str, int], new: Mapping[str, int]) -> None:
     for cell in maps.items(old["cells"], info.key_size, info.value_size).values():
         _, skaddr = _CELL.unpack_from(cell)
         if skaddr:
-            maps.insert(new["attempts"], _LONG.pack(skaddr), cell[_CELL.size :])
+            maps.insert(new["attempts"], shapes.LONG.pack(skaddr), cell[_CELL.size :])
 
 
 def _copy(old: int, new: int) -> None:

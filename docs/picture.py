@@ -26,6 +26,7 @@ from tcp_trace.connects.reasons import Reason
 from tcp_trace.incidents.incidents import Incidents
 from tcp_trace.incidents.policy import Policy
 from tcp_trace.notify.receivers.slack import slack_payload
+from tests.seen import Always
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -55,12 +56,12 @@ def messages() -> list[Message]:
     seen = Counters(0, 0, 0)
     for second in range(0, int(_BROKEN_SECONDS), 4):
         now = Moment(1000.0 + second, _BEGIN + second)
-        told = incidents.failed(_failure(now), now, lambda _: seen)
+        told = incidents.failed(_failure(now), now, Always(seen))
         posted += [Message(now.wall, slack_payload(one, HOST)) for one in told]
     well = 1000.0 + _BROKEN_SECONDS
     seen = Counters(12, 93, int((well + 1) * 1e9))
     after = Moment(well + 121, _BEGIN + _BROKEN_SECONDS + 121)
-    told = incidents.tick(after, lambda _: seen)
+    told = incidents.tick(after, Always(seen))
     return posted + [Message(after.wall, slack_payload(one, HOST)) for one in told]
 
 

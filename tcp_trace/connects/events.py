@@ -221,9 +221,11 @@ Outcome = Begun | Established | Failure | Raced
 class Counters(NamedTuple):
     """The kernel program's counts of one destination since it was first seen.
 
-    `last_established_ns` is CLOCK_MONOTONIC, 0 for never.
+    `last_established_ns` is CLOCK_MONOTONIC, 0 for never. `latency_ns` is a moving average of the
+    time from SYN_SENT to ESTABLISHED, 0 where it is not known.
     """
 
     established: int
     failed: int
     last_established_ns: int
+    latency_ns: int = 0

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from tcp_trace.connects.events import Moment
     from tcp_trace.incidents.notification import Notification
     from tcp_trace.incidents.policy import Policy
-    from tcp_trace.incidents.subjects import AnyFailure, Lookup, Silencing, Subject
+    from tcp_trace.incidents.subjects import AnyFailure, Seen, Silencing, Subject
 
 
 class Incidents:
@@ -70,12 +70,10 @@ class Incidents:
                 account.gap = policy.interval
             self._plan(account, now)
 
-    def failed(
-        self, failure: AnyFailure, now: Moment, counters: Lookup | None = None
-    ) -> list[Notification]:
+    def failed(self, failure: AnyFailure, now: Moment, seen: Seen) -> list[Notification]:
         """Take in a failure; return what is to be told at once.
 
-        `counters` is asked at most once, and only when a message is due: it lets the opening know
+        `seen` is asked at most once, and only when a message is due: it lets the opening know
         whether anything succeeds. Constant time.
         """
         account = self._open.get(failure.subject)
@@ -84,7 +82,7 @@ class Incidents:
             self._hush(account, failure, silence, now)
             return []
         if account is None or failure.subject in self._held:
-            return self._begin(failure, now, counters)
+            return self._begin(failure, now, seen)
         # A member is one of the storm that there is.
         whole = cast("Storm", self._storm) if isinstance(account, Member) else account
         resumed = whole.silenced_by is not None and not self._holds(whole.silenced_by, now)
@@ -94,15 +92,15 @@ class Incidents:
             self._plan(whole, now)
         return []
 
-    def tick(self, now: Moment, counters: Lookup) -> list[Notification]:
-        """Return what is due by now; `counters` says what the kernel counted, None if it cannot.
+    def tick(self, now: Moment, seen: Seen) -> list[Notification]:
+        """Return what is due by now; `seen` says what the kernel counted.
 
         It is asked only for subjects that are due to be looked at, and the ten to be named
         of a storm.
         """
         due = self._agenda.due(now.mono)
         self._threshold.forget(now)
-        told = (self._review(account, now, counters) for account in due)
+        told = (self._review(account, now, seen) for account in due)
         return [notification for notification in told if notification is not None]
 
     def next_deadline(self) -> float | None:
@@ -172,9 +170,7 @@ class Incidents:
             self._open.update({m.subject: m for m in self._storm.members})
             self._plan(self._storm, now)
 
-    def _begin(
-        self, failure: AnyFailure, now: Moment, counters: Lookup | None
-    ) -> list[Notification]:
+    def _begin(self, failure: AnyFailure, now: Moment, seen: Seen) -> list[Notification]:
         failures = self._threshold.reached(failure)
         if not failures:
             return []
@@ -183,13 +179,13 @@ class Incidents:
             full = len(self._open) >= self.policy.max_incidents
             taken = self._openings.storm(now, failure.subject, full=full)
             if taken is None:
-                return [self._open_incident(failures, now, counters)]
+                return [self._open_incident(failures, now, seen)]
             storm = self._absorb(storm or self._begin_storm(now), taken)
         self._join(storm, failures, now)
         return []
 
     def _open_incident(
-        self, failures: Sequence[AnyFailure], now: Moment, counters: Lookup | None
+        self, failures: Sequence[AnyFailure], now: Moment, seen: Seen
     ) -> Notification:
         subject = failures[0].subject
         incident = self._release(subject)
@@ -198,8 +194,7 @@ class Incidents:
         for failure in failures:
             incident.add(failure)
         self._openings.add(now.mono, incident)
-        seen = counters(subject) if counters else None
-        notification = incident.open(now, seen, asked=counters is not None)
+        notification = incident.open(now, seen.counts(subject), asked=True)
         self._plan(incident, now)
         return notification
 
@@ -262,13 +257,11 @@ class Incidents:
             self._open[subject] = storm.join(failures, now, held)
         self._plan(storm, now)
 
-    def _review(
-        self, account: Incident | Storm, now: Moment, counters: Lookup
-    ) -> Notification | None:
+    def _review(self, account: Incident | Storm, now: Moment, seen: Seen) -> Notification | None:
         if isinstance(account, Incident):
-            notification = account.review(now, counters(account.subject))
+            notification = account.review(now, seen.counts(account.subject))
         else:
-            notification = account.review(now, counters)
+            notification = account.review(now, seen)
         if notification is None or not notification.kind.is_last:
             self._plan(account, now)
             return notification

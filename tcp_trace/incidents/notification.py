@@ -31,16 +31,18 @@ class Phase(Enum):
     REMINDED = "reminded"
     RESOLVED = "resolved"
     QUIET = "quiet"
+    DAILY = "daily"
 
     @property
     def is_last(self) -> bool:
-        """Whether the incident is over with it."""
-        return self in (Phase.RESOLVED, Phase.QUIET)
+        """Whether no message of the incident follows."""
+        return self in (Phase.RESOLVED, Phase.QUIET, Phase.DAILY)
 
 
 class Severity(Enum):
     """How bad it is, by the share of attempts that fail; the value is its name in JSON."""
 
+    INFO = "info"
     WARNING = "warning"
     CRITICAL = "critical"
 
@@ -51,6 +53,32 @@ class Condition(Enum):
     FAILING = "failing"
     WORKS = "connects"
     QUIET = "quiet"
+
+
+class State(Enum):
+    """How a subject fails; the value is its name in JSON.
+
+    Down: nothing succeeds. Degraded: a share of the attempts fails. Untried: it worked, failed, and
+    nobody has tried again. Failing: one of these, and not known which.
+    """
+
+    DOWN = "down"
+    DEGRADED = "degraded"
+    UNTRIED = "untried"
+    FAILING = "failing"
+
+
+class Background(NamedTuple):
+    """How a subject did before it failed; each field is None where that is not known.
+
+    worked    when an attempt last succeeded, seconds since the epoch; None: never seen to work
+    latency   how long a connect usually takes, in seconds
+    share     the share of its attempts that usually fails, 0 to 1
+    """
+
+    worked: float | None = None
+    latency: float | None = None
+    share: float | None = None
 
 
 class CauseCount(NamedTuple):
@@ -116,6 +144,11 @@ class Notification:
     absorbed      incidents that this digest speaks for from here on: their own messages end
     silenced      of `failures`, those that a silence or a maintenance window kept from people
     escalated     the first message of the incident that says critical: worth waking somebody
+    state         how the subject fails, or failed
+    background    how the subject did before; None for a digest
+    addresses     of a subject that is a name: the addresses that failed, the latest last
+    reminders     how many reminders of the incident there were, this one included
+    working       of a digest that is its last message: how many subjects were seen to work again
     """
 
     id: str
@@ -142,6 +175,11 @@ class Notification:
     silenced: int = 0
     escalated: bool = False
     hosts: tuple[str, ...] = ()
+    state: State = State.FAILING
+    background: Background | None = None
+    addresses: tuple[str, ...] = ()
+    reminders: int = 0
+    working: int = 0
 
     @property
     def is_digest(self) -> bool:
@@ -178,6 +216,9 @@ class Notification:
             "top": [_top_to_dict(t) for t in self.top],
             "absorbed": list(self.absorbed),
             "hosts": list(self.hosts),
+            "state": self.state.value,
+            "background": self.background._asdict() if self.background else None,
+            "addresses": list(self.addresses),
         }
 
     @classmethod
@@ -197,6 +238,11 @@ class Notification:
             values["top"] = tuple(_top_from_dict(t) for t in data["top"])
             values["absorbed"] = tuple(data["absorbed"])
             values["hosts"] = tuple(data["hosts"])
+            # A notification that was saved before these were known has none.
+            values["state"] = State(data.get("state", State.FAILING.value))
+            background = data.get("background")
+            values["background"] = Background(**background) if background else None
+            values["addresses"] = tuple(data.get("addresses", ()))
             return cls(**values)
         except (AttributeError, KeyError, TypeError) as error:
             raise ValueError(f"this is not a notification: {error}") from error

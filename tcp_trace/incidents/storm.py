@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from tcp_trace.incidents.fairness import Whose
     from tcp_trace.incidents.incident import Incident
     from tcp_trace.incidents.policy import Policy
-    from tcp_trace.incidents.subjects import AnyFailure, Lookup, Subject
+    from tcp_trace.incidents.subjects import AnyFailure, Seen, Subject
 
 TOLD_SUBJECTS = 10
 _MAKERS_KNOWN = 4096
@@ -164,17 +164,17 @@ class Storm(Account):
             return self.told_mono + self.policy.storm_gather
         return super().tell_at()
 
-    def review(self, now: Moment, lookup: Lookup) -> Notification | None:
+    def review(self, now: Moment, seen: Seen) -> Notification | None:
         """Return the digest that is due, if any."""
         if self.sequence == 0:
-            return self._tell(Phase.OPENED, now, lookup) if now.mono >= self.tell_at() else None
-        kind = self._ending(now, lookup)
+            return self._tell(Phase.OPENED, now, seen) if now.mono >= self.tell_at() else None
+        kind = self._ending(now, seen)
         if kind is not None:
-            return self._tell(kind, now, lookup)
+            return self._tell(kind, now, seen)
         if now.mono < self.tell_at():
             return None
         # A storm that goes on is told ever more rarely: some hosts live in one.
-        notification = self._tell(Phase.UPDATED if self.worth else Phase.REMINDED, now, lookup)
+        notification = self._tell(Phase.UPDATED if self.worth else Phase.REMINDED, now, seen)
         self.gap = min(2 * self.gap, max(self.policy.interval, self.policy.repeat))
         return notification
 
@@ -184,11 +184,11 @@ class Storm(Account):
             return self.tell_at()
         return min(self.tell_at(), now.mono + self.policy.recheck)
 
-    def _ending(self, now: Moment, lookup: Lookup) -> Phase | None:
+    def _ending(self, now: Moment, seen: Seen) -> Phase | None:
         if self._rages(self._failing_since(now)):
             self.raged_mono = now.mono
             return None
-        if any(t.condition is Condition.WORKS for t in self._top(now, lookup, ending=True)):
+        if any(t.condition is Condition.WORKS for t in self._top(now, seen, ending=True)):
             return Phase.RESOLVED
         return Phase.QUIET if now.mono >= self.raged_mono + self.policy.quiet_after else None
 
@@ -205,11 +205,11 @@ class Storm(Account):
         """Return the time since when a subject must have failed to count as failing."""
         return now.mono - self.policy.resolve_after * self.patience
 
-    def _tell(self, kind: Phase, now: Moment, lookup: Lookup) -> Notification:
-        top = self._top(now, lookup, ending=kind.is_last)
+    def _tell(self, kind: Phase, now: Moment, seen: Seen) -> Notification:
+        top = self._top(now, seen, ending=kind.is_last)
         absorbed = tuple(self.absorbed)
         self.absorbed.clear()
-        self._judge_storm(top, lookup)
+        self._judge_storm(top, seen)
         return self.tell(
             kind,
             now,
@@ -221,16 +221,16 @@ class Storm(Account):
             absorbed=absorbed,
         )
 
-    def _judge_storm(self, top: tuple[SubjectCount, ...], lookup: Lookup) -> None:
+    def _judge_storm(self, top: tuple[SubjectCount, ...], seen: Seen) -> None:
         """Judge by the named subjects: at how many of them nothing was established."""
         members = [m for count in top for m in self.sites[count.subject.site]]
-        seen = [lookup(member.subject) for member in members]
-        known = [counters for counters in seen if counters is not None]
-        dead = sum(not succeeded_since(counters, self.tally.first_mono) for counters in known)
+        counted = [seen.counts(member.subject) for member in members]
+        known = [counts for counts in counted if counts is not None]
+        dead = sum(not succeeded_since(counts, self.tally.first_mono) for counts in known)
         if known and dead >= self.policy.critical_ratio * len(known):
             self.judge(0)
 
-    def _top(self, now: Moment, lookup: Lookup, *, ending: bool) -> tuple[SubjectCount, ...]:
+    def _top(self, now: Moment, seen: Seen, *, ending: bool) -> tuple[SubjectCount, ...]:
         """Return the subjects to name: new ones first, at the end those that still fail.
 
         Of them one of each maker comes before a second of any: nobody's hide another's.
@@ -249,7 +249,7 @@ class Storm(Account):
             SubjectCount(
                 members[0].subject,
                 sum(m.failures for m in members),
-                _condition(members, failing_since, lookup) if ending else None,
+                _condition(members, failing_since, seen) if ending else None,
                 next((m.host for m in members if m.host), None),
                 len(members),
             )
@@ -261,10 +261,10 @@ def _makers(members: list[Member]) -> set[Whose]:
     return {maker for member in members for maker in member.makers}
 
 
-def _condition(members: list[Member], failing_since: float, lookup: Lookup) -> Condition:
+def _condition(members: list[Member], failing_since: float, seen: Seen) -> Condition:
     """Return how they stand together: failing where one is, else by whether one works."""
     if any(m.last_mono > failing_since for m in members):
         return Condition.FAILING
-    if any(succeeded_since(lookup(m.subject), m.last_mono) for m in members):
+    if any(succeeded_since(seen.counts(m.subject), m.last_mono) for m in members):
         return Condition.WORKS
     return Condition.QUIET

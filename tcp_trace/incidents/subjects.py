@@ -11,13 +11,11 @@ from typing import TYPE_CHECKING, Any, Protocol
 from tcp_trace.connects.watch import EVERYTHING, any_hold
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator
+    from collections.abc import Collection, Iterator
 
     from tcp_trace.connects.events import Moment, Process
     from tcp_trace.connects.maker import Maker
     from tcp_trace.connects.watch import Rule
-
-    Lookup = Callable[["Subject"], "Counts | None"]
 
 
 class Subject(Protocol):
@@ -144,6 +142,23 @@ class Counts(Protocol):
     @property
     def last_established_ns(self) -> int:
         """When one last succeeded, CLOCK_MONOTONIC, 0 for never."""
+
+    @property
+    def latency_ns(self) -> int:
+        """How long a success usually takes, from SYN_SENT on; 0 where it is not known."""
+
+
+class Seen(Protocol):
+    """What the kernel has counted until now, for whoever asks."""
+
+    def counts(self, subject: Subject) -> Counts | None:
+        """Return what was counted of a subject, None where nothing is known of it."""
+
+    def working(self, since: float) -> int:
+        """Return how many destinations succeeded since then (CLOCK_MONOTONIC), loopback left out.
+
+        It asks the kernel for all destinations: a matter of milliseconds, for rare moments.
+        """
 
 
 class Silencing(Protocol):

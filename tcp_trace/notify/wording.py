@@ -27,6 +27,7 @@ _SYMBOLS = {
     Phase.REMINDED: "\N{ALARM CLOCK}",
     Phase.RESOLVED: "\N{WHITE HEAVY CHECK MARK}",
     Phase.QUIET: "\N{SLEEPING SYMBOL}",
+    Phase.DAILY: "\N{CALENDAR}",
 }
 
 

@@ -15,6 +15,7 @@ from tcp_trace.probes.shapes import DESTINATION, MAKER
 from tcp_trace.safetext import printable
 
 _V4_MAPPED = b"\0" * 10 + b"\xff\xff"
+_LOOPBACK = (_V4_MAPPED + b"\x7f", b"\0" * 15 + b"\1")
 
 
 @lru_cache(maxsize=1024)
@@ -41,6 +42,11 @@ def address_of(packed: bytes) -> str:
     if packed.startswith(_V4_MAPPED):
         return socket.inet_ntop(socket.AF_INET, packed[12:])
     return socket.inet_ntop(socket.AF_INET6, packed)
+
+
+def is_loopback(packed: bytes) -> bool:
+    """Return whether an address is one of this host alone: 127.0.0.0/8 or ::1."""
+    return packed.startswith(_LOOPBACK)
 
 
 def pack(address: str) -> bytes:

@@ -9,8 +9,8 @@ from tcp_trace.connects.events import Counters
 from tcp_trace.connects.maker import Cgroup
 from tcp_trace.connects.races import Rival
 from tcp_trace.host import netns
-from tcp_trace.kernel.maps import delete, keys, lookup, update
-from tcp_trace.probes.addresses import address_of, pack
+from tcp_trace.kernel.maps import delete, items, keys, lookup, update
+from tcp_trace.probes.addresses import address_of, is_loopback, pack
 from tcp_trace.probes.shapes import (
     CGROUP_PATH,
     COUNTERS,
@@ -107,6 +107,17 @@ class Maps:
         if value is None:
             return None
         return Counters(*COUNTERS.unpack(value))
+
+    def working(self, since: float) -> int:
+        """Return how many destinations succeeded since then (CLOCK_MONOTONIC), loopback left out.
+
+        Reads all that are counted. Raises OSError where the map cannot be read.
+        """
+        counted = items(self._fds["destinations"], DESTINATION.size, COUNTERS.size)
+        return sum(
+            COUNTERS.unpack(value)[2] > since * 1e9 and not is_loopback(key)
+            for key, value in counted.items()
+        )
 
     def rivals(self, process: Process, port: int) -> list[Rival]:
         """Return the last successes of a process on a port, one for each of a few addresses."""

@@ -16,7 +16,6 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from tcp_trace import __version__
-from tcp_trace.connects.events import Destination
 from tcp_trace.connects.watch import EVERYTHING
 from tcp_trace.host.resolver import Resolver, addresses_of
 from tcp_trace.host.serviceuser import name_of
@@ -31,6 +30,7 @@ from tcp_trace.probes.connect import CONNECT
 from tcp_trace.probes.latency import Latencies
 from tcp_trace.probes.names import NAMES
 from tcp_trace.service import applied
+from tcp_trace.service.counted import Counted
 from tcp_trace.service.intake import Intake, Source
 from tcp_trace.service.losses import LOSSES, Losses
 from tcp_trace.service.messages import Messages
@@ -45,10 +45,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from tcp_trace.connects.events import Counters, Failure, Moment
+    from tcp_trace.connects.events import Failure, Moment
     from tcp_trace.connects.watch import Rule
     from tcp_trace.incidents.notification import Notification
-    from tcp_trace.incidents.subjects import Subject
     from tcp_trace.kernel.contract import Counts
     from tcp_trace.probes.connectmaps import Tallies
     from tcp_trace.service.exporter import Exporter
@@ -132,6 +131,7 @@ class Service:
         )
         self._resolver = Resolver(settings.dest_host, addresses_of, self._ttl_since)
         self._intake = Intake(source, settings, self._resolver.name_of, saved)
+        self._counted = Counted(lambda: self._intake.maps)
         self._audit = SelfAudit(self._intake.maps.tallies)
         is_same = self._intake.progress.is_known
         self._losses = Losses(state.get("losses") if is_same else None)
@@ -197,7 +197,7 @@ class Service:
         notifications = self._count(self._intake.take(now), now)
         deadline = self._incidents.next_deadline()
         if deadline is not None and deadline <= now.mono:
-            notifications += self._incidents.tick(now, self._counts_of)
+            notifications += self._incidents.tick(now, self._counted)
         self._save(notifications, now)
         self._intake.settle()
         if self._resolver.has_news:
@@ -216,7 +216,7 @@ class Service:
         notifications: list[Notification] = []
         for failure in failures:
             self._reasons[failure.reason.value] += failure.times
-            notifications += self._incidents.failed(failure, now, self._counts_of)
+            notifications += self._incidents.failed(failure, now, self._counted)
         self._unsaved = self._unsaved or bool(failures)
         return notifications
 
@@ -229,10 +229,6 @@ class Service:
         elif not self._unsaved:
             self._intake.progress.counted(self._intake.ring.position)
         self._intake.progress.relieve()
-
-    def _counts_of(self, subject: Subject) -> Counters | None:
-        """Return what the kernel counted of what fails; it counts destinations alone."""
-        return self._intake.maps.counters(subject) if isinstance(subject, Destination) else None
 
     def _ttl_since(self, address: str, mono: float) -> int | None:
         return self._intake.names.ttl_since(address, mono)

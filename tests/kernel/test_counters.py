@@ -36,5 +36,5 @@ def test_each_destination_is_counted(hook: str, network: Network) -> None:
     assert fine is not None
     assert failing is not None
     assert fine[:2] == (TIMES, 0)
-    assert failing == (0, FAILED, 0)
+    assert failing[:3] == (0, FAILED, 0)
     assert began < fine.last_established_ns < began + took

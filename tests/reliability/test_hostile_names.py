@@ -24,6 +24,7 @@ from tcp_trace.probes.transitions import decode
 from tcp_trace.settings import config
 from tests.captured import Captured
 from tests.reliability.pipeline import record
+from tests.seen import Always
 from tests.unit.notify.test_webhook_schema import SCHEMA, misfits
 
 if TYPE_CHECKING:
@@ -73,7 +74,7 @@ def happens(comm: bytes, *, decoded: bool = True) -> tuple[Failure, Notification
         assert outcome.process is not None
         text = comm.decode("utf-8", "surrogateescape")
         outcome = outcome._replace(process=outcome.process._replace(comm=text))
-    (notification,) = Incidents(Policy()).failed(outcome, present(), lambda _: None)
+    (notification,) = Incidents(Policy()).failed(outcome, present(), Always())
     return outcome, notification
 
 
@@ -160,7 +161,7 @@ def test_a_hostile_name_is_harmless_in_every_output(
 def check_table(folder: Path, failure: Failure) -> None:
     """Check that `tcp-trace incidents` shows nothing that a terminal obeys."""
     told = Incidents(Policy())
-    notifications = told.failed(failure, present(), lambda _: None)
+    notifications = told.failed(failure, present(), Always())
     outbox = Outbox(folder / "outbox.db")
     outbox.commit(notifications, told.dump(present()))
     outbox.close()

@@ -17,6 +17,7 @@ from tcp_trace.incidents.policy import Policy
 from tcp_trace.notify.outbox import Outbox
 from tcp_trace.silences.silencefile import SilenceFile
 from tcp_trace.silences.silences import Silences
+from tests.seen import Always
 from tests.unit.silences.test_silences import FAILURE
 
 NOBODY = 65534
@@ -122,7 +123,7 @@ def test_what_was_silenced_is_counted(
     now = Moment(time.monotonic(), time.time())
     incidents = Incidents(Policy(), Silences(SilenceFile(state).silences))
     for _ in range(1234):
-        incidents.failed(FAILURE, now)
+        incidents.failed(FAILURE, now, Always())
     outbox = Outbox(state / "outbox.db")
     outbox.commit([], incidents.dump(now))
     outbox.close()

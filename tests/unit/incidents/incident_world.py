@@ -49,10 +49,14 @@ class World:
         """Return the present."""
         return Moment(self.mono, self.mono + self.wall_offset)
 
-    def counters(self, subject: Subject) -> Counters | None:
+    def counts(self, subject: Subject) -> Counters | None:
         """Return what the kernel counted."""
         self.asked.append(subject)
         return None if self.evicted else self.kernel.get(subject)
+
+    def working(self, since: float) -> int:
+        """Return how many destinations succeeded since then."""
+        return sum(c.last_established_ns > since * 1e9 for c in self.kernel.values())
 
     def fail(  # noqa: PLR0917 - what a failure has, in its order
         self,
@@ -71,7 +75,7 @@ class World:
                 destination, reason, 111, 40_000, process, 0.001, 1, self.now.wall, self.mono,
                 maker, host,
             )  # fmt: skip
-            told += self.incidents.failed(failure, self.now, self.counters)
+            told += self.incidents.failed(failure, self.now, self)
         self.fed += times
         return self._tell(told)
 
@@ -85,7 +89,7 @@ class World:
             destination, reason, 111, 40_000, PSQL, 0.001, 1, self.now.wall, self.mono, times=times
         )
         self.fed += times
-        return self._tell(self.incidents.failed(failure, self.now, self.counters))
+        return self._tell(self.incidents.failed(failure, self.now, self))
 
     def succeed(self, destination: Destination = DATABASE, times: int = 1) -> None:
         """Let connects succeed now: only the kernel hears of it."""
@@ -93,14 +97,14 @@ class World:
             self._count(destination, established=True)
 
     def _count(self, destination: Destination, *, established: bool) -> None:
-        good, bad, last = self.kernel.get(destination, Counters(0, 0, 0))
+        good, bad, last, latency = self.kernel.get(destination, Counters(0, 0, 0))
         last = int(self.mono * 1e9) if established else last
         good, bad = good + established, bad + (not established)
-        self.kernel[destination] = Counters(good, bad, last)
+        self.kernel[destination] = Counters(good, bad, last, latency)
 
     def tick(self) -> list[Notification]:
         """Return what is due now."""
-        return self._tell(self.incidents.tick(self.now, self.counters))
+        return self._tell(self.incidents.tick(self.now, self))
 
     def _tell(self, told: list[Notification]) -> list[Notification]:
         self.told += told

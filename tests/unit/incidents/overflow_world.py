@@ -111,7 +111,7 @@ class Host(World):
             listener = Listener("10.0.0.5", port, netns, netns)
             self._count(listener, established=False)  # type: ignore[arg-type]
             failure = Overflowed(listener, cause, Drops(511, number), self.now.wall, self.mono)
-            told += self.incidents.failed(failure, self.now, self.counters)
+            told += self.incidents.failed(failure, self.now, self)
         self.fed += times
         return self._tell(told)
 

@@ -10,6 +10,7 @@ from tcp_trace.incidents.incidents import Incidents
 from tcp_trace.incidents.notification import Phase, Severity
 from tcp_trace.incidents.policy import Policy
 from tcp_trace.silences.silences import Silences
+from tests.seen import Always
 from tests.unit.incidents.incident_world import DATABASE, PSQL, World, destination
 from tests.unit.incidents.test_incidents import HOUR, MINUTE
 
@@ -126,20 +127,6 @@ def test_counters_are_asked_only_when_useful() -> None:
     assert len(world.asked) < 10
 
 
-def test_without_counters_at_the_opening_the_next_tick_asks() -> None:
-    """Where `failed` is given no counters, the first tick takes the snapshot for the ratio."""
-    world = World()
-    ask, world.counters = world.counters, None  # type: ignore[assignment, method-assign]
-    world.fail()
-    world.counters = ask  # type: ignore[method-assign]
-    assert world.incidents.next_deadline() == world.mono
-    world.tick()
-    world.mono += 1
-    world.succeed(times=3)
-    (resolved,) = world.wait(200)
-    assert resolved.established == 3
-
-
 def test_another_policy_is_used_at_once_and_nothing_is_forgotten() -> None:
     """After a change open incidents go by it, and still know what succeeded since they opened."""
     world = World(interval=3600)
@@ -187,4 +174,4 @@ def test_nothing_open_needs_no_tick() -> None:
     """Without incidents there is no deadline, and a tick tells nothing."""
     incidents = Incidents(Policy())
     assert incidents.next_deadline() is None
-    assert incidents.tick(World().now, lambda _: None) == []
+    assert incidents.tick(World().now, Always()) == []

@@ -144,7 +144,7 @@ def test_the_severity_is_judged_anew_after_a_restart(
     world = World()
     world.fail(times=100)
     world.succeed(times=100_000)
-    world.incidents.tick(world.now, world.counters)
+    world.incidents.tick(world.now, world)
     restart(world)
     world.fail(times=failures)
     world.succeed(times=successes)

@@ -14,6 +14,7 @@ from tcp_trace.connects.reasons import Reason
 from tcp_trace.incidents.incidents import Incidents
 from tcp_trace.incidents.notification import Condition, Notification, Phase, Severity
 from tcp_trace.incidents.policy import Policy
+from tests.seen import Always
 from tests.unit.incidents.incident_world import DATABASE, PSQL, World, destination
 
 
@@ -263,12 +264,12 @@ def test_a_million_failures_are_a_handful_of_messages() -> None:
         failure = Failure(
             places[number % 10_000], Reason.TIMED_OUT, 110, 1, process, 1.0, 1, now.wall, now.mono
         )
-        told += incidents.failed(failure, now)
+        told += incidents.failed(failure, now, Always())
         if number % 1000 == 0:
-            told += incidents.tick(now, lambda _: None)
+            told += incidents.tick(now, Always())
     spent = time.process_time() - began
-    told += incidents.tick(Moment(10_000, 2e9 + 9_000), lambda _: None)
-    told += incidents.tick(Moment(20_000, 2e9 + 19_000), lambda _: None)
+    told += incidents.tick(Moment(10_000, 2e9 + 9_000), Always())
+    told += incidents.tick(Moment(20_000, 2e9 + 19_000), Always())
     assert told[-1].kind is Phase.QUIET
     assert len(told) <= 20
     assert sum(n.failures for n in told) == 1_000_000
@@ -288,7 +289,7 @@ def test_a_hundred_thousand_destinations_stay_in_bounded_memory() -> None:
             failure = Failure(
                 place, Reason.REFUSED, 111, 1, None, None, 1, world.now.wall, world.mono
             )
-            world.incidents.failed(failure, world.now)
+            world.incidents.failed(failure, world.now, Always())
             if number in (9_999, 99_999):
                 sizes.append(tracemalloc.get_traced_memory()[0])
     finally:

@@ -1,0 +1,29 @@
+"""What the kernel has counted, for incidents."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tcp_trace.connects.events import Destination
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tcp_trace.connects.events import Counters
+    from tcp_trace.incidents.subjects import Subject
+    from tcp_trace.probes.connectmaps import Maps
+
+
+class Counted:
+    """Asks the maps in use (see `Seen`): those of another program replace them over a restart."""
+
+    def __init__(self, maps: Callable[[], Maps]) -> None:
+        self._maps = maps
+
+    def counts(self, subject: Subject) -> Counters | None:
+        """Return what was counted of a subject; the kernel counts destinations alone."""
+        return self._maps().counters(subject) if isinstance(subject, Destination) else None
+
+    def working(self, since: float) -> int:
+        """Return how many destinations succeeded since then, loopback left out."""
+        return self._maps().working(since)

@@ -23,26 +23,35 @@ class Topic(NamedTuple):
 
     subject, evidence   make them of their fields, in order or by name
     causes              all causes there are
-    activity            stands before the subject: "connects to" X "fail", "work again"
+    attempt, attempts   one that fails, and many: "connect", "connects"
+    activity            stands before subjects, after how many attempts failed: "connects to"
     plural              many of its subjects: "destinations"
+    usually             stands before how long a success usually takes: "connects in"
     works, unseen       how one stands when a storm ends: "connects again", "no connect seen since"
+    untried             why nothing is known of it any more: "nobody has tried"
     alert               what Alertmanager knows it by, before "Failing" and "Storm"
     """
 
     subject: Callable[..., subjects.Subject]
     causes: type[Enum]
     evidence: Callable[..., subjects.Evidence]
+    attempt: str
+    attempts: str
     activity: str
     plural: str
+    usually: str
     works: str
     unseen: str
+    untried: str
     alert: str
 
 
 TOPICS: dict[str, Topic] = {
     "destination": Topic(
         Destination, Reason, Evidence,
-        "connects to", "destinations", "connects again", "no connect seen since", "TcpConnect",
+        attempt="connect", attempts="connects", activity="connects to", plural="destinations",
+        usually="connects in", works="connects again", unseen="no connect seen since",
+        untried="nobody has tried", alert="TcpConnect",
     ),
 }  # fmt: skip
 """By the kind of their subjects, which is its name in saved states and JSON."""

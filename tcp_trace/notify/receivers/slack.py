@@ -64,7 +64,7 @@ def renderer() -> Renderer:
 
 
 def _render(notification: Notification, envelope: Envelope) -> dict[str, Any]:
-    host, delayed_by, mention = envelope
+    host, delayed_by, mention, _ = envelope
     return slack_payload(notification, host, delayed_by=delayed_by, mention=mention)
 
 

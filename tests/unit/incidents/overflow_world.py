@@ -144,6 +144,7 @@ def storm(host: Host) -> Notification:
 
 TOPIC = Topic(
     Listener, Overflow, Drops,
-    "connects of others to", "listeners", "accepts again", "nobody connected since",
-    "TcpListener",
+    attempt="connect of others", attempts="connects of others", activity="connects of others to",
+    plural="listeners", usually="accepts in", works="accepts again",
+    unseen="nobody connected since", untried="nobody has connected", alert="TcpListener",
 )  # fmt: skip

@@ -1,16 +1,11 @@
 """What is told of an incident: one frozen value that travels through the outbox as JSON.
 
-What a message counts, and how two pending ones become one:
-
-    failures   failures told here for the first time; over all messages they add up to what
-               happened, so merging adds them; `silenced` likewise
-    the rest   the incident as it stood when the message was made, so merging takes the newer:
-               a message that never arrived leaves no gap in a later one's totals
+Its `failures` are told here for the first time; over all messages they add up to what happened.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from enum import Enum
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -246,29 +241,6 @@ class Notification:
             return cls(**values)
         except (AttributeError, KeyError, TypeError) as error:
             raise ValueError(f"this is not a notification: {error}") from error
-
-
-def merge(older: Notification, newer: Notification) -> Notification | None:
-    """Return one message that says what two pending ones would, or None if they do not fit.
-
-    They fit when they are of one incident that is not over with the older one. What is returned
-    keeps the older one's id: should that have arrived after all, people see that it came twice.
-    """
-    if older.incident != newer.incident or older.kind.is_last or newer.kind is Phase.OPENED:
-        return None
-    opens = older.kind is Phase.OPENED and not newer.kind.is_last
-    return replace(
-        newer,
-        id=older.id,
-        kind=Phase.OPENED if opens else newer.kind,
-        opening=older.opening,
-        failures=older.failures + newer.failures,
-        since=older.since,
-        absorbed=older.absorbed + newer.absorbed,
-        silenced=older.silenced + newer.silenced,
-        # What is over by the time it is told wakes nobody.
-        escalated=(older.escalated or newer.escalated) and not newer.kind.is_last,
-    )
 
 
 def _subject_from_dict(data: dict[str, Any]) -> Subject:

@@ -16,13 +16,14 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
-from tcp_trace.incidents.notification import Notification, merge
+from tcp_trace.incidents.merging import merge
 from tcp_trace.notify.routing import DEFAULT
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
 
     from tcp_trace.connects.events import Moment
+    from tcp_trace.incidents.notification import Notification
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,7 +12,8 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from tcp_trace.connects.reasons import Reason
 from tcp_trace.incidents.incidents import Incidents
-from tcp_trace.incidents.notification import Notification, Phase, merge
+from tcp_trace.incidents.merging import merge
+from tcp_trace.incidents.notification import Notification, Phase
 from tcp_trace.silences.match import parse_match
 from tcp_trace.silences.silences import Silence, Silences
 from tests.unit.incidents.incident_world import PSQL, World, destination

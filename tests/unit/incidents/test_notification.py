@@ -6,7 +6,8 @@ import json
 
 import pytest
 
-from tcp_trace.incidents.notification import Notification, Phase, merge
+from tcp_trace.incidents.merging import merge
+from tcp_trace.incidents.notification import Notification, Phase
 from tests.unit.incidents import version_1
 from tests.unit.notify.golden import (
     OPENED,

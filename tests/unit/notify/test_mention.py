@@ -9,7 +9,8 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tcp_trace.incidents.notification import Phase, Severity, merge
+from tcp_trace.incidents.merging import merge
+from tcp_trace.incidents.notification import Phase, Severity
 from tcp_trace.notify.receivers.slack import slack_payload
 from tests.unit.incidents.incident_world import World, destination
 from tests.unit.notify.golden import HOST, OPENED, PSQL, RESOLVED, STORM_OPENED, UPDATED

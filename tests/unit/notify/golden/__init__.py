@@ -13,6 +13,7 @@ from pathlib import Path
 
 from tcp_trace.connects.events import Destination
 from tcp_trace.connects.reasons import Evidence, Reason
+from tcp_trace.incidents.merging import merge
 from tcp_trace.incidents.notification import (
     CauseCount,
     Condition,
@@ -21,7 +22,6 @@ from tcp_trace.incidents.notification import (
     ProcessCount,
     Severity,
     SubjectCount,
-    merge,
 )
 from tcp_trace.notify.receivers import RECEIVERS
 from tcp_trace.notify.receivers.receiver import Envelope

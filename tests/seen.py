@@ -19,6 +19,6 @@ class Always:
         """Return it."""
         return self._counts
 
-    def working(self, _: float) -> int:
+    def working(self, _: float, __: Subject | None = None) -> int:
         """Return 0."""
         return 0

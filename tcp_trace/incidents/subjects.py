@@ -6,6 +6,7 @@ evidence. Each kind of failure has its own (see `topics.py`); the machine for al
 
 from __future__ import annotations
 
+from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any, Protocol
 
 from tcp_trace.connects.watch import EVERYTHING, any_hold
@@ -154,10 +155,11 @@ class Seen(Protocol):
     def counts(self, subject: Subject) -> Counts | None:
         """Return what was counted of a subject, None where nothing is known of it."""
 
-    def working(self, since: float) -> int:
+    def working(self, since: float, near: Subject | None = None) -> int:
         """Return how many destinations succeeded since then (CLOCK_MONOTONIC), loopback left out.
 
-        It asks the kernel for all destinations: a matter of milliseconds, for rare moments.
+        Of `near`, only its neighbours, which are others of its port and /24 or /64. It asks the
+        kernel for all destinations: a matter of milliseconds, for rare moments.
         """
 
 
@@ -182,6 +184,16 @@ def succeeded_since(seen: Counts | None, mono: float) -> bool:
     one after it. The microsecond is for `mono`, a float: it holds a year's uptime to some ns.
     """
     return seen is not None and seen.last_established_ns > mono * 1e9 + 1000
+
+
+def neighbourhood(subject: Subject) -> tuple[str, int] | None:
+    """Return the /24 or /64 of a subject and its port, None for what has no address."""
+    if subject.endpoint is None:
+        return None
+    address, port = subject.endpoint
+    if ":" not in address:
+        return address.rpartition(".")[0], port
+    return ":".join(ip_address(address).exploded.split(":")[:4]), port
 
 
 def is_within(subject: Subject, rules: Collection[Rule]) -> bool:

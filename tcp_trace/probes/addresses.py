@@ -49,6 +49,12 @@ def is_loopback(packed: bytes) -> bool:
     return packed.startswith(_LOOPBACK)
 
 
+def is_near(packed: bytes, other: bytes) -> bool:
+    """Return whether two addresses are in one /24 or /64."""
+    bits = 120 if other.startswith(_V4_MAPPED) else 64
+    return packed[: bits // 8] == other[: bits // 8]
+
+
 def pack(address: str) -> bytes:
     """Return the 16 bytes by which the kernel program knows an address."""
     if ":" in address:

@@ -10,7 +10,7 @@ from tcp_trace.connects.maker import Cgroup
 from tcp_trace.connects.races import Rival
 from tcp_trace.host import netns
 from tcp_trace.kernel.maps import delete, items, keys, lookup, update
-from tcp_trace.probes.addresses import address_of, is_loopback, pack
+from tcp_trace.probes.addresses import address_of, destination_of, is_loopback, is_near, pack
 from tcp_trace.probes.shapes import (
     CGROUP_PATH,
     COUNTERS,
@@ -108,16 +108,18 @@ class Maps:
             return None
         return Counters(*COUNTERS.unpack(value))
 
-    def working(self, since: float) -> int:
+    def working(self, since: float, near: Destination | None = None) -> int:
         """Return how many destinations succeeded since then (CLOCK_MONOTONIC), loopback left out.
 
-        Reads all that are counted. Raises OSError where the map cannot be read.
+        Of `near`, only its neighbours: others of its port and /24 or /64. Reads all that are
+        counted. Raises OSError where the map cannot be read.
         """
         counted = items(self._fds["destinations"], DESTINATION.size, COUNTERS.size)
-        return sum(
-            COUNTERS.unpack(value)[2] > since * 1e9 and not is_loopback(key)
-            for key, value in counted.items()
-        )
+        lately = [key for key, value in counted.items() if COUNTERS.unpack(value)[2] > since * 1e9]
+        if near is None:
+            return sum(not is_loopback(key) for key in lately)
+        others = [destination_of(key) for key in lately if is_near(key, pack(near.address))]
+        return sum(other.port == near.port and other.address != near.address for other in others)
 
     def rivals(self, process: Process, port: int) -> list[Rival]:
         """Return the last successes of a process on a port, one for each of a few addresses."""

@@ -24,6 +24,8 @@ class Counted:
         """Return what was counted of a subject; the kernel counts destinations alone."""
         return self._maps().counters(subject) if isinstance(subject, Destination) else None
 
-    def working(self, since: float) -> int:
-        """Return how many destinations succeeded since then, loopback left out."""
-        return self._maps().working(since)
+    def working(self, since: float, near: Subject | None = None) -> int:
+        """Return how many destinations succeeded since then, of `near` only its neighbours."""
+        if near is None:
+            return self._maps().working(since)
+        return self._maps().working(since, near) if isinstance(near, Destination) else 0

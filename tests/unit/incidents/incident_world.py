@@ -9,6 +9,7 @@ from tcp_trace.connects.maker import UNKNOWN, Maker
 from tcp_trace.connects.reasons import Reason
 from tcp_trace.incidents.incidents import Incidents
 from tcp_trace.incidents.policy import Policy
+from tcp_trace.incidents.subjects import neighbourhood
 
 if TYPE_CHECKING:
     from tcp_trace.incidents.notification import Notification
@@ -54,9 +55,12 @@ class World:
         self.asked.append(subject)
         return None if self.evicted else self.kernel.get(subject)
 
-    def working(self, since: float) -> int:
-        """Return how many destinations succeeded since then."""
-        return sum(c.last_established_ns > since * 1e9 for c in self.kernel.values())
+    def working(self, since: float, near: Subject | None = None) -> int:
+        """Return how many destinations succeeded since then, of `near` only its neighbours."""
+        lately = [s for s, c in self.kernel.items() if c.last_established_ns > since * 1e9]
+        if near is None:
+            return len(lately)
+        return sum(s != near and neighbourhood(s) == neighbourhood(near) for s in lately)
 
     def fail(  # noqa: PLR0917 - what a failure has, in its order
         self,

@@ -144,6 +144,7 @@ class Notification:
     addresses     of a subject that is a name: the addresses that failed, the latest last
     reminders     how many reminders of the incident there were, this one included
     working       of a digest that is its last message: how many subjects were seen to work again
+    runbook       a URL that says what to do about it; empty for none
     """
 
     id: str
@@ -175,6 +176,7 @@ class Notification:
     addresses: tuple[str, ...] = ()
     reminders: int = 0
     working: int = 0
+    runbook: str = ""
 
     @property
     def is_digest(self) -> bool:

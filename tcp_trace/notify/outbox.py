@@ -154,7 +154,7 @@ class Outbox:
     def mark_sent(self, row: Pending) -> None:
         """Forget a notification: the other side has it."""
         with self._lock:
-            self._queue.remove(row)
+            self._queue.deliver(row)
             dropped = self._save()
         self._tell(dropped)
 

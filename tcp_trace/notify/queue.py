@@ -4,8 +4,10 @@ Rules, for each webhook by itself:
 
     one incident's messages leave in the order in which they were put
     a message that is not being sent takes in the next one of its incident, where `merge` can
-    of several incidents the one whose message was tried least goes first, then the oldest, so
-    that a message the other side chokes on does not hold up all others
+    the oldest message goes first. One that fails BLAMED_AFTER times while no other does is to
+    blame itself: it goes behind the others, so that a message the other side chokes on does not
+    hold up all. Where others fail, too, the webhook is away, nobody is to blame, and when it is
+    back the messages leave in their order
 
 And for all together: over a bound the oldest goes, unless it is being sent.
 """
@@ -26,6 +28,10 @@ if TYPE_CHECKING:
     from tcp_trace.incidents.notification import Notification
 
 
+BLAMED_AFTER = 3
+"""Tries."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Limits:
     """Bounds of what may be pending: rows, bytes of JSON, and seconds since the last change."""
@@ -40,7 +46,8 @@ class Pending:
     """A notification that was not sent yet, to the webhook of that name.
 
     `created` is when its first part was put, `updated` when its last one was; `body` is its JSON,
-    `attempts` how often it was tried since the service started.
+    `attempts` how often it was tried since the service started, `failed` how often since another
+    one failed or the webhook came back.
     """
 
     seq: int
@@ -50,6 +57,7 @@ class Pending:
     updated: Moment
     webhook: str = DEFAULT
     attempts: int = 0
+    failed: int = 0
     in_flight: bool = False
 
     @property
@@ -83,6 +91,7 @@ class Queue:
         self._last_seq = 0
         self._written: set[int] = set()
         self._deleted: set[int] = set()
+        self._away: set[str] = set()  # webhooks
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -127,14 +136,25 @@ class Queue:
         """Return the row to send next to this webhook, or None."""
         heads = (rows[0] for line, rows in self._lines.items() if line[0] == webhook)
         free = (row for row in heads if not row.in_flight)
-        return min(free, key=lambda row: (row.attempts, row.seq), default=None)
+        return min(free, key=lambda row: (row.failed // BLAMED_AFTER, row.seq), default=None)
 
     def release(self, row: Pending) -> None:
         """Take back a row that was being sent and was not: newer ones may merge with it now."""
         row.in_flight = False
+        row.failed += 1
+        if any(other.failed for other in self._others(row)):
+            self._away.add(row.webhook)
+            self._forgive(row.webhook)
         rows = self._lines[row.line]
         while len(rows) > 1 and self._merge(rows[0], rows[1]):
             pass
+
+    def deliver(self, row: Pending) -> None:
+        """Forget a row that was sent."""
+        self.remove(row)
+        if row.webhook in self._away:
+            self._away.remove(row.webhook)
+            self._forgive(row.webhook)
 
     def redirect(self, known: Collection[str]) -> None:
         """Let what waits for a webhook that is not known any more go to the default one."""
@@ -168,6 +188,16 @@ class Queue:
         """Note that a store has all of it."""
         self._written.clear()
         self._deleted.clear()
+
+    def _others(self, row: Pending) -> list[Pending]:
+        """Return the other rows for the same webhook."""
+        rows = self._rows.values()
+        return [each for each in rows if each.webhook == row.webhook and each is not row]
+
+    def _forgive(self, webhook: str) -> None:
+        for row in self._rows.values():
+            if row.webhook == webhook:
+                row.failed = 0
 
     def _leave_line(self, row: Pending) -> None:
         self._lines[row.line].remove(row)

@@ -5,6 +5,8 @@
     a storm goes wherever any subject that it names, or any incident that it takes over, would
     all messages of an incident go where its first one went: who was told that it began is told
     that it is over, whatever reasons and programs came in between
+    a route with a severity floor adds its webhooks once the incident is that severe
+    the digest of a day goes by the first route that takes digests and has no condition
 
 Everything here is pure.
 """
@@ -12,9 +14,12 @@ Everything here is pure.
 from __future__ import annotations
 
 from collections import OrderedDict
+from dataclasses import replace
+from enum import Enum
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, NamedTuple
 
+from tcp_trace.incidents.notification import Phase, Severity
 from tcp_trace.incidents.subjects import is_within
 
 if TYPE_CHECKING:
@@ -30,22 +35,51 @@ DEFAULT = "default"
 _REMEMBERED = 10_000
 
 
+class Messages(Enum):
+    """Which messages a route is for; the value is its name in the file of routes."""
+
+    ALL = "all"
+    INCIDENTS = "incidents"
+    DIGEST = "digest"
+
+
+_SEVERITIES = list(Severity)  # the least severe first
+
+
 class Route(NamedTuple):
     """What matches all of its conditions goes `to` these webhooks; an empty one matches anything.
 
     `units` are names or patterns as a shell has them (`postgresql@*.service`), `reasons` names of
-    causes.
+    causes, `min_severity` the least severity, `messages` the kind of messages. `runbook` is the URL
+    that these messages show, empty for none.
     """
 
     to: tuple[str, ...]
     destinations: tuple[Rule, ...] = ()
     units: tuple[str, ...] = ()
     reasons: frozenset[str] = frozenset()
+    min_severity: Severity = Severity.INFO
+    messages: Messages = Messages.ALL
+    runbook: str = ""
+
+    @property
+    def is_conditional(self) -> bool:
+        """Whether there is anything that it does not match."""
+        has_floor = self.min_severity is not Severity.INFO
+        return has_floor or bool(self.destinations or self.units or self.reasons)
+
+    def takes_digest(self) -> bool:
+        """Tell whether the digest of a day goes this way: it is of no destination or unit."""
+        if self.messages is Messages.ALL:
+            return not self.is_conditional
+        return self.messages is Messages.DIGEST
 
     def matches(self, subject: Subject | None, notification: Notification) -> bool:
         """Tell whether a message about this subject (None where unnamed) goes this way."""
         return (
-            (not self.destinations or _is_within(subject, self.destinations))
+            self.messages is not Messages.DIGEST
+            and _rank(notification.severity) >= _rank(self.min_severity)
+            and (not self.destinations or _is_within(subject, self.destinations))
             and (not self.units or _is_of(notification, self.units))
             and (not self.reasons or _is_because(notification, self.reasons))
         )
@@ -60,10 +94,16 @@ class Router:
 
     def webhooks(self, notification: Notification) -> tuple[str, ...]:
         """Return the names of the webhooks that get this notification, at least one."""
+        if notification.kind is Phase.DAILY:
+            return self._for_digest().to
         taken_over = [self._decided.pop(incident, ()) for incident in notification.absorbed]
+        matching = self._matching(notification)
         names = self._decided.pop(notification.incident, None)
         if names is None:
-            names = self._decide(notification)
+            names = _all_of(matching)
+        else:
+            floors = [route for route in matching if route.min_severity is not Severity.INFO]
+            names += _all_of(floors)
         names = tuple(dict.fromkeys([*names, *(name for part in taken_over for name in part)]))
         if not notification.kind.is_last:
             self._decided[notification.incident] = names
@@ -95,19 +135,40 @@ class Router:
             else:
                 del self._decided[incident]
 
-    def _decide(self, notification: Notification) -> tuple[str, ...]:
+    def addressed(self, notification: Notification) -> Notification:
+        """Return the notification with the runbook of the route that it goes by."""
+        if notification.kind is Phase.DAILY:
+            routes = [self._for_digest()]
+        else:
+            routes = self._matching(notification)
+        runbook = next((route.runbook for route in routes if route.runbook), "")
+        return replace(notification, runbook=runbook) if runbook else notification
+
+    def _for_digest(self) -> Route:
+        return next((route for route in self._routes if route.takes_digest()), _DEFAULT_ROUTE)
+
+    def _matching(self, notification: Notification) -> list[Route]:
+        """Return the first route that matches, for a storm that of each subject it names."""
         if notification.subject is not None:
-            return self._first_match(notification.subject, notification)
+            return [self._first_match(notification.subject, notification)]
         named: list[Subject | None] = [count.subject for count in notification.top]
         named = named or [None]
-        found = (self._first_match(subject, notification) for subject in named)
-        return tuple(dict.fromkeys(name for names in found for name in names))
+        return [self._first_match(subject, notification) for subject in named]
 
-    def _first_match(self, subject: Subject | None, notification: Notification) -> tuple[str, ...]:
-        for route in self._routes:
-            if route.matches(subject, notification):
-                return route.to
-        return (DEFAULT,)
+    def _first_match(self, subject: Subject | None, notification: Notification) -> Route:
+        matching = (route for route in self._routes if route.matches(subject, notification))
+        return next(matching, _DEFAULT_ROUTE)
+
+
+_DEFAULT_ROUTE = Route((DEFAULT,))
+
+
+def _all_of(routes: Iterable[Route]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(name for route in routes for name in route.to))
+
+
+def _rank(severity: Severity) -> int:
+    return _SEVERITIES.index(severity)
 
 
 def _is_within(subject: Subject | None, rules: tuple[Rule, ...]) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import time
 from typing import TYPE_CHECKING, Any
 
 from tcp_trace.notify.httpchannel import HttpChannel
@@ -84,6 +85,7 @@ class Messages:
 
     def commit(self, notifications: list[Notification], incidents: Mapping[str, object]) -> None:
         """Write notifications to disk together with the state that made them."""
+        notifications = [self._router.addressed(each) for each in notifications]
         led = {id(each): self._router.webhooks(each) for each in notifications}
         state = {**incidents, "routes": self._router.dump()}
         if self._forgetful():
@@ -144,6 +146,9 @@ class Messages:
 
         def render(notification: Notification, delayed_by: float | None) -> Payload:
             mention = self._settings.alert_mention or ""
-            return renderer(notification, Envelope(self._settings.host_name, delayed_by, mention))
+            host = self._settings.host_name
+            runbook = notification.runbook or None
+            envelope = Envelope(host, delayed_by, mention, runbook, time.time())
+            return renderer(notification, envelope)
 
         return render

@@ -9,6 +9,9 @@
     destinations = ["10.0.0.0/8:5432"]      # as in DEST_IP
     units = ["postgresql*.service"]
     reasons = ["refused", "timed_out"]
+    min_severity = "critical"               # info, warning or critical
+    messages = "incidents"                  # or digest: that of a day; default: all
+    runbook = "https://wiki.example.org/db" # shown in these messages
 
 It is TOML. All errors are reported at once, each with file, place and field, none with a secret.
 """
@@ -16,16 +19,20 @@ It is TOML. All errors are reported at once, each with file, place and field, no
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from tcp_trace.connects.watch import parse_rules
+from tcp_trace.incidents.notification import Severity
 from tcp_trace.incidents.topics import cause_names
 from tcp_trace.notify.receivers import DEFAULT_TYPE, RECEIVERS
-from tcp_trace.notify.routing import DEFAULT, Route
+from tcp_trace.notify.routing import DEFAULT, Messages, Route
 from tcp_trace.safetext import PATH_LIMIT, brief
 from tcp_trace.settings import textfile, values
+from tcp_trace.settings.tablereader import NAME_LIMIT, TableReader, shown
 from tcp_trace.settings.values import Secret, did_you_mean
 
 if TYPE_CHECKING:
@@ -38,10 +45,14 @@ MOST_WEBHOOKS = 8
 
 NO_CREDENTIAL = "credential: systemd gave none; add LoadCredential= to the unit"
 
-_NAME_LIMIT = 40
+# What could end a link, or begin markup, where the URL is shown.
+_MARKUP = frozenset(' <>|"`')
 _SOURCES = ("url", "url_file", "credential")
 _WEBHOOK_FIELDS = ("type", *_SOURCES)
-_ROUTE_FIELDS = ("to", "destinations", "units", "reasons")
+_ROUTE_FIELDS = (
+    "to", "destinations", "units", "reasons", "min_severity", "messages", "runbook",
+)  # fmt: skip
+_RUNBOOK_LIMIT = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,44 +95,37 @@ def load(path: Path, credentials: Path | None, place: str = "") -> Routes:
     return _Reader(path, credentials).read(data)
 
 
-class _Reader:
+class _Reader(TableReader):
     """Reads one file, and goes on after an error."""
 
     def __init__(self, path: Path, credentials: Path | None) -> None:
-        self._path = path
+        super().__init__(path)
         self._credentials = credentials
-        self._errors: list[str] = []
-        self._warnings: list[str] = []
 
     def read(self, data: Mapping[str, Any]) -> Routes:
-        self._refuse_unknown("", data, ("webhook", "route"))
+        self.refuse_unknown("", data, ("webhook", "route"))
         webhooks = tuple(self._webhooks(data.get("webhook", {})))
         declared = data["webhook"] if isinstance(data.get("webhook"), dict) else {}
         routes = tuple(self._routes(data.get("route", []), [*declared, DEFAULT]))
-        if not self._errors:
+        if not self.errors:
             self._compare(webhooks, routes)
-        if self._errors:
-            return Routes(errors=tuple(self._errors))
-        return Routes(webhooks, routes, warnings=tuple(self._warnings))
-
-    def _complain(self, where: str, sentence: str) -> None:
-        self._errors.append(
-            f"{brief(self._path, PATH_LIMIT)}{f', {where}' if where else ''}: {sentence}"
-        )
+        if self.errors:
+            return Routes(errors=tuple(self.errors))
+        return Routes(webhooks, routes, warnings=tuple(self.warnings))
 
     def _webhooks(self, tables: object) -> Iterator[Webhook]:
         if not isinstance(tables, dict) or not all(isinstance(t, dict) for t in tables.values()):
-            self._complain("webhook", "not a table; write [webhook.NAME]")
+            self.complain("webhook", "not a table; write [webhook.NAME]")
             return
         if len(tables) > MOST_WEBHOOKS:
-            self._complain("webhook", f"{len(tables)} are too many; at most {MOST_WEBHOOKS}")
+            self.complain("webhook", f"{len(tables)} are too many; at most {MOST_WEBHOOKS}")
         for name, table in tables.items():
-            where = f"webhook {_shown(name)}"
+            where = f"webhook {shown(name)}"
             if name == DEFAULT:
-                self._complain(where, "the name is taken by SLACK_URL; choose another one")
-            elif not (name.isprintable() and 0 < len(name) <= _NAME_LIMIT):
-                self._complain(where, f"not a printable name of at most {_NAME_LIMIT} characters")
-            self._refuse_unknown(where, table, _WEBHOOK_FIELDS)
+                self.complain(where, "the name is taken by SLACK_URL; choose another one")
+            elif not (name.isprintable() and 0 < len(name) <= NAME_LIMIT):
+                self.complain(where, f"not a printable name of at most {NAME_LIMIT} characters")
+            self.refuse_unknown(where, table, _WEBHOOK_FIELDS)
             receiver = self._receiver(where, table)
             url = self._url(where, table, receiver)
             if receiver and url:
@@ -132,7 +136,7 @@ class _Reader:
         if isinstance(found, str) and found in RECEIVERS:
             return RECEIVERS[found]
         known = ", ".join(RECEIVERS)
-        self._complain(where, f"type: not one of the types; write one of {known}")
+        self.complain(where, f"type: not one of the types; write one of {known}")
         return None
 
     def _url(
@@ -141,15 +145,15 @@ class _Reader:
         given = [source for source in _SOURCES if source in table]
         if len(given) != 1:
             found = " and ".join(given) or "no address"
-            self._complain(where, f"{found}; write one of url, url_file and credential")
+            self.complain(where, f"{found}; write one of url, url_file and credential")
             return None
         (source,) = given
         shown, text = source, table[source]
         if not isinstance(text, str):
-            self._complain(where, f"{source}: not a text; put it in quotes")
+            self.complain(where, f"{source}: not a text; put it in quotes")
             return None
         if source == "url":
-            self._warn_if_public(self._path)
+            self._warn_if_public(self.path)
         else:
             shown = f"{source}={brief(text, PATH_LIMIT)}"  # which is no secret where it can be read
             text = self._from_file(where, source, text)
@@ -157,14 +161,14 @@ class _Reader:
 
     def _from_file(self, where: str, source: str, text: str) -> str | None:
         if source == "credential" and self._credentials is None:
-            self._complain(where, NO_CREDENTIAL)
+            self.complain(where, NO_CREDENTIAL)
             return None
         path = Path(self._credentials or "/", text)
         if source == "credential" and Path(text).name != text:
-            self._complain(where, "credential: not a name, but a path; write url_file")
+            self.complain(where, "credential: not a name, but a path; write url_file")
             return None
         if source == "url_file" and not Path(text).is_absolute():
-            self._complain(where, "url_file: not an absolute path")
+            self.complain(where, "url_file: not an absolute path")
             return None
         try:
             found = textfile.read(path)
@@ -172,7 +176,7 @@ class _Reader:
             # A URL put here by mistake must not be shown: its path leads nowhere.
             is_path = source == "url_file" and os.path.isdir(path.parent)  # noqa: PTH112 - never raises
             shown = f"={brief(path, PATH_LIMIT)}" if is_path else ""
-            self._complain(where, f"{source}{shown}: {error}")
+            self.complain(where, f"{source}{shown}: {error}")
             return None
         if source == "url_file":
             self._warn_if_public(path)
@@ -184,64 +188,67 @@ class _Reader:
         try:
             return Secret((receiver or RECEIVERS[DEFAULT_TYPE]).address(text))
         except ValueError as error:
-            self._complain(where, f"{source}: {error}")
+            self.complain(where, f"{source}: {error}")
             return None
 
     def _routes(self, tables: object, known: list[str]) -> Iterator[Route]:
         if not isinstance(tables, list) or not all(isinstance(table, dict) for table in tables):
-            self._complain("route", "not a list of tables; write [[route]]")
+            self.complain("route", "not a list of tables; write [[route]]")
             return
         for number, table in enumerate(tables, 1):
             where = f"route {number}"
-            self._refuse_unknown(where, table, _ROUTE_FIELDS)
-            to = self._texts(where, table, "to")
+            self.refuse_unknown(where, table, _ROUTE_FIELDS)
+            to = self.texts(where, table, "to")
             if not to:
-                self._complain(where, 'to: names no webhook; write for example to = ["default"]')
+                self.complain(where, 'to: names no webhook; write for example to = ["default"]')
             for name in to:
                 if name not in known:
                     hint = did_you_mean(name.lower(), known)
-                    self._complain(where, f"to: no webhook is called {_shown(name)}; {hint}")
+                    self.complain(where, f"to: no webhook is called {shown(name)}; {hint}")
             yield Route(
                 to,
                 tuple(self._rules(where, table)),
-                self._texts(where, table, "units"),
+                self.texts(where, table, "units"),
                 frozenset(self._reasons(where, table)),
+                self.choice(where, table, "min_severity", Severity, Severity.INFO),
+                self.choice(where, table, "messages", Messages, Messages.ALL),
+                self._runbook(where, table),
             )
 
+    def _runbook(self, where: str, table: Mapping[str, Any]) -> str:
+        found = table.get("runbook", "")
+        if found == "":
+            return ""
+        if isinstance(found, str) and len(found) <= _RUNBOOK_LIMIT and found.isprintable():
+            with suppress(ValueError):
+                url = urlsplit(found)
+                if url.scheme in {"http", "https"} and url.hostname and not set(found) & _MARKUP:
+                    return found
+        self.complain(
+            where, "runbook: not a URL; write for example https://wiki.example.org/database"
+        )
+        return ""
+
     def _rules(self, where: str, table: Mapping[str, Any]) -> Iterator[Any]:
-        for text in self._texts(where, table, "destinations"):
+        for text in self.texts(where, table, "destinations"):
             if not text.strip(" ,"):  # which means everything in DEST_IP
-                self._complain(
+                self.complain(
                     where, f"destinations: '{brief(text)}' is no address; leave the field out"
                 )
                 continue
             try:
                 yield from parse_rules(text)
             except ValueError as error:
-                self._complain(where, f"destinations: {error}")
+                self.complain(where, f"destinations: {error}")
 
     def _reasons(self, where: str, table: Mapping[str, Any]) -> Iterator[str]:
         known = cause_names()
-        for text in self._texts(where, table, "reasons"):
+        for text in self.texts(where, table, "reasons"):
             if text in known:
                 yield text
             else:
                 hint = did_you_mean(text.lower(), known)
-                self._complain(where, f"reasons: {_shown(text)} is no reason; {hint}")
-
-    def _texts(self, where: str, table: Mapping[str, Any], name: str) -> tuple[str, ...]:
-        found = table.get(name, [])
-        found = [found] if isinstance(found, str) else found
-        if isinstance(found, list) and all(isinstance(text, str) for text in found):
-            return tuple(found)
-        self._complain(where, f'{name}: not a list of texts; write {name} = ["...", "..."]')
-        return ()
-
-    def _refuse_unknown(self, where: str, table: Mapping[str, Any], known: tuple[str, ...]) -> None:
-        for name in table:
-            if name not in known:
-                hint = did_you_mean(name.lower(), list(known))
-                self._complain(where, f"{_shown(name)} is unknown; {hint}")
+                self.complain(where, f"reasons: {shown(text)} is no reason; {hint}")
 
     def _compare(self, webhooks: tuple[Webhook, ...], routes: tuple[Route, ...]) -> None:
         by_url: dict[str, str] = {}
@@ -249,24 +256,18 @@ class _Reader:
         for webhook in webhooks:
             same = by_url.setdefault(webhook.url.reveal(), webhook.name)
             if same != webhook.name:
-                self._complain(
+                self.complain(
                     f"webhook {webhook.name}", f"has the address of webhook {same}; use that one"
                 )
             if webhook.name not in used:
-                self._warnings.append(f"{self._path}: no route leads to webhook {webhook.name}")
+                self.warnings.append(f"{self.path}: no route leads to webhook {webhook.name}")
         for number, route in enumerate(routes[:-1], 1):
-            if not (route.destinations or route.units or route.reasons):
-                self._warnings.append(
-                    f"{self._path}: route {number} matches everything; none after it is used"
+            if not route.is_conditional and route.messages is Messages.ALL:
+                self.warnings.append(
+                    f"{self.path}: route {number} matches everything; none after it is used"
                 )
 
     def _warn_if_public(self, path: Path) -> None:
         warning = values.public_secret(path)
-        if warning and warning not in self._warnings:
-            self._warnings.append(warning)
-
-
-def _shown(name: str) -> str:
-    """Return a name, quoted; not one that may be a webhook's URL pasted in the wrong place."""
-    plain = name.isprintable() and len(name) <= _NAME_LIMIT and "/" not in name
-    return f"'{name}'" if plain else "something that is no plain word"
+        if warning and warning not in self.warnings:
+            self.warnings.append(warning)

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from tcp_trace.notify.receivers.alertmanager import Alerts
 from tcp_trace.notify.receivers.plainjson import json_payload
+from tcp_trace.notify.receivers.receiver import Envelope
 from tcp_trace.notify.receivers.slack import slack_payload
 from tcp_trace.settings import config
 from tcp_trace.settings.variables import VARIABLES
@@ -63,7 +64,7 @@ def show(settings: config.Settings) -> None:
         for text in texts:
             assert len(text) <= 3000
             assert text.count("`") % 2 == 0
-        alerts = Alerts().payload(notification, host, delayed_by=delayed_by)
+        alerts = Alerts().payload(notification, Envelope(host, delayed_by))
         plain = json_payload(notification, host, delayed_by=delayed_by)
         for payload in (slack, plain, alerts):
             json.dumps(payload, ensure_ascii=False).encode()

@@ -19,6 +19,7 @@ from tcp_trace.log import lines, logs
 from tcp_trace.notify.outbox import Outbox, present
 from tcp_trace.notify.receivers.alertmanager import Alerts
 from tcp_trace.notify.receivers.plainjson import json_payload
+from tcp_trace.notify.receivers.receiver import Envelope
 from tcp_trace.notify.receivers.slack import slack_payload
 from tcp_trace.probes.transitions import decode
 from tcp_trace.settings import config
@@ -133,7 +134,7 @@ def check_json(notification: Notification) -> None:
 
 def check_alerts(notification: Notification) -> None:
     """Check that it can be put into any template."""
-    (alert,) = Alerts().payload(notification, "web-1")
+    (alert,) = Alerts().payload(notification, Envelope("web-1"))
     annotations = alert["annotations"]
     assert not set("<>@`") & set(str(list(annotations.values())).replace("\\u", ""))
     assert not unseen(annotations["summary"])

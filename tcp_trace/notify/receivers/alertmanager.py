@@ -3,7 +3,11 @@
 Alertmanager knows an alert by its labels, forgets it some minutes after it was last told
 (`resolve_timeout`), and ends it at `endsAt`. So open alerts are sent again and again without an
 `endsAt`, which leaves the judgement to Alertmanager's own clock; and when a label changes (the
-severity may rise), the alert by its old labels is ended in the same breath.
+severity may rise or fall), the alert by its old labels is ended in the same breath.
+
+It refuses a whole request (400) for one alert that begins after it ends, and ends an alert without
+an end some minutes after its own present. The clock may have been ahead when an incident began: so
+no time is later than that of the sending.
 """
 
 from __future__ import annotations
@@ -13,6 +17,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from tcp_trace.incidents.notification import Phase
 from tcp_trace.incidents.topics import TOPICS
 from tcp_trace.notify import render, wording
 from tcp_trace.notify.answers import judge_status
@@ -62,7 +67,7 @@ def renderer() -> Renderer:
     alerts = Alerts()
 
     def render_alerts(notification: Notification, envelope: Envelope) -> list[dict[str, Any]]:
-        return alerts.payload(notification, envelope.host, delayed_by=envelope.delayed_by)
+        return alerts.payload(notification, envelope)
 
     return render_alerts
 
@@ -84,13 +89,15 @@ class Alerts:
         self._labels: OrderedDict[str, list[Labels]] = OrderedDict()
         self._over: OrderedDict[str, None] = OrderedDict()
 
-    def payload(
-        self, notification: Notification, host: str, *, delayed_by: float | None = None
-    ) -> list[dict[str, Any]]:
+    def payload(self, notification: Notification, envelope: Envelope) -> list[dict[str, Any]]:
         """Return the body to post: the alert, and those that end with it.
 
         Empty for an incident that is over: what stood when it was looked at may have ended since.
+        Empty for the digest of a day, too, which is no alert.
         """
+        if notification.kind is Phase.DAILY:
+            return []
+        host, delayed_by = envelope.host, envelope.delayed_by
         if notification.incident in self._over and not notification.kind.is_last:
             return []
         known = self._labels.setdefault(notification.incident, [])
@@ -103,7 +110,7 @@ class Alerts:
             self._end(notification.incident)
         while len(self._labels) > _REMEMBERED:
             self._labels.popitem(last=False)
-        times = _times(notification)
+        times = _times(notification, envelope.wall)
         alert = {
             "labels": labels,
             "annotations": _annotations(notification, host, delayed_by),
@@ -160,11 +167,14 @@ def _annotations(n: Notification, host: str, delayed_by: float | None) -> Labels
         "summary": f"{wording.title(n, subject)} (host {trusted(host)})".translate(_HARMLESS),
         "description": text.translate(_HARMLESS),
         "incident": n.incident,
+        **({"runbook_url": n.runbook.translate(_HARMLESS)} if n.runbook else {}),
     }
 
 
-def _times(n: Notification) -> dict[str, str]:
-    return {"startsAt": _rfc3339(n.first), "endsAt": _rfc3339(max(n.first, n.at))}
+def _times(n: Notification, wall: float) -> dict[str, str]:
+    """Return when the alert begins and ends: the end is not before the beginning, nor after now."""
+    first, at = min(n.first, wall), min(n.at, wall)
+    return {"startsAt": _rfc3339(first), "endsAt": _rfc3339(max(first, at))}
 
 
 def _rfc3339(wall: float) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
@@ -19,13 +20,14 @@ class Envelope(NamedTuple):
 
     `host` is the name that people know this host by, `delayed_by` in seconds and None for a message
     that is on time, `mention` the markup for those to be woken. `runbook` is the URL of the page to
-    read when something fails, None for none.
+    read when something fails, None for none. `wall` is the present, in seconds since the epoch.
     """
 
     host: str
     delayed_by: float | None = None
     mention: str = ""
     runbook: str | None = None
+    wall: float = math.inf
 
 
 class Receiver(Protocol):

@@ -64,8 +64,9 @@ def renderer() -> Renderer:
 
 
 def _render(notification: Notification, envelope: Envelope) -> dict[str, Any]:
-    host, delayed_by, mention, _ = envelope
-    return slack_payload(notification, host, delayed_by=delayed_by, mention=mention)
+    return slack_payload(
+        notification, envelope.host, delayed_by=envelope.delayed_by, mention=envelope.mention
+    )
 
 
 def judge(answer: Answer, wall: float) -> Fate:

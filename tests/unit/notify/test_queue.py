@@ -6,12 +6,13 @@ import json
 from collections import Counter
 from itertools import pairwise
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tcp_trace.connects.events import Moment
 from tcp_trace.incidents.notification import Notification, Phase
-from tcp_trace.notify.queue import Limits, Pending, Queue
+from tcp_trace.notify.queue import BLAMED_AFTER, Limits, Pending, Queue
 from tests.unit.notify.samples import notification, update
 
 NOW = Moment(1_000.0, 1_700_000_000.0)
@@ -89,12 +90,51 @@ def test_what_does_not_merge_keeps_its_order() -> None:
 
 
 def test_a_message_that_is_choked_on_holds_up_nobody() -> None:
-    """What was tried goes behind what was not, except within its incident."""
+    """It goes behind the others, except within its incident, however many of them there are."""
     queue = queue_of(
         notification("a1", "a", Phase.RESOLVED), notification("a2", "a"), notification("b")
     )
-    queue.release(take(queue))
-    assert drain(queue) == ["b", "a1", "a2"]
+    for _ in range(BLAMED_AFTER):
+        row = take(queue)
+        assert row.notification.id == "a1"
+        queue.release(row)
+    queue.deliver(take(queue))
+    queue.add(notification("c"), NOW)
+    assert drain(queue) == ["c", "a1", "a2"]
+
+
+@pytest.mark.parametrize("failures", range(20))
+def test_after_an_outage_messages_leave_in_their_order(failures: int) -> None:
+    """At the worst, the one that found the webhook back is one place early."""
+    queue = queue_of(*map(notification, "abcd"))
+    for _ in range(failures):
+        queue.release(take(queue))
+    sent = []
+    while len(queue):
+        row = take(queue)
+        sent.append(row.notification.id)
+        queue.deliver(row)
+    is_probe = failures % (BLAMED_AFTER + 1) == BLAMED_AFTER and failures > BLAMED_AFTER
+    assert sent == list("bacd" if is_probe else "abcd") or failures == BLAMED_AFTER
+
+
+def test_an_outage_ends_for_one_webhook_alone() -> None:
+    """What another webhook chokes on stays behind there."""
+    queue = Queue(Limits())
+    for name in "abc":
+        queue.add(notification(name), NOW, "other")
+    for _ in range(BLAMED_AFTER):
+        row = queue.head("other")
+        assert row is not None
+        queue.release(row)
+    queue.add(notification("d"), NOW)
+    queue.add(notification("e"), NOW)
+    for _ in range(BLAMED_AFTER + 1):
+        queue.release(take(queue))
+    queue.deliver(take(queue))
+    row = queue.head("other")
+    assert row is not None
+    assert row.notification.id == "b"
 
 
 def test_over_a_bound_the_oldest_goes() -> None:

@@ -9,7 +9,8 @@ import pytest
 
 from tcp_trace.connects.events import Destination
 from tcp_trace.connects.watch import parse_rules
-from tcp_trace.notify.routing import DEFAULT, Route, Router
+from tcp_trace.incidents.notification import Phase, Severity
+from tcp_trace.notify.routing import DEFAULT, Messages, Route, Router
 from tests.unit.notify.golden import OPENED, PSQL, RESOLVED, STORM_OPENED, STORM_RESOLVED, UPDATED
 
 DATABASES = Route(("db",), destinations=parse_rules("10.0.0.0/24:5432, 2001:db8::/32"))
@@ -103,3 +104,68 @@ def test_what_is_remembered_is_bounded() -> None:
     for number in range(10_005):
         router.webhooks(replace(OPENED, incident=str(number)))
     assert len(router.dump()) == 10_000
+
+
+PAGER = Route(("pager", "team"), min_severity=Severity.CRITICAL)
+TEAM = Route(("team",))
+WARNING, CRITICAL = (
+    replace(UPDATED, severity=severity) for severity in (Severity.WARNING, Severity.CRITICAL)
+)
+
+
+def test_a_pager_hears_of_an_incident_once_it_is_critical() -> None:
+    """From then on until its end, also when it is a warning again; the team hears all of it."""
+    router = Router([PAGER, TEAM])
+    opened = replace(OPENED, severity=Severity.WARNING)
+    assert router.webhooks(opened) == ("team",)
+    assert router.webhooks(WARNING) == ("team",)
+    assert set(router.webhooks(CRITICAL)) == {"team", "pager"}
+    assert set(router.webhooks(WARNING)) == {"team", "pager"}
+    again = Router([PAGER, TEAM])
+    again.load(json.loads(json.dumps(router.dump())), {OPENED.incident})
+    assert set(again.webhooks(replace(RESOLVED, severity=Severity.WARNING))) == {"team", "pager"}
+
+
+def test_a_pager_hears_nothing_of_what_never_was_critical() -> None:
+    """Not even that it is over."""
+    router = Router([PAGER])
+    opened = replace(OPENED, severity=Severity.WARNING)
+    assert router.webhooks(opened) == (DEFAULT,)
+    assert router.webhooks(replace(RESOLVED, severity=Severity.WARNING)) == (DEFAULT,)
+
+
+DAILY = replace(
+    STORM_RESOLVED, kind=Phase.DAILY, severity=Severity.INFO, incident="daily", absorbed=()
+)
+
+
+def test_a_channel_gets_the_digest_and_nothing_else() -> None:
+    """And incidents go where they would go without it."""
+    router = Router([Route(("quiet",), messages=Messages.DIGEST), DATABASES])
+    assert router.webhooks(DAILY) == ("quiet",)
+    assert router.webhooks(OPENED) == ("db",)
+
+
+@pytest.mark.parametrize(
+    ("routes", "goes"),
+    [
+        ([], (DEFAULT,)),
+        ([DATABASES, PAGER], (DEFAULT,)),
+        ([PAGER, TEAM], ("team",)),
+        ([Route(("team",), messages=Messages.INCIDENTS), Route(("rest",))], ("rest",)),
+    ],
+)
+def test_the_digest_goes_where_no_condition_is(routes: list[Route], goes: tuple[str, ...]) -> None:
+    """It is of no destination, unit or reason, and not severe."""
+    assert Router(routes).webhooks(DAILY) == goes
+
+
+def test_messages_show_the_runbook_of_their_route() -> None:
+    """Also the digest of a day; elsewhere there is none."""
+    runbook = "https://wiki.example.org/database"
+    router = Router([DATABASES._replace(runbook=runbook)])
+    assert router.addressed(OPENED).runbook == runbook
+    elsewhere = replace(OPENED, subject=Destination("192.0.2.1", 1))
+    assert not router.addressed(elsewhere).runbook
+    assert not router.addressed(DAILY).runbook
+    assert Router([Route(("a",), runbook=runbook)]).addressed(DAILY).runbook == runbook

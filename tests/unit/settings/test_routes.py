@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from tcp_trace.connects.watch import parse_rules
-from tcp_trace.notify.routing import Route
+from tcp_trace.incidents.notification import Severity
+from tcp_trace.notify.routing import Messages, Route
 from tcp_trace.settings import config, routes
 
 URL = "https://hooks.slack.com/services/T0AAAAAAA/B0BBBBBBB/cccccccccccccccccccccccc"
@@ -37,31 +38,34 @@ def errors(path: Path, text: str) -> list[str]:
     return [error.removeprefix(str(path)).lstrip(",: ") for error in told]
 
 
+WHOLE = """
+[webhook.db]
+url = "{url}"
+[webhook.log]
+type = "json"
+url_file = "{secret}"
+[webhook.fleet]
+type = "alertmanager"
+url = "http://alerts.example.org:9093/prefix/"
+[[route]]
+to = "db"
+destinations = ["10.0.0.0/8:5432", "2001:db8::1"]
+units = ["a*.service"]
+reasons = ["refused"]
+min_severity = "critical"
+messages = "incidents"
+runbook = "https://wiki.example.org/db?page=1#down"
+[[route]]
+to = ["fleet", "log", "default"]
+"""
+
+
 def test_a_whole_file(path: Path) -> None:
     """Webhooks of all types, their addresses by value and by file, and routes to them."""
     secret = path.with_name("secret")
     secret.touch(0o600)
     secret.write_text(f"{OTHER}\n")
-    found = load(
-        path,
-        f"""
-        [webhook.db]
-        url = "{URL}"
-        [webhook.log]
-        type = "json"
-        url_file = "{secret}"
-        [webhook.fleet]
-        type = "alertmanager"
-        url = "http://alerts.example.org:9093/prefix/"
-        [[route]]
-        to = "db"
-        destinations = ["10.0.0.0/8:5432", "2001:db8::1"]
-        units = ["a*.service"]
-        reasons = ["refused"]
-        [[route]]
-        to = ["fleet", "log", "default"]
-        """,
-    )
+    found = load(path, WHOLE.format(url=URL, secret=secret))
     assert (found.errors, found.warnings) == ((), ())
     assert [(w.name, w.type, w.url.reveal()) for w in found.webhooks] == [
         ("db", "slack", URL),
@@ -74,6 +78,9 @@ def test_a_whole_file(path: Path) -> None:
             parse_rules("10.0.0.0/8:5432,2001:db8::1"),
             ("a*.service",),
             frozenset({"refused"}),
+            Severity.CRITICAL,
+            Messages.INCIDENTS,
+            "https://wiki.example.org/db?page=1#down",
         ),
         Route(("fleet", "log", "default")),
     )
@@ -161,6 +168,26 @@ def test_every_error_is_told_at_once_with_its_place(path: Path) -> None:
         (
             '[[route]]\nto = "default"\ndestinations = [""]',
             "route 1: destinations: '' is no address",
+        ),
+        (
+            '[[route]]\nto = "default"\nmin_severity = "critcal"',
+            "route 1: min_severity: 'critcal' is unknown; did you mean critical?",
+        ),
+        (
+            '[[route]]\nto = "default"\nmessages = ["digest"]',
+            "route 1: messages: '['digest']' is unknown; did you mean digest?",
+        ),
+        (
+            '[[route]]\nto = "default"\nrunbook = "wiki.example.org/database"',
+            "route 1: runbook: not a URL; write for example https://wiki.example.org/database",
+        ),
+        (
+            '[[route]]\nto = "default"\nrunbook = "https://wiki.example.org/a|b> <!channel>"',
+            "route 1: runbook: not a URL; write for example https://wiki.example.org/database",
+        ),
+        (
+            '[[route]]\nto = "default"\nrunbook = 3',
+            "route 1: runbook: not a URL; write for example https://wiki.example.org/database",
         ),
     ],
 )

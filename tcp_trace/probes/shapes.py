@@ -54,6 +54,7 @@ COUNTERS = Shape(
     established="Q",
     failed="Q",
     last_established_ns="Q",
+    latency_ns="Q",
 )
 LATENCY = Shape("latency", sum_ns="Q", log2_us=f"{LATENCY_SLOTS}Q")
 WATCH_KEY = Shape("watch_key", prefixlen="I", dport="4s", daddr="16s")

@@ -28,12 +28,13 @@ RETRY_INTERVAL = 5.0
 
 
 class Mirror:
-    """Keeps `queue` and a state in the database at `path`; None for memory only.
+    """Keeps `queue`, a state and a memory in the database at `path`; None for this process only.
 
     Where another process has the file, `waits` says whether to take it once that one has ended.
     `degraded` says why what is pending is in memory only, `taken` that another process has the
-    file, `unreadable` how many rows of an earlier process could not be read. `loaded` is the state
-    that an earlier process saved last. It belongs to whoever holds the outbox's lock.
+    file, `unreadable` how many rows of an earlier process could not be read. `loaded` and
+    `loaded_memory` are what an earlier process saved last. It belongs to whoever holds the outbox's
+    lock.
     """
 
     def __init__(self, path: Path | None, queue: Queue, *, waits: bool) -> None:
@@ -41,6 +42,7 @@ class Mirror:
         self.taken = False
         self.unreadable = 0
         self.loaded: dict[str, object] | None = None
+        self.loaded_memory: str | None = None
         self.retry_at = 0.0
         self._path = path
         self._queue = queue
@@ -50,6 +52,7 @@ class Mirror:
         self._store: Store | None = None
         self._is_loaded = False
         self._state: str | None = None
+        self._memory: str | None = None
 
     def save(self, now: Moment, state: str | None = None) -> list[Dropped]:
         """Bring the disk up to date; return what did not fit into memory on loading.
@@ -59,10 +62,10 @@ class Mirror:
         self._state = state or self._state
         if self._path is None:
             self._queue.saved()
-            self._state = None
+            self._state = self._memory = None
             return []
         changes = self._queue.changes()
-        if self._store and not any((changes.written, changes.deleted, self._state)):
+        if self._store and not any((*changes, self._state, self._memory)):
             return []
         if self.degraded and now.mono < self.retry_at:
             return []
@@ -73,6 +76,10 @@ class Mirror:
             fail = self._give_way if isinstance(error, TakenError) else self._fail
             fail(str(error), now)
             return self._start_over(path, now) if error.spoilt else []
+
+    def remember(self, memory: str) -> None:
+        """Take the memory, to be written with what is saved next; where that fails, not again."""
+        self._memory = memory
 
     def close(self, now: Moment) -> list[Dropped]:
         """Write what was not written yet, close the file, and go on in memory."""
@@ -101,6 +108,9 @@ class Mirror:
         self._disk.call(lambda: store.save(rows, deleted, state, all_of_it=all_of_it))
         self._queue.saved()
         self._state = None
+        memory, self._memory = self._memory, None
+        if memory is not None:
+            self._disk.call(lambda: store.remember(memory))
         if self.taken:
             log.info("the other instance has ended: this one sends messages now")
         elif self.degraded:
@@ -113,10 +123,9 @@ class Mirror:
         """Take in what an earlier process left, once: from then on memory knows better."""
         if self._is_loaded:
             return []
-        rows, state = self._disk.call(store.load)
+        rows, self.loaded, self.loaded_memory = self._disk.call(store.load)
         pending = [found for row in rows if (found := self._to_pending(row, now)) is not None]
         dropped = self._queue.adopt(pending) + self._queue.expire(now)
-        self.loaded = state
         self._is_loaded = True
         return dropped
 

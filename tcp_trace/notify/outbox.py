@@ -47,7 +47,7 @@ def present() -> Moment:
 
 
 class Outbox:
-    """Pending notifications, and the incidents' state, in one durable place.
+    """Pending notifications, the incidents' state, and the memory, in one durable place.
 
     `path` is the database's file, None for memory only. Where another process has it, `waits` says
     whether to take it once that one has ended. It is written by the poll loop and read
@@ -118,6 +118,17 @@ class Outbox:
         with self._lock:
             state, self._mirror.loaded = self._mirror.loaded, None
             return state
+
+    def load_memory(self) -> str | None:
+        """Return the memory that an earlier process had last; None where there is none."""
+        with self._lock:
+            memory, self._mirror.loaded_memory = self._mirror.loaded_memory, None
+            return memory
+
+    def remember(self, memory: str) -> None:
+        """Let the memory be written with the next commit, or by a sender, whichever comes first."""
+        with self._lock:
+            self._mirror.remember(memory)
 
     def commit(
         self,

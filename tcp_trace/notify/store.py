@@ -38,6 +38,8 @@ CREATE TABLE state (
 ) STRICT, WITHOUT ROWID;
 """
 STATE_QUERY = "SELECT body FROM state WHERE name = 'incidents'"
+# As bytes: text that is none costs the memory, and not the outbox.
+_MEMORY_QUERY = "SELECT CAST(body AS BLOB) FROM state WHERE name = 'memory'"
 # Each brings a file to the version of its number. Rows of before are Slack's.
 _MIGRATIONS = {
     1: _SCHEMA,
@@ -73,6 +75,14 @@ class Row(NamedTuple):
     webhook: str
 
 
+class Loaded(NamedTuple):
+    """What was saved: all rows, oldest first, and the state and the memory, None for none."""
+
+    rows: list[Row]
+    state: dict[str, object] | None
+    memory: str | None
+
+
 class Store:
     """An open database. Raises StoreError where it cannot be opened or read."""
 
@@ -80,15 +90,20 @@ class Store:
         with _translated():
             self._db = _connect(path)
 
-    def load(self) -> tuple[list[Row], dict[str, object] | None]:
-        """Return all rows, oldest first, and the state last saved."""
+    def load(self) -> Loaded:
+        """Return all that was saved last."""
         with _translated():
             rows = self._db.execute(
                 "SELECT seq, body, created, updated, webhook FROM notification ORDER BY seq"
             ).fetchall()
             state = self._db.execute(STATE_QUERY).fetchone()
+            memory = self._db.execute(_MEMORY_QUERY).fetchone()
         try:
-            return [Row(*row) for row in rows], json.loads(state[0]) if state else None
+            return Loaded(
+                [Row(*row) for row in rows],
+                json.loads(state[0]) if state else None,
+                memory[0].decode(errors="replace") if memory else None,
+            )
         except (ValueError, RecursionError) as error:
             raise StoreError("the saved state is no JSON", spoilt=True) from error
 
@@ -107,6 +122,12 @@ class Store:
             db.executemany("INSERT OR REPLACE INTO notification VALUES (?, ?, ?, ?, ?)", written)
             if state is not None:
                 db.execute("INSERT OR REPLACE INTO state VALUES ('incidents', ?)", (state,))
+
+    def remember(self, memory: str) -> None:
+        """Set the memory, in a transaction of its own: it may be large, and can be done without."""
+        with _translated(), self._db as db:
+            db.execute("BEGIN IMMEDIATE")
+            db.execute("INSERT OR REPLACE INTO state VALUES ('memory', ?)", (memory,))
 
     def close(self) -> None:
         """Close the file."""

@@ -109,7 +109,7 @@ def test_an_outbox_whose_disk_stood_is_whole_again(
     assert outbox.degraded is None
     outbox.close()
     assert not is_claimed(path)
-    rows, _ = Store(path).load()
+    rows = Store(path).load().rows
     assert len(rows) == 1
     assert '"b' in rows[0].body
 

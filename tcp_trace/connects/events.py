@@ -11,8 +11,10 @@ from __future__ import annotations
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
+from tcp_trace.connects.hostport import HostPort
 from tcp_trace.connects.maker import UNKNOWN, Maker
 from tcp_trace.connects.reasons import Evidence
+from tcp_trace.connects.watch import Endpoint
 
 if TYPE_CHECKING:
     from tcp_trace.connects.reasons import Reason
@@ -80,14 +82,23 @@ class Destination(NamedTuple):
         return f"Destination({', '.join(f'{name}={value!r}' for name, value in fields)})"
 
     @property
-    def endpoint(self) -> tuple[str, int]:
-        """Address and port."""
-        return self.address, self.port
+    def endpoint(self) -> Endpoint:
+        """The address and port by which silences and routes mean it."""
+        return Endpoint(self.address, self.port)
 
     @property
     def site(self) -> Destination:
         """Address, port and interface: the same in every network namespace."""
         return Destination(self.address, self.port, interface=self.interface)
+
+    def named(self, host: str) -> HostPort:
+        """Return it by the name that was asked for."""
+        return HostPort(host, self.port, self.netns, self.netns_mix, self.interface)
+
+    @classmethod
+    def of(cls, name: HostPort, address: str) -> Destination:
+        """Return one of a name's addresses."""
+        return cls(address, name.port, name.netns, name.netns_mix, name.interface)
 
     def published(self) -> dict[str, Any]:
         """Return what others may know: not what seeds the hash tables of a namespace's sockets."""
@@ -174,7 +185,8 @@ class Failure(NamedTuple):
     is the name that the destination was asked for by, None where it is not known: see `names`.
     `raced` is what the kernel program thinks of it: see `races`.
     It may stand for several `times` that ended alike: then the rest is of one of them. `record` is
-    what it was decoded from.
+    what it was decoded from. `owner` is the subject of the open incident that it belongs to, where
+    that is another than its own: see `incidents/places.py`.
     `Counters.last_established_ns` is on the same clock as `mono`.
     """
 
@@ -192,11 +204,23 @@ class Failure(NamedTuple):
     raced: bool = False
     times: int = 1
     record: bytes = b""
+    owner: Destination | HostPort | None = None
 
     @property
-    def subject(self) -> Destination:
-        """What people hear of."""
+    def subject(self) -> Destination | HostPort:
+        """What people hear of: the name that was asked for, the address where none is known."""
+        if self.owner is not None:
+            return self.owner
+        return self.destination if self.host is None else self.destination.named(self.host)
+
+    @property
+    def place(self) -> Destination:
+        """What failed, whatever name it was asked for by."""
         return self.destination
+
+    def belonging_to(self, owner: Destination | HostPort) -> Failure:
+        """Return it as one of another subject."""
+        return self._replace(owner=owner)
 
     @property
     def cause(self) -> Reason:

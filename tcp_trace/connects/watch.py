@@ -7,6 +7,7 @@ longest-prefix map serves both families and a v4-mapped socket is IPv4 without a
 from __future__ import annotations
 
 import re
+from fnmatch import fnmatchcase
 from functools import lru_cache
 from ipaddress import IPv6Address, IPv6Network, ip_address, ip_network
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 from tcp_trace.safetext import ERRORS_LIMIT, at_most, brief
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
 
 ItemT = TypeVar("ItemT")
 
@@ -26,6 +27,22 @@ ADDRESSES_MAX = 64
 """How many addresses of one host are watched at a time, each by a rule."""
 
 _V4_MAPPED = 0xFFFF << 32
+_RULE = (
+    "is no address or network; write it like 10.0.0.0/8, 192.0.2.7:443, "
+    "2001:db8::/32 or [2001:db8::1]:443"
+)
+_MEANT = (
+    "is no address, network or host name; write it like 10.0.0.0/8, db.example.com:5432, "
+    "*.example.com or [2001:db8::1]:443"
+)
+
+
+class Endpoint(NamedTuple):
+    """Where a connect goes: an address, or the name that was asked for, or both, and the port."""
+
+    address: str | None
+    port: int
+    name: str | None = None
 
 
 class Rule(NamedTuple):
@@ -43,6 +60,14 @@ class Rule(NamedTuple):
             address, _, prefix = str(self.network).partition("/")
             text = f"[{address}]" + (f"/{prefix}" if prefix != "128" else "")
         return f"{text}:{self.port}" if self.port else text
+
+    def holds(self, endpoint: Endpoint) -> bool:
+        """Return whether it means this address and port."""
+        return (
+            endpoint.address is not None
+            and self.port in (ANY_PORT, endpoint.port)
+            and _mapped(endpoint.address) in self.network
+        )
 
 
 EVERYTHING = Rule(IPv6Network("::/0"), ANY_PORT)
@@ -63,7 +88,27 @@ class Host(NamedTuple):
         return Rule(_parse_rule(address).network, self.port)
 
 
+class Name(NamedTuple):
+    """Connects whose program asked for a name that `pattern` (`*`, `?`) fits, on `port`."""
+
+    pattern: str
+    port: int
+
+    def __str__(self) -> str:
+        """Return it as it would be written for a silence or a route."""
+        return f"{self.pattern}:{self.port}" if self.port else self.pattern
+
+    def holds(self, endpoint: Endpoint) -> bool:
+        """Return whether it means this name and port."""
+        return (
+            endpoint.name is not None
+            and self.port in (ANY_PORT, endpoint.port)
+            and fnmatchcase(endpoint.name, self.pattern)
+        )
+
+
 _LABEL = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)")
+_PATTERN = re.compile(r"(?=.*[A-Za-z])[A-Za-z0-9_.*?-]{1,253}")
 
 
 def parse_destinations(text: str) -> tuple[Rule | Host, ...]:
@@ -77,6 +122,14 @@ def parse_hosts(text: str) -> tuple[Host, ...]:
     Raises ValueError with a sentence for each wrong item, which names it and shows how to write it.
     """
     return _each(text, _parse_host)
+
+
+def parse_meant(text: str) -> tuple[Rule | Name, ...]:
+    """Parse a list as `parse_rules` does, with patterns of host names in it, too; () for none.
+
+    A pattern means the name that a program asked for, whatever addresses it has.
+    """
+    return _each(text, lambda item: _name(item) or _parse_rule(item, _MEANT))
 
 
 def _each(text: str, parse: Callable[[str], ItemT]) -> tuple[ItemT, ...]:
@@ -116,10 +169,20 @@ def _host(item: str) -> Host | None:
     return Host(name.lower(), port)
 
 
-def any_hold(rules: Iterable[Rule], address: str, port: int) -> bool:
-    """Return whether one of the rules means this address and port."""
-    mapped = _mapped(address)
-    return any(rule.port in (ANY_PORT, port) and mapped in rule.network for rule in rules)
+def _name(item: str) -> Name | None:
+    """Return the pattern that an item is, None where it is none.
+
+    It has a letter, and a dot or a port: a word alone is rather something that was mistyped.
+    """
+    if item.startswith("[") or "/" in item:
+        return None
+    pattern, port = _split_port(item)
+    pattern = pattern.removesuffix(".")
+    is_word = "." not in pattern and port == ANY_PORT
+    last = pattern.rpartition(".")[2]
+    if is_word or last.isdigit() or _PATTERN.fullmatch(pattern) is None:
+        return None
+    return Name(pattern.lower(), port)
 
 
 def parse_rules(text: str) -> tuple[Rule, ...]:
@@ -139,7 +202,7 @@ def _mapped(address: str) -> IPv6Address:
     return parsed if parsed.version == 6 else IPv6Address(_V4_MAPPED | int(parsed))
 
 
-def _parse_rule(item: str) -> Rule:
+def _parse_rule(item: str, how: str = _RULE) -> Rule:
     if "%" in item:
         raise ValueError(
             f"'{brief(item)}': an interface is not looked at; write it without '%' and what "
@@ -149,7 +212,7 @@ def _parse_rule(item: str) -> Rule:
     try:
         network = ip_network(text)
     except ValueError as error:
-        raise ValueError(f"'{brief(item)}': {_explain(text, error)}") from None
+        raise ValueError(f"'{brief(item)}': {_explain(text, error) or how}") from None
     if network.version == 4:
         mapped = _V4_MAPPED | int(network.network_address)
         return Rule(IPv6Network((mapped, network.prefixlen + 96)), port)
@@ -173,10 +236,7 @@ def _split_port(item: str) -> tuple[str, int]:
     return text, int(port)
 
 
-def _explain(text: str, error: ValueError) -> str:
+def _explain(text: str, error: ValueError) -> str | None:
     if "host bits set" in str(error):
         return f"has host bits set; did you mean {ip_network(text, strict=False)}?"
-    return (
-        "is no address or network; write it like 10.0.0.0/8, 192.0.2.7:443, "
-        "2001:db8::/32 or [2001:db8::1]:443"
-    )
+    return None

@@ -169,7 +169,7 @@ class Resolver:
         self._by_address = {}
         for name, known in self._names.items():
             for address in known.seen:
-                self._by_address.setdefault(address, set()).add(name)
+                self._by_address.setdefault(address, set()).add(name.removesuffix("."))
         if rules != self._rules:
             self._rules = rules
             if not self.has_news:

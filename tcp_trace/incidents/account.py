@@ -131,6 +131,7 @@ class Account:
             silenced=self.silenced - self.silenced_told,
             escalated=critical and not self.escalated,
             hosts=() if subject is None else self.tally.hosts,
+            addresses=() if subject is None else self.tally.addresses,
             **self.tally.counts(),
             **digest,
         )

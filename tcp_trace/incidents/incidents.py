@@ -11,6 +11,7 @@ from tcp_trace.incidents.agenda import Agenda
 from tcp_trace.incidents.incident import Incident
 from tcp_trace.incidents.member import Member
 from tcp_trace.incidents.overview import RECENT, Entry, ended, entries
+from tcp_trace.incidents.places import Places
 from tcp_trace.incidents.storm import Storm
 from tcp_trace.incidents.threshold import Openings, Patience, Threshold
 
@@ -43,6 +44,7 @@ class Incidents:
         self._patience = Patience(policy)
         self._openings = Openings(policy)
         self._agenda = Agenda()
+        self._places = Places()
         self._serial = 0
 
     @property
@@ -76,6 +78,7 @@ class Incidents:
         `seen` is asked at most once, and only when a message is due: it lets the opening know
         whether anything succeeds. Constant time.
         """
+        failure = self._places.claim(failure, self._open)
         account = self._open.get(failure.subject)
         silence = self.silences.of(failure, now) if self.silences else None
         if silence is not None:
@@ -124,6 +127,7 @@ class Incidents:
             "incidents": [snapshot.dump_incident(incident) for incident in self._single()],
             "storm": snapshot.dump_storm(self._storm) if self._storm else None,
             "ended": self._patience.dump(),
+            "places": self._places.dump(self._open),
             "recent": [entry._asdict() for entry in self._recent],
             "silenced": self.silenced,
             "silenced_by": {k: n for k, n in self.silenced_by.items() if k in known},
@@ -153,6 +157,7 @@ class Incidents:
         shift = snapshot.shift(state, now)
         self._serial = int(state["serial"])
         self._patience.load(state["ended"], shift)
+        self._places.load(state.get("places", ()))
         self._recent.extend(Entry(**saved) for saved in state["recent"])
         # A state saved before there were silences has none of these.
         self.silenced = int(state.get("silenced", 0))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 from tcp_trace.incidents.fairness import maker_of
+from tcp_trace.incidents.subjects import address_of, is_name
 
 if TYPE_CHECKING:
     from tcp_trace.incidents.fairness import Whose
@@ -33,11 +34,12 @@ class Member:
     """One subject of a storm.
 
     `joined` is how many digests were told before it was news, `last_mono` its last failure in
-    seconds of CLOCK_MONOTONIC, `host` the name by which it was last asked for. Of its `makers` some
-    are kept.
+    seconds of CLOCK_MONOTONIC, `host` the name by which it was last asked for, and of a subject
+    that is a name `address` the one that failed last, each None where not known. Of its `makers`
+    some are kept.
     """
 
-    __slots__ = ("failures", "host", "joined", "last_mono", "makers", "storm", "subject")
+    __slots__ = ("address", "failures", "host", "joined", "last_mono", "makers", "storm", "subject")
 
     def __init__(self, storm: Whole, subject: Subject, joined: int, last_mono: float) -> None:
         self.storm = storm
@@ -46,6 +48,7 @@ class Member:
         self.joined = joined
         self.last_mono = last_mono
         self.host: str | None = None
+        self.address: str | None = None
         self.makers: tuple[Whose, ...] = ()
 
     def add(self, failure: AnyFailure) -> bool:
@@ -67,7 +70,9 @@ class Member:
         self.failures += failure.times
         self._note(maker_of(failure.process, failure.maker))
         self.last_mono = max(self.last_mono, failure.mono)
-        self.host = failure.host or self.host
+        if failure.host is not None:
+            self.host = failure.host
+            self.address = address_of(failure.place) if is_name(self.subject) else None
 
     def _note(self, maker: Whose) -> None:
         if maker not in self.makers and len(self.makers) < _MAKERS_KEPT:

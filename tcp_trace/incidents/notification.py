@@ -107,7 +107,8 @@ class SubjectCount(NamedTuple):
     """Failures of one subject in a storm; `condition` is None until the storm ends.
 
     `host` is the name by which it was last asked for, None where it is not known. It failed in so
-    many `namespaces`; `subject` is that of one of them.
+    many `namespaces`; `subject` is that of one of them. `address` is that which failed last of a
+    subject that is a name.
     """
 
     subject: Subject
@@ -115,6 +116,7 @@ class SubjectCount(NamedTuple):
     condition: Condition | None
     host: str | None = None
     namespaces: int = 1
+    address: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,7 +15,7 @@ from tcp_trace.incidents.notification import Phase, Severity
 from tcp_trace.incidents.subjects import placed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from tcp_trace.incidents.account import Account
     from tcp_trace.incidents.member import Member
@@ -38,6 +38,7 @@ class Entry(NamedTuple):
                    first, each with its network namespace; all of them while it is open
     subjects       how many of each kind
     netns          the number of its network namespace, 0 for the service's own and for a storm
+    addresses      of a subject that is a name: the addresses that failed, the latest last
     first, last    its first and its last failure; `ended` when it was over, None while open
     silenced       of `failures`, those that a silence kept from people
     reasons        [name, failures], most frequent first; `processes` likewise
@@ -62,6 +63,7 @@ class Entry(NamedTuple):
     messages: int
     told_at: float | None
     netns: int = 0
+    addresses: Sequence[str] = ()
 
 
 def entries(open_now: Iterable[Incident | Member], storm: Storm | None) -> list[Entry]:
@@ -106,6 +108,7 @@ def _entry(account: Incident | Storm, most: int | None = None) -> Entry:
         messages=account.sequence,
         told_at=_told_at(account),
         netns=0 if subject is None else subject.netns,
+        addresses=[] if subject is None else list(account.tally.addresses),
     )
 
 

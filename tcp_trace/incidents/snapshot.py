@@ -65,6 +65,7 @@ def dump_storm(storm: Storm) -> dict[str, Any]:
         "raged_mono": storm.raged_mono,
         "members": [[list(m.subject), m.failures, m.joined, m.last_mono] for m in storm.members],
         "hosts": [m.host for m in storm.members],
+        "addresses": [m.address for m in storm.members],
     }
 
 
@@ -84,6 +85,8 @@ def load_storm(saved: dict[str, Any], policy: Policy, shift: float) -> Storm:
     # A state saved before names were known has none.
     for member, host in zip(storm.members, saved.get("hosts", ()), strict=False):
         member.host = host
+    for member, address in zip(storm.members, saved.get("addresses", ()), strict=False):
+        member.address = address
     storm.know_of(storm.tally)
     return storm
 
@@ -133,6 +136,7 @@ def _dump_tally(tally: Tally) -> dict[str, Any]:
         "last_mono": tally.last_mono,
         "crowded": tally.crowded,
         "hosts": list(tally.hosts),
+        "addresses": list(tally.addresses),
         "causes": [
             [cause.kind, cause.value, blame.failures, list(blame.evidence)]
             for cause, blame in tally.causes.items()
@@ -151,6 +155,7 @@ def _load_tally(saved: dict[str, Any], shift: float) -> Tally:
     tally.last_mono = saved["last_mono"] + shift
     tally.crowded = bool(saved["crowded"])
     tally.hosts = tuple(saved.get("hosts", ()))
+    tally.addresses = tuple(saved.get("addresses", ()))
     for kind, name, failures, evidence in saved["causes"]:
         blame = tally.causes[cause_of(kind, name)] = Blame(TOPICS[kind].evidence(*evidence))
         blame.failures = int(failures)

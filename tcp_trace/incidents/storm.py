@@ -101,6 +101,7 @@ class Storm(Account):
         member = Member(self, incident.subject, self.sequence, tally.last_mono)
         member.failures = tally.total
         member.host = tally.hosts[-1] if tally.hosts else None
+        member.address = tally.addresses[-1] if tally.addresses else None
         member.add_makers(tally)
         self.know_of(tally)
         self.shares.add(member.makers)
@@ -252,6 +253,7 @@ class Storm(Account):
                 _condition(members, failing_since, seen) if ending else None,
                 next((m.host for m in members if m.host), None),
                 len(members),
+                next((m.address for m in members if m.address), None),
             )
             for members in fairly(self.sites.values(), TOLD_SUBJECTS, rank, _makers)
         )

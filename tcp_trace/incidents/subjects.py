@@ -9,14 +9,14 @@ from __future__ import annotations
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any, Protocol
 
-from tcp_trace.connects.watch import EVERYTHING, any_hold
+from tcp_trace.connects.watch import EVERYTHING
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Collection, Iterable, Iterator
 
     from tcp_trace.connects.events import Moment, Process
     from tcp_trace.connects.maker import Maker
-    from tcp_trace.connects.watch import Rule
+    from tcp_trace.connects.watch import Endpoint, Name, Rule
 
 
 class Subject(Protocol):
@@ -35,8 +35,8 @@ class Subject(Protocol):
         """The number (inode) of its network namespace, 0 for the service's own."""
 
     @property
-    def endpoint(self) -> tuple[str, int] | None:
-        """The address and port by which silences and routes mean it, None for what has none."""
+    def endpoint(self) -> Endpoint | None:
+        """The address or name, and port, by which silences and routes mean it; None for none."""
 
     @property
     def site(self) -> Subject:
@@ -95,6 +95,13 @@ class AnyFailure(Protocol):
     @property
     def subject(self) -> Subject:
         """What failed."""
+
+    @property
+    def place(self) -> Subject:
+        """The same whatever name it was asked for by; the subject where no names are asked for."""
+
+    def belonging_to(self, owner: Any) -> AnyFailure:  # noqa: ANN401 - a subject of its topic
+        """Return it as a failure of another subject, which has its place: see `places`."""
 
     @property
     def cause(self) -> Cause:
@@ -188,18 +195,42 @@ def succeeded_since(seen: Counts | None, mono: float) -> bool:
 
 def neighbourhood(subject: Subject) -> tuple[str, int] | None:
     """Return the /24 or /64 of a subject and its port, None for what has no address."""
-    if subject.endpoint is None:
+    endpoint = subject.endpoint
+    if endpoint is None or endpoint.address is None:
         return None
-    address, port = subject.endpoint
+    address, port = endpoint.address, endpoint.port
     if ":" not in address:
         return address.rpartition(".")[0], port
     return ":".join(ip_address(address).exploded.split(":")[:4]), port
 
 
-def is_within(subject: Subject, rules: Collection[Rule]) -> bool:
-    """Return whether one of the rules means this subject; the one for everything means all."""
-    endpoint = subject.endpoint
-    return EVERYTHING in rules or (endpoint is not None and any_hold(rules, *endpoint))
+def is_within(endpoints: Iterable[Endpoint | None], rules: Collection[Rule | Name]) -> bool:
+    """Return whether a rule means one of these endpoints; the one for everything means all."""
+    if EVERYTHING in rules:
+        return True
+    return any(rule.holds(each) for each in endpoints if each is not None for rule in rules)
+
+
+def endpoints(
+    subject: Subject, addresses: Iterable[str] = (), hosts: Iterable[str] = ()
+) -> list[Endpoint]:
+    """Return how a subject can be meant that failed at these addresses, by these names."""
+    own = subject.endpoint
+    if own is None:
+        return []
+    places = [own._replace(address=address) for address in addresses]
+    return [own, *places, *(own._replace(name=host) for host in hosts)]
+
+
+def is_name(subject: Subject | None) -> bool:
+    """Return whether it is a name that was asked for, whatever addresses it has."""
+    endpoint = None if subject is None else subject.endpoint
+    return endpoint is not None and endpoint.name is not None
+
+
+def address_of(place: Subject) -> str | None:
+    """Return the address of what failed, None where it has none."""
+    return None if place.endpoint is None else place.endpoint.address
 
 
 def placed(subject: Subject) -> str:

@@ -6,14 +6,16 @@ from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 from tcp_trace.incidents.notification import CauseCount, ProcessCount
+from tcp_trace.incidents.subjects import address_of, is_name
 
 if TYPE_CHECKING:
     from tcp_trace.connects.events import Process
     from tcp_trace.connects.maker import Maker
-    from tcp_trace.incidents.subjects import AnyFailure, Cause, Evidence
+    from tcp_trace.incidents.subjects import AnyFailure, Cause, Evidence, Subject
 
 KEPT_PROGRAMS = 16
 TOLD_HOSTS = 3
+TOLD_ADDRESSES = 8
 TOLD_PROGRAMS = 5
 
 
@@ -58,6 +60,13 @@ class Blame:
         self.evidence = evidence
 
 
+def _latest(known: tuple[str, ...], text: str, most: int) -> tuple[str, ...]:
+    """Return the texts with this one at the end, as many of the latest as are kept."""
+    if known and known[-1] == text:
+        return known
+    return (*(other for other in known if other != text), text)[-most:]
+
+
 class Tally:
     """Counts of failures by cause and program, with the first and the last on both clocks.
 
@@ -67,8 +76,8 @@ class Tally:
     """
 
     __slots__ = (
-        "causes", "crowded", "first_mono", "first_wall", "hosts", "last_mono", "last_wall",
-        "programs", "total",
+        "addresses", "causes", "crowded", "first_mono", "first_wall", "hosts", "last_mono",
+        "last_wall", "programs", "total",
     )  # fmt: skip
 
     def __init__(self, first_mono: float, first_wall: float) -> None:
@@ -79,6 +88,7 @@ class Tally:
         self.programs: dict[tuple[str | int | None, ...], Program] = {}
         self.crowded = False
         self.hosts: tuple[str, ...] = ()
+        self.addresses: tuple[str, ...] = ()
 
     def add(self, failure: AnyFailure) -> bool:
         """Count a failure; return whether its cause or its program is new."""
@@ -92,8 +102,8 @@ class Tally:
             blame = self.causes[failure.cause] = Blame(failure.evidence)
         blame.failures += failure.times
         blame.evidence = failure.evidence
-        if failure.host is not None and failure.host != (self.hosts or ("",))[-1]:
-            self._name(failure.host)
+        if failure.host is not None:
+            self._locate(failure.host, failure.subject, failure.place)
         process = failure.process
         if process is None:
             return is_new
@@ -106,10 +116,12 @@ class Tally:
         program.add(process.pid, failure.times)
         return is_new
 
-    def _name(self, host: str) -> None:
-        """Remember a name of the subject; the last ones are kept, the latest at the end."""
-        others = [other for other in self.hosts if other != host]
-        self.hosts = (*others, host)[-TOLD_HOSTS:]
+    def _locate(self, host: str, subject: Subject, place: Subject) -> None:
+        """Remember the name that was asked for, and of a subject that is one what failed."""
+        self.hosts = _latest(self.hosts, host, TOLD_HOSTS)
+        address = address_of(place) if is_name(subject) else None
+        if address is not None:
+            self.addresses = _latest(self.addresses, address, TOLD_ADDRESSES)
 
     def _make_place(self) -> None:
         if len(self.programs) >= KEPT_PROGRAMS:

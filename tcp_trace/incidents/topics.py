@@ -9,10 +9,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from tcp_trace.connects.events import Destination
+from tcp_trace.connects.hostport import HostPort
 from tcp_trace.connects.reasons import Evidence, Reason
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from enum import Enum
 
     from tcp_trace.incidents import subjects
@@ -30,6 +31,7 @@ class Topic(NamedTuple):
     works, unseen       how one stands when a storm ends: "connects again", "no connect seen since"
     untried             why nothing is known of it any more: "nobody has tried"
     alert               what Alertmanager knows it by, before "Failing" and "Storm"
+    label               the label that has its subject there
     """
 
     subject: Callable[..., subjects.Subject]
@@ -44,16 +46,20 @@ class Topic(NamedTuple):
     unseen: str
     untried: str
     alert: str
+    label: str
 
+
+_CONNECTS = Topic(
+    Destination, Reason, Evidence,
+    attempt="connect", attempts="connects", activity="connects to", plural="destinations",
+    usually="connects in", works="connects again", unseen="no connect seen since",
+    untried="nobody has tried", alert="TcpConnect", label="destination",
+)  # fmt: skip
 
 TOPICS: dict[str, Topic] = {
-    "destination": Topic(
-        Destination, Reason, Evidence,
-        attempt="connect", attempts="connects", activity="connects to", plural="destinations",
-        usually="connects in", works="connects again", unseen="no connect seen since",
-        untried="nobody has tried", alert="TcpConnect",
-    ),
-}  # fmt: skip
+    "destination": _CONNECTS,
+    "host": _CONNECTS._replace(subject=HostPort),
+}
 """By the kind of their subjects, which is its name in saved states and JSON."""
 
 
@@ -64,6 +70,16 @@ def subject_of(fields: Sequence[Any]) -> subjects.Subject:
     """
     *known, kind = fields
     return TOPICS[kind].subject(*known)
+
+
+def by_plural(numbers: Mapping[str, int]) -> dict[str, int]:
+    """Return numbers by kind with kinds that people know by one word as one: the first of them."""
+    kinds: dict[str, str] = {}
+    told: dict[str, int] = {}
+    for kind, number in numbers.items():
+        first = kinds.setdefault(TOPICS[kind].plural, kind)
+        told[first] = told.get(first, 0) + number
+    return told
 
 
 def cause_of(kind: str, name: str) -> subjects.Cause:

@@ -33,6 +33,7 @@ def state(saved: dict[str, Any]) -> dict[str, Any]:
         "version": 2,
         "incidents": [_account(each) for each in saved["incidents"]],
         "storm": None if storm is None else _storm(storm),
+        "places": [],
         "ended": [[key and [*_whole(key), _KIND], *rest] for key, *rest in saved["ended"]],
         # A state saved before there were silences has none of these.
         "recent": [_entry(dict(each)) for each in saved.get("recent", ())],
@@ -58,7 +59,7 @@ def _whole(destination: list[Any]) -> list[Any]:
 
 
 def _account(saved: dict[str, Any]) -> dict[str, Any]:
-    tally = {**saved["tally"]}
+    tally = {**saved["tally"], "addresses": []}
     tally["causes"] = [
         [_KIND, reason, failures, evidence] for reason, failures, *evidence in tally.pop("reasons")
     ]
@@ -70,9 +71,9 @@ def _account(saved: dict[str, Any]) -> dict[str, Any]:
 
 def _storm(saved: dict[str, Any]) -> dict[str, Any]:
     members = [[[*_whole(each[:-3]), _KIND], *each[-3:]] for each in saved["members"]]
-    return {**_account(saved), "members": members}
+    return {**_account(saved), "members": members, "addresses": [None] * len(members)}
 
 
 def _entry(entry: dict[str, Any]) -> dict[str, Any]:
     subject, count = entry.pop("destination"), entry.pop("destinations")
-    return {"subject": subject, "subjects": {_KIND: count}, **entry}
+    return {"subject": subject, "subjects": {_KIND: count}, "addresses": [], **entry}

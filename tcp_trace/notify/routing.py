@@ -16,18 +16,17 @@ from __future__ import annotations
 from collections import OrderedDict
 from dataclasses import replace
 from enum import Enum
-from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, NamedTuple
 
 from tcp_trace.incidents.notification import Phase, Severity
-from tcp_trace.incidents.subjects import is_within
+from tcp_trace.incidents.subjects import endpoints, is_within
+from tcp_trace.silences.match import any_contains, any_names
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
 
-    from tcp_trace.connects.watch import Rule
-    from tcp_trace.incidents.notification import Notification
-    from tcp_trace.incidents.subjects import Subject
+    from tcp_trace.connects.watch import Endpoint, Name, Rule
+    from tcp_trace.incidents.notification import Notification, ProcessCount, SubjectCount
 
 DEFAULT = "default"
 """The name of the webhook that `SLACK_URL` is."""
@@ -49,24 +48,28 @@ _SEVERITIES = list(Severity)  # the least severe first
 class Route(NamedTuple):
     """What matches all of its conditions goes `to` these webhooks; an empty one matches anything.
 
-    `units` are names or patterns as a shell has them (`postgresql@*.service`), `reasons` names of
+    `destinations` are addresses, networks and patterns of names that are asked for; `units`, `pods`
+    and `containers` patterns as a shell has them (`postgresql@*.service`), `reasons` names of
     causes, `min_severity` the least severity, `messages` the kind of messages. `runbook` is the URL
     that these messages show, empty for none.
     """
 
     to: tuple[str, ...]
-    destinations: tuple[Rule, ...] = ()
+    destinations: tuple[Rule | Name, ...] = ()
     units: tuple[str, ...] = ()
     reasons: frozenset[str] = frozenset()
     min_severity: Severity = Severity.INFO
     messages: Messages = Messages.ALL
     runbook: str = ""
+    pods: tuple[str, ...] = ()
+    containers: tuple[str, ...] = ()
 
     @property
     def is_conditional(self) -> bool:
         """Whether there is anything that it does not match."""
         has_floor = self.min_severity is not Severity.INFO
-        return has_floor or bool(self.destinations or self.units or self.reasons)
+        makers = self.units or self.pods or self.containers
+        return has_floor or bool(self.destinations or makers or self.reasons)
 
     def takes_digest(self) -> bool:
         """Tell whether the digest of a day goes this way: it is of no destination or unit."""
@@ -74,14 +77,26 @@ class Route(NamedTuple):
             return not self.is_conditional
         return self.messages is Messages.DIGEST
 
-    def matches(self, subject: Subject | None, notification: Notification) -> bool:
-        """Tell whether a message about this subject (None where unnamed) goes this way."""
+    def matches(self, meant: list[Endpoint] | None, notification: Notification) -> bool:
+        """Tell whether a message about these endpoints (None where unnamed) goes this way."""
         return (
             self.messages is not Messages.DIGEST
             and _rank(notification.severity) >= _rank(self.min_severity)
-            and (not self.destinations or _is_within(subject, self.destinations))
-            and (not self.units or _is_of(notification, self.units))
+            and (not self.destinations or _is_within(meant, self.destinations))
+            and self._is_made_by(notification.processes)
             and (not self.reasons or _is_because(notification, self.reasons))
+        )
+
+    def _is_made_by(self, processes: Iterable[ProcessCount]) -> bool:
+        """Tell whether one of the programs is of each kind of maker that is asked for."""
+        kinds = (
+            (self.units, any_names, [process.unit for process in processes]),
+            (self.pods, any_names, [process.pod for process in processes]),
+            (self.containers, any_contains, [process.container for process in processes]),
+        )
+        return all(
+            not patterns or any(fit(patterns, name) for name in names)
+            for patterns, fit, names in kinds
         )
 
 
@@ -150,13 +165,14 @@ class Router:
     def _matching(self, notification: Notification) -> list[Route]:
         """Return the first route that matches, for a storm that of each subject it names."""
         if notification.subject is not None:
-            return [self._first_match(notification.subject, notification)]
-        named: list[Subject | None] = [count.subject for count in notification.top]
+            meant = endpoints(notification.subject, notification.addresses, notification.hosts)
+            return [self._first_match(meant, notification)]
+        named: list[list[Endpoint] | None] = [_endpoints(count) for count in notification.top]
         named = named or [None]
-        return [self._first_match(subject, notification) for subject in named]
+        return [self._first_match(meant, notification) for meant in named]
 
-    def _first_match(self, subject: Subject | None, notification: Notification) -> Route:
-        matching = (route for route in self._routes if route.matches(subject, notification))
+    def _first_match(self, meant: list[Endpoint] | None, notification: Notification) -> Route:
+        matching = (route for route in self._routes if route.matches(meant, notification))
         return next(matching, _DEFAULT_ROUTE)
 
 
@@ -171,13 +187,13 @@ def _rank(severity: Severity) -> int:
     return _SEVERITIES.index(severity)
 
 
-def _is_within(subject: Subject | None, rules: tuple[Rule, ...]) -> bool:
-    return subject is not None and is_within(subject, rules)
+def _endpoints(count: SubjectCount) -> list[Endpoint]:
+    addresses = () if count.address is None else (count.address,)
+    return endpoints(count.subject, addresses, () if count.host is None else (count.host,))
 
 
-def _is_of(notification: Notification, patterns: tuple[str, ...]) -> bool:
-    units = {process.unit for process in notification.processes if process.unit is not None}
-    return any(fnmatchcase(unit, pattern) for unit in units for pattern in patterns)
+def _is_within(meant: list[Endpoint] | None, rules: tuple[Rule | Name, ...]) -> bool:
+    return meant is not None and is_within(meant, rules)
 
 
 def _is_because(notification: Notification, reasons: frozenset[str]) -> bool:

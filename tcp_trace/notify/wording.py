@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from tcp_trace.connects.maker import RUNTIMES
 from tcp_trace.incidents.notification import Condition, Notification, Phase, Severity
-from tcp_trace.incidents.topics import TOPICS
+from tcp_trace.incidents.topics import TOPICS, by_plural
 from tcp_trace.safetext import ELLIPSIS
 
 if TYPE_CHECKING:
@@ -49,14 +49,18 @@ def utc(wall: float) -> str:
     return f"{datetime.fromtimestamp(wall, UTC):%Y-%m-%d %H:%M:%S} UTC"
 
 
-def named(subject: Subject, hosts: tuple[str, ...]) -> str:
-    """Return `db.example.com (10.0.0.5:5432)`: a subject with its names, the latest first."""
-    if not hosts:
-        return str(subject)
-    text = ", ".join(reversed(hosts))
-    if len(text) > _NAMES_LIMIT:
-        text = text[: _NAMES_LIMIT - 1] + ELLIPSIS
-    return f"{text} ({subject})"
+def named(subject: Subject, hosts: tuple[str, ...], addresses: tuple[str, ...] = ()) -> str:
+    """Return a subject with its names or addresses, the latest first.
+
+    `db.example.com (10.0.0.5:5432)`, or `db.example.com:5432 (10.0.0.5)` where it is a name.
+    """
+    if addresses:
+        name = str(subject)
+        if len(name) > _NAMES_LIMIT:
+            half = _NAMES_LIMIT // 2
+            name = f"{name[:half]}{ELLIPSIS}{name[1 - half :]}"
+        return f"{name} ({_clipped(', '.join(reversed(addresses)))})"
+    return f"{_clipped(', '.join(reversed(hosts)))} ({subject})" if hosts else str(subject)
 
 
 def span(seconds: float) -> str:
@@ -131,13 +135,14 @@ def place(n: Notification, style: Style) -> str | None:
 
 def many(subjects: Mapping[str, int]) -> str:
     """Return `12 destinations`: so many of each kind."""
-    return " and ".join(f"{number:,} {TOPICS[kind].plural}" for kind, number in subjects.items())
+    numbers = by_plural(subjects).items()
+    return " and ".join(f"{number:,} {TOPICS[kind].plural}" for kind, number in numbers)
 
 
 def subject(n: Notification) -> str:
     """Return the subject, or how many there are; names in it are as others chose them."""
     if n.subject is not None:
-        return named(n.subject, n.hosts)
+        return named(n.subject, n.hosts, n.addresses)
     if n.size == 1 and n.top:
         return str(n.top[0].subject) + _namespaces(n.top[0])
     return many(n.subjects)
@@ -218,7 +223,7 @@ def _all(n: Notification, subject: str, but: str = "") -> str:
 
     `but` stands before the number of those that it is an exception to.
     """
-    kinds = n.subjects
+    kinds = by_plural(n.subjects)
     if n.size == 1:
         return f"{TOPICS[next(iter(kinds))].activity} {but}{subject}"
     over = "over " if n.untracked else ""
@@ -233,7 +238,7 @@ def _all(n: Notification, subject: str, but: str = "") -> str:
 
 
 def _plural(n: Notification) -> str:
-    return " and ".join(TOPICS[kind].plural for kind in n.subjects)
+    return " and ".join(TOPICS[kind].plural for kind in by_plural(n.subjects))
 
 
 def _but_failing(n: Notification) -> str:
@@ -263,13 +268,18 @@ def _container(p: ProcessCount, style: Style) -> str | None:
     return f"{kind} {style.name(container_id[:_SHORT_ID])}"
 
 
+def _clipped(text: str) -> str:
+    return text if len(text) <= _NAMES_LIMIT else text[: _NAMES_LIMIT - 1] + ELLIPSIS
+
+
 def _two(big: int, unit: str, small: int, small_unit: str) -> str:
     return f"{big} {unit} {small} {small_unit}" if small else f"{big} {unit}"
 
 
 def _subject(count: SubjectCount, style: Style) -> str:
     condition = f", {_condition(count)}" if count.condition else ""
-    subject = named(count.subject, (count.host,) if count.host else ())
+    hosts = (count.host,) if count.host else ()
+    subject = named(count.subject, hosts, (count.address,) if count.address else ())
     return f"{style.name(subject)}{_namespaces(count)}: {failures(count.failures)}{condition}"
 
 

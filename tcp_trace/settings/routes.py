@@ -6,7 +6,7 @@
 
     [[route]]                               # the first route that matches decides
     to = ["database", "default"]            # default is SLACK_URL, and gets what matches no route
-    destinations = ["10.0.0.0/8:5432"]      # as in DEST_IP
+    destinations = ["10.0.0.0/8:5432", "*.db.example.com"]
     units = ["postgresql*.service"]
     reasons = ["refused", "timed_out"]
     min_severity = "critical"               # info, warning or critical
@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from tcp_trace.connects.watch import parse_rules
+from tcp_trace.connects.watch import parse_meant
 from tcp_trace.incidents.notification import Severity
 from tcp_trace.incidents.topics import cause_names
 from tcp_trace.notify.receivers import DEFAULT_TYPE, RECEIVERS
@@ -34,6 +34,7 @@ from tcp_trace.safetext import PATH_LIMIT, brief
 from tcp_trace.settings import textfile, values
 from tcp_trace.settings.tablereader import NAME_LIMIT, TableReader, shown
 from tcp_trace.settings.values import Secret, did_you_mean
+from tcp_trace.silences.match import parse_identifier
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -50,7 +51,8 @@ _MARKUP = frozenset(' <>|"`')
 _SOURCES = ("url", "url_file", "credential")
 _WEBHOOK_FIELDS = ("type", *_SOURCES)
 _ROUTE_FIELDS = (
-    "to", "destinations", "units", "reasons", "min_severity", "messages", "runbook",
+    "to", "destinations", "units", "pods", "containers", "reasons", "min_severity", "messages",
+    "runbook",
 )  # fmt: skip
 _RUNBOOK_LIMIT = 500
 
@@ -213,6 +215,8 @@ class _Reader(TableReader):
                 self.choice(where, table, "min_severity", Severity, Severity.INFO),
                 self.choice(where, table, "messages", Messages, Messages.ALL),
                 self._runbook(where, table),
+                tuple(self._identifiers(where, table, "pod")),
+                tuple(self._identifiers(where, table, "container")),
             )
 
     def _runbook(self, where: str, table: Mapping[str, Any]) -> str:
@@ -237,9 +241,16 @@ class _Reader(TableReader):
                 )
                 continue
             try:
-                yield from parse_rules(text)
+                yield from parse_meant(text)
             except ValueError as error:
                 self.complain(where, f"destinations: {error}")
+
+    def _identifiers(self, where: str, table: Mapping[str, Any], what: str) -> Iterator[str]:
+        for text in self.texts(where, table, f"{what}s"):
+            try:
+                yield parse_identifier(text, what)
+            except ValueError as error:
+                self.complain(where, f"{what}s: {error}")
 
     def _reasons(self, where: str, table: Mapping[str, Any]) -> Iterator[str]:
         known = cause_names()

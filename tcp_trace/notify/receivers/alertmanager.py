@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from tcp_trace.incidents.notification import Phase
-from tcp_trace.incidents.topics import TOPICS
+from tcp_trace.incidents.topics import TOPICS, by_plural
 from tcp_trace.notify import render, wording
 from tcp_trace.notify.answers import judge_status
 from tcp_trace.notify.receivers.addresses import checked
@@ -144,14 +144,14 @@ def _labels(n: Notification, host: str, before: Labels | None) -> Labels:
         "source": "tcp-trace",
     }
     if n.subject is not None:
-        labels[n.subject.kind] = visible(str(n.subject))
+        labels[TOPICS[n.subject.kind].label] = visible(str(n.subject))
         if n.subject.netns:
             labels["netns"] = str(n.subject.netns)
     return labels
 
 
 def _alert_name(n: Notification) -> str:
-    kinds = list(n.subjects)
+    kinds = list(by_plural(n.subjects))
     name = TOPICS[kinds[0]].alert if len(kinds) == 1 else _MIXED_ALERT
     return f"{name}{'Storm' if n.is_digest else 'Failing'}"
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from tcp_trace.connects.events import Destination
+from tcp_trace.connects.hostport import HostPort
 from tcp_trace.connects.reasons import Evidence
 from tcp_trace.notify import render
 from tcp_trace.notify.answers import judge_status
@@ -86,7 +87,7 @@ def _published(n: Notification) -> dict[str, Any]:
         "causes": [_cause(count) for count in n.causes],
         "top": [_top(count) for count in n.top],
         # Of version 1, which knew connects alone.
-        "destination": _destination(n.subject),
+        "destination": _destination(n.subject, n.addresses[-1:]),
         "destinations": n.size,
         "reasons": [_reason(count) for count in n.causes],
     }
@@ -109,11 +110,16 @@ def _top(count: SubjectCount) -> dict[str, Any]:
     return count._asdict() | {
         "subject": _subject(count.subject),
         "condition": count.condition.value if count.condition else None,
-        "destination": _destination(count.subject),
+        "destination": _destination(count.subject, (count.address,)),
     }
 
 
-def _destination(subject: Subject | None) -> dict[str, Any] | None:
+def _destination(
+    subject: Subject | None, addresses: tuple[str | None, ...]
+) -> dict[str, Any] | None:
+    """Return the address and port that failed: of a name that which failed last."""
+    if isinstance(subject, HostPort) and any(addresses):
+        subject = Destination.of(subject, str(addresses[-1]))
     if not isinstance(subject, Destination):
         return None
     return {name: value for name, value in subject.published().items() if name != "kind"}

@@ -191,7 +191,7 @@ def test_silences_that_ended(
         (("--for", "2h"), "say what to silence"),
         (("--for", "soon", "all"), "--for soon: not a duration; write it like 30s, 5m or 4h"),
         (("--for", "0", "all"), "--for 0: out of range; write a duration from 1s to 365d"),
-        (("--for", "2h", "10.0.0.0/33"), "no address or network"),
+        (("--for", "2h", "10.0.0.0/33"), "no address, network or host name"),
         (("--for", "2h", "--reason", "bad"), "write one of refused"),
         (("--for", "2h", "--process", "x" * 16), "the kernel keeps 15 bytes"),
         (("--for", "2h", "all", "--comment", "x" * 201), "longer than 200"),

@@ -70,6 +70,7 @@ class World:
         process: Process | None = PSQL,
         maker: Maker = UNKNOWN,
         host: str | None = None,
+        owner: Destination | None = None,
     ) -> list[Notification]:
         """Let connects fail now; return what is told at once."""
         told = []
@@ -77,7 +78,7 @@ class World:
             self._count(destination, established=False)
             failure = Failure(
                 destination, reason, 111, 40_000, process, 0.001, 1, self.now.wall, self.mono,
-                maker, host,
+                maker, host, owner=owner,
             )  # fmt: skip
             told += self.incidents.failed(failure, self.now, self)
         self.fed += times

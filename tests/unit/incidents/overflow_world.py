@@ -98,6 +98,15 @@ class Overflowed(NamedTuple):
     host: str | None = None
     times: int = 1
 
+    @property
+    def place(self) -> Listener:
+        """Nobody asks for one by name."""
+        return self.subject
+
+    def belonging_to(self, owner: Listener) -> Overflowed:
+        """Return it as one of another."""
+        return self._replace(subject=owner)
+
 
 class Host(World):
     """A host on which listeners overflow, too."""
@@ -147,4 +156,5 @@ TOPIC = Topic(
     attempt="connect of others", attempts="connects of others", activity="connects of others to",
     plural="listeners", usually="accepts in", works="accepts again",
     unseen="nobody connected since", untried="nobody has connected", alert="TcpListener",
+    label="listener",
 )  # fmt: skip

@@ -267,7 +267,7 @@ def test_a_storm_names_its_destinations() -> None:
     """Each destination of a digest has the name by which it was last asked for."""
     world = World()
     for number in range(10):
-        for host in ("old.example", f"{number}.example", None):
+        for host in (None, "old.example", f"{number}.example"):
             world.fail(destination(number), host=host)
     (digest,) = world.wait(10)
     assert {(top.subject, top.host) for top in digest.top} == {

@@ -105,8 +105,9 @@ def test_a_state_from_before_makers_were_known() -> None:
 
 
 def test_names_survive() -> None:
-    """The names of destinations are known after a restart, in an incident and in a storm."""
+    """Names and addresses are known after a restart, in an incident and in a storm."""
     world = World()
+    world.fail()
     for host in ("a.example", "b.example"):
         world.fail(host=host)
     restart(world)
@@ -117,7 +118,9 @@ def test_names_survive() -> None:
         world.fail(destination(number), host=f"{number}.example")
     restart(world)
     (digest,) = world.wait(10)
-    assert {top.host for top in digest.top} <= {f"{number}.example" for number in range(23)}
+    assert {(top.host, top.address) for top in digest.top} <= {
+        (f"{number}.example", destination(number).address) for number in range(23)
+    }
     assert digest.hosts == ()
 
 
@@ -125,9 +128,10 @@ def test_a_state_from_before_names_were_known() -> None:
     """A state that an older version saved is taken up without names."""
     world = World()
     for number in range(23):
-        world.fail(destination(number), host="a.example")
+        world.fail(destination(number), host="a.example", owner=destination(number))
     saved = world.incidents.dump(world.now)
-    del saved["storm"]["hosts"], saved["storm"]["tally"]["hosts"]
+    del saved["storm"]["hosts"], saved["storm"]["tally"]["hosts"], saved["places"]
+    del saved["storm"]["addresses"], saved["storm"]["tally"]["addresses"]
     world.incidents = Incidents.load(json.loads(json.dumps(saved)), world.policy, world.now)
     (digest,) = world.wait(10)
     assert {top.host for top in digest.top} == {None}

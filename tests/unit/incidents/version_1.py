@@ -16,6 +16,7 @@ from tcp_trace.silences.silences import Silence, Silences
 from tests.unit.incidents.incident_world import DATABASE, destination
 
 if TYPE_CHECKING:
+    from tcp_trace.connects.events import Destination
     from tests.unit.incidents.incident_world import World
 
 SHOP = Maker("deploy", "shop.service", "docker://3f2a", "b1", "shop --serve")
@@ -29,17 +30,24 @@ def saved() -> dict[str, Any]:
 
 
 def scenario(world: World) -> None:
-    """Let one recover, one be open, one be silenced, and 23 make a storm."""
-    world.fail(destination(100), host="web.example.com")
+    """Let one recover, one be open, one be silenced, and 23 make a storm.
+
+    To that version an address was what failed, also where a name was asked for.
+    """
+
+    def fail(at: Destination, host: str, **how: Any) -> None:  # noqa: ANN401 - as World.fail has it
+        world.fail(at, host=host, owner=at, **how)
+
+    fail(destination(100), "web.example.com")
     world.mono += 1
     world.succeed(destination(100))
     world.wait(200)
     world.fail()
-    world.fail(IN_A_POD, reason=Reason.TIMED_OUT, maker=SHOP, host="db.example.com")
+    fail(IN_A_POD, "db.example.com", reason=Reason.TIMED_OUT, maker=SHOP)
     match = parse_match("10.0.0.101")
     world.incidents.silences = Silences([Silence("s1", match, 0, 10_000_000_000)])
     world.fail(destination(101), times=3)
     world.wait(30)
     for number in range(23):
-        world.fail(destination(number), times=2, host=f"host-{number}.example.com")
+        fail(destination(number), f"host-{number}.example.com", times=2)
     world.wait(7)

@@ -82,7 +82,7 @@ def test_a_window_silences_what_it_names() -> None:
     [
         ("Sun", "not days and hours; write it like Sun 02:00-04:00"),
         ("Someday 02:00-04:00", "Someday is no day; write daily"),
-        ("Mon- 02:00-04:00 x", "no address or network"),
+        ("Mon- 02:00-04:00 x", "no address, network or host name"),
         ("Sun 2-4", "2-4 are no hours"),
         ("Sun 25:00-26:00", "25:00-26:00 are no hours"),
         ("Sun 02:00-24:01", "02:00-24:01 are no hours"),

@@ -12,6 +12,8 @@ from tcp_trace.silences.match import Match, parse_match, parse_process
 from tcp_trace.silences.silences import Silence
 from tests.unit.silences.test_silences import FAILURE
 
+CONTAINER = "3f2a9c013f2a" + "0" * 52
+
 
 @pytest.mark.parametrize(
     ("text", "fits"),
@@ -47,6 +49,55 @@ def test_what_a_match_means(text: str, *, fits: bool) -> None:
     assert parse_match(str(match)) == match
 
 
+@pytest.mark.parametrize(
+    ("text", "fits"),
+    [
+        ("db.example.com:5432", True),
+        ("DB.Example.com.", True),
+        ("*.example.com", True),
+        ("10.9.9.9,d?.example.com:5432", True),
+        ("db:5432", False),
+        ("db.example.com:5433", False),
+        ("example.com", False),
+        ("*.db.example.com", False),
+        ("10.0.0.0/24:5432", True),
+        (":5432", True),
+        ("10.0.1.0/24", False),
+        ("pod=6fd9*", True),
+        ("pod=6fd9", False),
+        ("container=3f2a9c013f2a", True),
+        ("container=3f2a*", True),
+        (f"container=containerd://{CONTAINER}", True),
+        (f"container={CONTAINER}", True),
+        ("container=9c01*", False),
+        ("*.example.com pod=6fd9* container=3f2a*", True),
+        ("*.example.com pod=6fd9* container=4*", False),
+    ],
+)
+def test_names_pods_and_containers(text: str, *, fits: bool) -> None:
+    """A name is meant as well as its address; a container by its id in whatever length."""
+    pod = Maker(pod="6fd9c0de-1111-4222-8333-444455556666", container=f"containerd://{CONTAINER}")
+    match = parse_match(text)
+    assert match.fits(FAILURE._replace(host="db.example.com", maker=pod)) is fits
+    assert parse_match(str(match)) == match
+
+
+def test_a_failure_is_meant_by_all_that_is_known_of_it() -> None:
+    """By its name and address, and by the name of the incident that it belongs to."""
+    by_name, by_address = parse_match("db.example.com:5432"), parse_match("10.0.0.5:5432")
+    named = FAILURE._replace(host="db.example.com")
+    for failure in (
+        named,
+        named.belonging_to(named.destination),
+        FAILURE.belonging_to(named.destination.named("db.example.com")),
+    ):
+        assert by_name.fits(failure)
+        assert by_address.fits(failure)
+    assert not by_name.fits(FAILURE)
+    forged = FAILURE._replace(host="10.9.9.9")
+    assert not parse_match("10.9.9.9").fits(forged)
+
+
 def test_ipv6_and_unknown_makers() -> None:
     """IPv6 destinations fit their networks; nobody's failures fit no process and no unit."""
     failure = FAILURE._replace(destination=Destination("2001:db8::7", 443), maker=Maker())
@@ -62,12 +113,20 @@ def test_ipv6_and_unknown_makers() -> None:
         ("", "nothing to silence is named"),
         ("10.0.0.5:0", "port must be a number"),
         ("10.0.0.1/8", "did you mean 10.0.0.0/8?"),
-        ("host.example", "no address or network"),
-        ("user=root", "write a destination, process=... or unit=... or reason=..."),
+        ("*", "no address, network or host name; write it like 10.0.0.0/8, db.example.com:5432"),
+        ("*:5432", "no address, network or host name"),
+        ("10.0.0.*", "no address, network or host name"),
+        ("daliy", "no address, network or host name"),
+        ("db.example.com/24", "no address, network or host name"),
+        ("db.example.com:0", "port must be a number"),
+        ("d\u0131b.example.com", "no address, network or host name"),
+        ("user=root", "destination, process=..., unit=..., pod=..., container=... or reason=..."),
         ("process=", "write a destination"),
         ("reason=broken", "write one of refused, timed_out"),
         ("process=a-name-that-is-too-long", "the kernel keeps 15 bytes of a name; write a-name"),
         ("unit=\u202e", "no unit"),
+        ("pod=\u202e", "no pod; write its id as messages show it, or 3f2a*"),
+        ("container=", "write a destination"),
     ],
 )
 def test_what_is_not_understood(text: str, words: str) -> None:

@@ -88,9 +88,14 @@ class Inputs(NamedTuple):
         return "; ".join(reason for reason, is_so in reasons.items() if is_so)
 
 
+def boot_id() -> str:
+    """Return what tells this boot of the host from any other."""
+    return _BOOT.read_text().strip()
+
+
 def inputs(text: str, constants: Mapping[str, int | str], wanted: object) -> Inputs:
     """Return what a program for this kernel, in this boot, is made of."""
-    kernel = f"{platform.release()} {platform.machine()} {_BOOT.read_text().strip()}"
+    kernel = f"{platform.release()} {platform.machine()} {boot_id()}"
     return Inputs(_digest(text), dict(constants), kernel, _digest(repr(wanted)))
 
 

@@ -6,8 +6,12 @@ import ctypes as ct
 import errno
 import os
 import struct
+from typing import TYPE_CHECKING
 
 from tcp_trace.kernel.libc import bpf, failure
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 # include/uapi/linux/bpf.h: enum bpf_cmd, and union bpf_attr for these: map_fd, key, value or
 # next_key, flags
@@ -15,7 +19,7 @@ _LOOKUP, _UPDATE, _DELETE, _NEXT_KEY, _LOOKUP_BATCH = 1, 2, 3, 4, 24
 _NO_EXIST = 1
 _ELEMENT = struct.Struct("=i 4x QQQ")
 # in_batch out_batch keys values count map_fd elem_flags flags; count is written to
-_BATCHES = struct.Struct("=QQQQIIQQ")
+_BATCHES = struct.Struct("=QQQQIiQQ")
 _COUNT = 4
 
 _BATCH = 256
@@ -66,12 +70,16 @@ def keys(fd: int, size: int) -> list[bytes]:
     return found
 
 
-def items(fd: int, key_size: int, value_size: int) -> dict[bytes, bytes]:
-    """Return all that a hash map holds, in a few calls (since Linux 5.6). Raises OSError.
+def _cut(read: ct.Array[ct.c_char], size: int, count: int) -> list[bytes]:
+    raw = read.raw  # a copy
+    return [raw[n * size : (n + 1) * size] for n in range(count)]
 
-    What is added or removed meanwhile may be in it or not.
+
+def batches(fd: int, key_size: int, value_size: int) -> Iterator[dict[bytes, bytes]]:
+    """Yield all that a hash map holds, some hundred entries at once (since Linux 5.6).
+
+    What is added or removed meanwhile may be in it or not. Raises OSError.
     """
-    found: dict[bytes, bytes] = {}
     room, started = _BATCH, False
     token = ct.create_string_buffer(4)
     while True:
@@ -86,12 +94,19 @@ def items(fd: int, key_size: int, value_size: int) -> dict[bytes, bytes]:
             continue
         if error not in (0, _END):
             raise OSError(error, os.strerror(error))
-        for n in range(_BATCHES.unpack(attributes.raw)[_COUNT]):
-            key = read.raw[n * key_size : (n + 1) * key_size]
-            found[key] = values.raw[n * value_size : (n + 1) * value_size]
+        count = _BATCHES.unpack(attributes.raw)[_COUNT]
+        yield dict(zip(_cut(read, key_size, count), _cut(values, value_size, count), strict=True))
         if error:
-            return found
+            return
         token, started = following, True
+
+
+def items(fd: int, key_size: int, value_size: int) -> dict[bytes, bytes]:
+    """Return all that a hash map holds; see `batches`. Raises OSError."""
+    found: dict[bytes, bytes] = {}
+    for batch in batches(fd, key_size, value_size):
+        found |= batch
+    return found
 
 
 def replace(fd: int, old: frozenset[bytes], new: frozenset[bytes]) -> None:

@@ -21,6 +21,7 @@ from tcp_trace.host.resolver import Resolver, addresses_of
 from tcp_trace.host.serviceuser import name_of
 from tcp_trace.incidents.incidents import Incidents
 from tcp_trace.kernel import handover
+from tcp_trace.kernel.gate import boot_id
 from tcp_trace.kernel.programs import missed_runs
 from tcp_trace.log import logs, output
 from tcp_trace.log.logfile import NotRegularError
@@ -36,6 +37,7 @@ from tcp_trace.service.losses import LOSSES, Losses
 from tcp_trace.service.messages import Messages
 from tcp_trace.service.selfaudit import SelfAudit
 from tcp_trace.service.signals import Signals
+from tcp_trace.service.sweep import Sweep, remembered
 from tcp_trace.service.systemd import Notifier, watchdog_interval
 from tcp_trace.settings import config
 from tcp_trace.silences.silencefile import SilenceFile
@@ -123,6 +125,8 @@ class Service:
         self._hook = received.kind_of(CONNECT.name, "hook")
         self._messages = Messages(settings)
         self._silence_file = SilenceFile(settings.state_dir)
+        outbox, boot = self._messages.outbox, boot_id()
+        memory = remembered(outbox.load_memory(), boot)
         state = self._state = self._messages.restore() or {}
         self._incidents = self._restore(state)
         saved = state.get("ring")
@@ -132,6 +136,7 @@ class Service:
         self._resolver = Resolver(settings.dest_host, addresses_of, self._ttl_since)
         self._intake = Intake(source, settings, self._resolver.name_of, saved)
         self._counted = Counted(lambda: self._intake.maps)
+        self._sweep = Sweep(memory, boot, lambda: self._intake.maps, outbox.remember)
         self._audit = SelfAudit(self._intake.maps.tallies)
         is_same = self._intake.progress.is_known
         self._losses = Losses(state.get("losses") if is_same else None)
@@ -200,6 +205,7 @@ class Service:
             notifications += self._incidents.tick(now, self._counted)
         self._save(notifications, now)
         self._intake.settle()
+        self._sweep.go_on(now)
         if self._resolver.has_news:
             self._watch_hosts()
         if self._signals.reload:
@@ -262,7 +268,7 @@ class Service:
 
     def _timeout(self, now: Moment) -> float:
         """Return the seconds until something is due although nothing happens."""
-        parts = (self._incidents, self._intake)
+        parts = (self._incidents, self._intake, self._sweep)
         deadlines = [part.next_deadline() for part in parts]
         due = min([self._next_housekeeping, *(when for when in deadlines if when is not None)])
         if self._unsaved:
@@ -381,6 +387,7 @@ class Service:
     def _stop(self) -> int:
         self._systemd.say("STOPPING=1")
         now = present()
+        self._sweep.finish(now)
         self._commit(self._count(self._intake.take_all(now), now), now)
         self._intake.settle()
         self._keep_house(now)

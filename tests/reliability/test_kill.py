@@ -27,9 +27,13 @@ ROOT = Path(__file__).parents[2]
 
 
 class Run(NamedTuple):
-    """What one process said: the last one committed before it, those it committed, its end."""
+    """What one process said: the last one committed before it, those it committed, its end.
+
+    `memory` is what it found of that.
+    """
 
     before: str
+    memory: str
     committed: list[str]
     drained: bool
 
@@ -42,7 +46,7 @@ def run(database: Path, url: str, first: int, count: int, kill_after: float | No
         command, bufsize=0, stdout=subprocess.PIPE, env=os.environ | {"PYTHONPATH": str(ROOT)}
     )
     assert process.stdout is not None
-    before = process.stdout.readline().decode().split()[1]
+    _, before, memory = process.stdout.readline().decode().split()
     try:
         said, _ = process.communicate(timeout=60 if kill_after is None else kill_after)
     except subprocess.TimeoutExpired:
@@ -50,7 +54,7 @@ def run(database: Path, url: str, first: int, count: int, kill_after: float | No
         said, _ = process.communicate()
     lines = [line.split() for line in said.decode().splitlines()]
     committed = [line[1] for line in lines if line[0] == "committed"]
-    return Run(before, committed, ["drained"] in lines)
+    return Run(before, memory, committed, ["drained"] in lines)
 
 
 def test_nothing_committed_is_lost_and_little_comes_twice(tmp_path: Path, figure: Figures) -> None:
@@ -66,6 +70,7 @@ def test_nothing_committed_is_lost_and_little_comes_twice(tmp_path: Path, figure
             runs.append(run(database, webhook.url, number * BATCH, BATCH, after))
         runs.append(run(database, webhook.url, KILLS * BATCH, 1, None))
         arrived = [request.payload for request in webhook.received]
+    check_memories(runs)
     assert [one.drained for one in runs] == [False] * KILLS + [True]
     committed = committed_by(runs)
     twice = audit(committed, arrived)
@@ -93,6 +98,22 @@ def committed_by(runs: list[Run]) -> int:
         total += count
     assert total > KILLS
     return total
+
+
+def check_memories(runs: list[Run]) -> None:
+    """See that each memory is whole, and of the last commit.
+
+    It may be one older, which a kill between the two transactions leaves, or one newer, which a
+    sender wrote.
+    """
+    for one in runs:
+        state, memory = (-1 if each == "None" else int(each[1:]) for each in one[:2])
+        assert is_next(state, memory) or is_next(memory, state)
+
+
+def is_next(one: int, other: int) -> bool:
+    """Return whether one follows the other, or is it; each process begins with its own."""
+    return other in (one, one + 1) or (other > one and other % BATCH == 0)
 
 
 def audit(committed: int, arrived: list[dict[str, Any]]) -> int:

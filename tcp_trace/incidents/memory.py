@@ -6,7 +6,8 @@ days, and later on forgets with time what is days old. Failures with no success 
 one sample, which weighs no more than an hour: an outage does not become what is usual.
 
 What never worked is not kept, so that a scan of dead addresses takes no room. Where there are too
-many, those seen to work once only give way first, and then those that worked the longest ago.
+many, those that worked the longest ago give way; first those seen to work once only, all but a few,
+so that a new one has the time to be seen again.
 
 Everything is pure: the present is passed in.
 """
@@ -26,13 +27,13 @@ if TYPE_CHECKING:
     from tcp_trace.incidents.subjects import Counts, Subject
 
 MOST = 4_096
-"""So many subjects are known at most: 600 bytes each."""
+"""So many subjects are known at most: 350 bytes each."""
 
 VERSION = 1
 _DAYS = 3 * 86_400.0
 _HOUR = 3_600.0
-# Of what is beyond MOST, so much more is forgotten at once: finding it takes a look at all.
-_SLACK = MOST // 16
+# So many that were seen to work once only are kept beside those that give way after them.
+_NEW = MOST // 8
 # More than the kernel has ever counted: the next totals begin anew.
 _ANEW = 1 << 64
 _DAMAGED = (ValueError, TypeError, KeyError, OverflowError, RecursionError)
@@ -72,14 +73,16 @@ class Memory:
 
     def __init__(self) -> None:
         self.damaged = 0
-        self._entries: dict[Subject, _Entry] = {}
+        # Those of one sample, and of more. That seen to work the longest ago comes first.
+        self._once: dict[Subject, _Entry] = {}
+        self._again: dict[Subject, _Entry] = {}
 
     def __len__(self) -> int:
-        return len(self._entries)
+        return len(self._once) + len(self._again)
 
     def known(self, subject: Subject) -> Known | None:
         """Return what is known of a subject, None where it was never seen to work."""
-        entry = self._entries.get(subject)
+        entry = self._entry(subject)
         return None if entry is None else entry.known
 
     def take(self, subject: Subject, counts: Counts, now: Moment) -> None:
@@ -87,12 +90,10 @@ class Memory:
         if not counts.established:
             return
         worked = now.wall - max(0.0, now.mono - counts.last_established_ns * 1e-9)
-        entry = self._entries.get(subject)
-        self._entries[subject] = (
-            _first(counts, worked) if entry is None else _next(entry, counts, worked)
-        )
-        if len(self._entries) > MOST:
-            self._forget()
+        was = self._entry(subject)
+        entry = _first(counts, worked) if was is None else _next(was, counts, worked)
+        if entry is not was:
+            self._keep(subject, entry)
 
     def take_all(self, counted: Iterable[tuple[Subject, Counts]], now: Moment) -> None:
         """Take in the totals of many."""
@@ -104,7 +105,7 @@ class Memory:
 
         `boot` says which boot of this host it is: see `load`.
         """
-        entries = list(self._entries.items())
+        entries = [*self._once.items(), *self._again.items()]
         yield json.dumps({"version": VERSION, "boot": boot})
         for subject, entry in entries:
             yield json.dumps(_dumped(subject, entry), separators=(",", ":"))
@@ -130,17 +131,21 @@ class Memory:
                 self.damaged += 1
                 continue
             if is_same_boot:
-                self._entries[subject] = entry
+                self._keep(subject, entry)
             elif not subject.netns:
-                self._entries[subject] = entry._replace(established=_ANEW)
+                self._keep(subject, entry._replace(established=_ANEW))
 
-    def _forget(self) -> None:
-        entries = self._entries
-        order = sorted(
-            entries, key=lambda each: (entries[each].samples > 1, entries[each].known.worked)
-        )
-        for subject in order[: len(entries) - MOST + _SLACK]:
-            del entries[subject]
+    def _entry(self, subject: Subject) -> _Entry | None:
+        return self._again.get(subject) or self._once.get(subject)
+
+    def _keep(self, subject: Subject, entry: _Entry) -> None:
+        """Put it last; where there is one too many, forget the first."""
+        for entries in (self._once, self._again):
+            entries.pop(subject, None)
+        (self._again if entry.samples > 1 else self._once)[subject] = entry
+        if len(self) > MOST:
+            entries = self._once if len(self._once) > _NEW else self._again
+            del entries[next(iter(entries))]
 
 
 def _first(counts: Counts, worked: float) -> _Entry:

@@ -149,9 +149,7 @@ def test_those_that_worked_the_longest_ago_give_way() -> None:
         memory.take(each, Counters(1, 0, int(number * 1e9)), Moment(number, EPOCH + number))
         assert len(memory) <= MOST
         assert memory.known(each) is not None
-    kept = [each for each in every if memory.known(each)]
-    assert kept == every[-len(kept) :]
-    assert len(kept) > 0.9 * MOST
+    assert [each for each in every if memory.known(each)] == every[-MOST:]
 
 
 def test_who_works_again_and_again_outlasts_a_crawl() -> None:
@@ -163,3 +161,19 @@ def test_who_works_again_and_again_outlasts_a_crawl() -> None:
         moment = Moment(10.0 + number, EPOCH + number)
         memory.take(destination(number), Counters(1, 0, int((10 + number) * 1e9)), moment)
     assert memory.known(DATABASE) is not None
+
+
+def test_a_new_one_finds_room_among_many_that_work_again_and_again() -> None:
+    """It is kept until it is seen again, and then gives way to none of those before it."""
+    memory = Memory()
+    every = [destination(number) for number in range(MOST)]
+    for sweep in (1, 2):
+        for each in every:
+            memory.take(each, Counters(sweep, 0, int(sweep * 1e9)), Moment(sweep, EPOCH + sweep))
+    for sweep in (3, 4):
+        counts = Counters(sweep, 0, int(sweep * 1e9))
+        for each in (DATABASE, *every[MOST // 2 :]):
+            memory.take(each, counts, Moment(sweep, EPOCH + sweep))
+    assert memory.known(DATABASE) is not None
+    assert memory.known(every[0]) is None
+    assert all(memory.known(each) for each in every[1:])

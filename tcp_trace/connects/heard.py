@@ -17,6 +17,7 @@ process is taken to have asked itself, and the user to have been given another n
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ _NANO = 1e-9
 # 0-9, a-z, "-" and "_": all that names of hosts and services are made of.
 _PLAIN = frozenset(b"0123456789abcdefghijklmnopqrstuvwxyz-_")
 _LABEL_MAX = 63
+_ESCAPED = re.compile(rb"\\([0-9]{3})")
 
 
 class Told(NamedTuple):
@@ -93,6 +95,16 @@ def text(wire: bytes) -> str | None:
         labels.append(_label(label))
         at += 1 + size
     return ".".join(labels) or None
+
+
+def wire(name: str) -> bytes:
+    """Return the wire format of a name that `text` returned."""
+    labels = [_ESCAPED.sub(_byte, label.encode()) for label in name.split(".")]
+    return b"".join(bytes([len(label)]) + label for label in labels) + b"\0"
+
+
+def _byte(found: re.Match[bytes]) -> bytes:
+    return bytes([int(found[1])])
 
 
 def _label(label: bytes) -> str:

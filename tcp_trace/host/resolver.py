@@ -116,6 +116,17 @@ class Resolver:
             names = self._by_address.get(address, set())
             return next(iter(names)) if len(names) == 1 else None
 
+    def addresses(self, name: str) -> list[str]:
+        """Return the addresses of a watched host, the latest first; its name has no last dot."""
+        with self._changed:
+            found = {
+                address: seen
+                for host, known in self._names.items()
+                if host.removesuffix(".") == name
+                for address, seen in known.seen.items()
+            }
+        return sorted(found, key=found.__getitem__, reverse=True)
+
     def _run(self) -> None:
         while True:
             with self._changed:

@@ -7,17 +7,18 @@ from __future__ import annotations
 
 import os
 import pwd
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
-from tcp_trace.connects.heard import Heard, Told, choose
+from tcp_trace.connects.heard import Heard, Told, choose, wire
 from tcp_trace.kernel.contract import Attach, Kind, Point, Without
-from tcp_trace.kernel.maps import lookup
+from tcp_trace.kernel.maps import items, lookup
 from tcp_trace.kernel.shapes import Shape
-from tcp_trace.probes.addresses import pack
+from tcp_trace.probes.addresses import address_of, pack
 from tcp_trace.probes.nameservers import NameServers
 from tcp_trace.probes.shapes import (
     LONG,
     NAME,
+    NAME_BYTES,
     NAME_HASH,
     NAME_KEY,
     NAME_MARKS,
@@ -90,6 +91,44 @@ _ANSWERS = Point(
 NAMES = NamesProbe()
 
 
+class Hearing(NamedTuple):
+    """An address that an answer gave for a name: to the process `who`, or to that user.
+
+    What a user heard counts for others where it `is_shared`. The network namespace is 0 for the
+    service's own.
+    """
+
+    address: str
+    who: int
+    is_shared: bool
+    netns: int
+    netns_mix: int
+
+
+class Hearings:
+    """What was told when it was read, by name."""
+
+    def __init__(self, entries: Mapping[bytes, bytes]) -> None:
+        self._keys: dict[bytes, list[bytes]] = {}
+        self._entries = entries
+        for key, value in entries.items():
+            self._keys.setdefault(value[-NAME_BYTES:], []).append(key)
+
+    def of(self, name: str, now: float) -> list[Hearing]:
+        """Return who was told which addresses for a name, the last told first.
+
+        Of them what counts at `now` (seconds of CLOCK_MONOTONIC), for others only where it came
+        from a name server for sure.
+        """
+        found: list[tuple[int, Hearing]] = []
+        for key in self._keys.get(wire(name).ljust(NAME_BYTES, b"\0"), ()):
+            _, seen, until, _, _, _, is_sure, _ = NAME.unpack(self._entries[key])
+            who, is_shared, netns, mix, address = NAME_KEY.unpack(key)
+            if until >= now * 1e9 and (is_sure or not is_shared):
+                found.append((seen, Hearing(address_of(address), who, bool(is_shared), netns, mix)))
+        return [heard for _, heard in sorted(found, reverse=True)]
+
+
 class Names:
     """Looks names up. Where the kernel program does not watch answers, it knows none."""
 
@@ -97,7 +136,7 @@ class Names:
         self._names = fds.get("names")
         self._marks = fds.get("name_marks")
         self._servers = NameServers(fds.get("name_servers"))
-        self._speakers = {_ROOT, *_uids(_DAEMONS)}
+        self.speakers = frozenset({_ROOT, *_uids(_DAEMONS)})
 
     def refresh(self) -> None:
         """Read again which name servers this host has, where that may have changed."""
@@ -112,7 +151,7 @@ class Names:
         began = failure.mono - (failure.elapsed or 0.0)
         own = self._heard(NAME_KEY.pack(process.pid, 0, to.netns, to.netns_mix, pack(to.address)))
         # Of other network namespaces nobody here knows the name servers.
-        users = () if to.netns else {process.uid, *self._speakers}
+        users = () if to.netns else {process.uid, *self.speakers}
 
         def shared() -> list[Heard]:
             return [self._heard(NAME_KEY.pack(uid, 1, 0, 0, pack(to.address))) for uid in users]
@@ -126,6 +165,11 @@ class Names:
         """
         told = self._told(NAME_KEY.pack(os.getpid(), 0, 0, 0, pack(address)))
         return told.ttl if told is not None and told.seen >= mono * 1e9 else None
+
+    def hearings(self) -> Hearings:
+        """Return what all processes were told. It reads all names: a matter of milliseconds."""
+        fd = self._names
+        return Hearings({} if fd is None else items(fd, NAME_KEY.size, NAME.size))
 
     def _heard(self, key: bytes) -> Heard:
         return Heard(self._told(key), *(self._mark(slot) for slot in slots(key)))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tcp_trace.connects.events import Destination
+from tcp_trace.connects.hostport import HostPort
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -12,16 +13,20 @@ if TYPE_CHECKING:
     from tcp_trace.connects.events import Counters
     from tcp_trace.incidents.subjects import Subject
     from tcp_trace.probes.connectmaps import Maps
+    from tcp_trace.service.named import Named
 
 
 class Counted:
     """Asks the maps in use (see `Seen`): those of another program replace them over a restart."""
 
-    def __init__(self, maps: Callable[[], Maps]) -> None:
+    def __init__(self, maps: Callable[[], Maps], named: Named) -> None:
         self._maps = maps
+        self._named = named
 
     def counts(self, subject: Subject) -> Counters | None:
-        """Return what was counted of a subject; the kernel counts destinations alone."""
+        """Return what was counted of a subject: by the kernel at an address, or at a name's."""
+        if isinstance(subject, HostPort):
+            return self._named.counts(subject)
         return self._maps().counters(subject) if isinstance(subject, Destination) else None
 
     def working(self, since: float, near: Subject | None = None) -> int:

@@ -35,6 +35,7 @@ from tcp_trace.service.counted import Counted
 from tcp_trace.service.intake import Intake, Source
 from tcp_trace.service.losses import LOSSES, Losses
 from tcp_trace.service.messages import Messages
+from tcp_trace.service.named import Named
 from tcp_trace.service.selfaudit import SelfAudit
 from tcp_trace.service.signals import Signals
 from tcp_trace.service.sweep import Sweep, remembered
@@ -135,7 +136,10 @@ class Service:
         )
         self._resolver = Resolver(settings.dest_host, addresses_of, self._ttl_since)
         self._intake = Intake(source, settings, self._resolver.name_of, saved)
-        self._counted = Counted(lambda: self._intake.maps)
+        self._named = Named(
+            lambda: self._intake.maps, lambda: self._intake.names, self._resolver.addresses
+        )
+        self._counted = Counted(lambda: self._intake.maps, self._named)
         self._sweep = Sweep(memory, boot, lambda: self._intake.maps, outbox.remember)
         self._audit = SelfAudit(self._intake.maps.tallies)
         is_same = self._intake.progress.is_known
@@ -222,6 +226,7 @@ class Service:
         notifications: list[Notification] = []
         for failure in failures:
             self._reasons[failure.reason.value] += failure.times
+            self._named.note(failure)
             notifications += self._incidents.failed(failure, now, self._counted)
         self._unsaved = self._unsaved or bool(failures)
         return notifications

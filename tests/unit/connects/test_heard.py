@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tcp_trace.connects.heard import Heard, Told, choose, text
+from tcp_trace.connects.heard import Heard, Told, choose, text, wire
 
 BEGAN = 100_000.0
 DAY, HOUR = 86_400, 3_600
@@ -141,7 +141,9 @@ def test_any_bytes_are_harmless(wire: bytes) -> None:
 @given(st.lists(st.binary(min_size=1, max_size=63), min_size=1, max_size=8))
 def test_different_names_look_different(labels: list[bytes]) -> None:
     """The text tells the name: labels can be read back from it."""
-    shown = text(b"".join(bytes([len(label)]) + label for label in labels) + b"\0")
+    encoded = b"".join(bytes([len(label)]) + label for label in labels) + b"\0"
+    shown = text(encoded)
+    assert shown is None or wire(shown) == encoded.lower()
     assert shown is not None
     back = [
         "".join(

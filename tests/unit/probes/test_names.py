@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 from tcp_trace.connects.events import Destination, Failure, Process
+from tcp_trace.connects.heard import wire
 from tcp_trace.connects.reasons import Reason
 from tcp_trace.probes.addresses import pack
-from tcp_trace.probes.names import Names, slots
-from tcp_trace.probes.shapes import NAME_HASH, NAME_KEY, NAME_MARKS, NAME_MARKS_DOUBT
+from tcp_trace.probes.names import Hearing, Hearings, Names, slots
+from tcp_trace.probes.shapes import (
+    NAME,
+    NAME_BYTES,
+    NAME_HASH,
+    NAME_KEY,
+    NAME_MARKS,
+    NAME_MARKS_DOUBT,
+)
 
 
 def test_a_slot_is_where_the_hash_says() -> None:
@@ -41,3 +49,26 @@ def test_without_the_program_no_name_is_known() -> None:
     failure = Failure(Destination("10.0.0.5", 1), Reason.REFUSED, 111, 1, process, 0.1, 1, 5.0, 5.0)
     assert names.of(failure) is None
     assert names.ttl_since("10.0.0.5", 0.0) is None
+    assert names.hearings().of("db.example.com", 0.0) == []
+
+
+def test_who_was_told_a_name() -> None:
+    """What counts of it, the last told first; to others only what a name server told for sure."""
+    name = wire("db.example.com")
+    entries = {
+        NAME_KEY.pack(7, 0, 0, 0, pack("10.0.0.5")): NAME.pack(1, 20, 10**12, 0, 0, 9, 0, name),
+        NAME_KEY.pack(0, 1, 0, 0, pack("2001:db8::5")): NAME.pack(1, 30, 10**12, 0, 0, 9, 1, name),
+        NAME_KEY.pack(5, 1, 0, 0, pack("10.0.0.6")): NAME.pack(1, 40, 10**12, 0, 0, 9, 0, name),
+        NAME_KEY.pack(8, 0, 9, 3, pack("10.0.0.7")): NAME.pack(1, 50, 10**11, 0, 0, 9, 0, name),
+        NAME_KEY.pack(9, 0, 0, 0, pack("10.0.0.8")): NAME.pack(
+            1, 60, 10**12, 0, 0, 9, 1, wire("db.example.co")
+        ),
+    }
+    hearings = Hearings(entries)
+    assert hearings.of("db.example.com", 101.0) == [
+        Hearing("2001:db8::5", 0, is_shared=True, netns=0, netns_mix=0),
+        Hearing("10.0.0.5", 7, is_shared=False, netns=0, netns_mix=0),
+    ]
+    first = hearings.of("db.example.com", 99.0)[0]
+    assert first == Hearing("10.0.0.7", 8, is_shared=False, netns=9, netns_mix=3)
+    assert hearings.of("x" * NAME_BYTES, 0.0) == []

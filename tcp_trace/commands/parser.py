@@ -23,7 +23,7 @@ examples:
   tcp-trace check                    can this host run it? if not, what to do
   tcp-trace test-alert               send one message to the configured webhook
   tcp-trace incidents                list open and recent incidents
-  tcp-trace silence add --for 2h 10.0.0.5:5432
+  tcp-trace silence add --for 2h db.example.com:5432
                                      send no messages about that database for two hours
   DEST_IP=10.0.0.0/8 LOG_FORMAT=text tcp-trace run
                                      watch from a terminal, as root; lines on stderr
@@ -51,7 +51,7 @@ The running service heeds it at once. Failures are logged and counted all the sa
 incident that was reported before is still reported as over; one that goes on when the
 silence ends is reported then, with the failures that were silenced."""
 
-_PLACE_HELP = "an address, a network, either with a port, :PORT, or all"
+_PLACE_HELP = "an address, network or host name (*.example.com), with or without a port; :PORT; all"
 
 _ENV_FILE_HELP = f"configuration (default: {ENV_FILE} where it exists; the environment wins)"
 
@@ -146,10 +146,17 @@ def _silence_parsers(
     )
     add = _command(actions, "add", "begin a silence", _SILENCE_DESCRIPTION)
     add.add_argument("destinations", nargs="*", metavar="DESTINATION", help=_PLACE_HELP)
-    add.add_argument("--for", required=True, dest="seconds", metavar="2h", help="for how long")
+    until = add.add_mutually_exclusive_group(required=True)
+    until.add_argument("--for", dest="seconds", metavar="2h", help="for how long")
+    until.add_argument(
+        "--until-recovered", action="store_true",
+        help="until the incident of one DESTINATION is over (or for 30 days)",
+    )  # fmt: skip
     for name, words in (
         ("process", "of processes of this name (a pattern: psql, 'php*')"),
         ("unit", "of this systemd unit (a pattern: shop, 'backup@*')"),
+        ("pod", "of this pod (a pattern of its UID)"),
+        ("container", "of this container (its id as messages show it, or a pattern)"),
         ("reason", "of this reason (refused, timed_out, ...)"),
     ):
         add.add_argument(

@@ -13,7 +13,15 @@ from tcp_trace.notify.wording import failures, span, utc
 from tcp_trace.safetext import plain, printable
 from tcp_trace.settings.values import duration
 from tcp_trace.silences import silencefile
-from tcp_trace.silences.match import Match, parse_places, parse_process, parse_reason, parse_unit
+from tcp_trace.silences.match import (
+    Match,
+    parse_identifier,
+    parse_places,
+    parse_process,
+    parse_reason,
+    parse_unit,
+)
+from tcp_trace.silences.silences import Silence
 from tcp_trace.views.tables import details, table, wrapped
 
 if TYPE_CHECKING:
@@ -24,7 +32,9 @@ if TYPE_CHECKING:
     from tcp_trace.settings.config import Settings
     from tcp_trace.silences.maintenance import Window
     from tcp_trace.silences.silencefile import Unread
-    from tcp_trace.silences.silences import Silence
+
+LONGEST_SECONDS = 30 * 86_400.0
+"""How long a silence lasts at most that holds until its incident is over."""
 
 _COMMENT_LIMIT = 200
 
@@ -37,19 +47,38 @@ def add(settings: Settings, args: Namespace) -> str:
     Raises ValueError for arguments that make no silence, Refused for errors of the disk.
     """
     match = _match(args)
-    try:
-        seconds = duration(args.seconds)
-    except ValueError as error:
-        raise ValueError(f"--for {printable(args.seconds)}: {error}") from None
+    if args.until_recovered:
+        _check_is_single(match)
+        seconds = LONGEST_SECONDS
+    else:
+        seconds = _seconds(args.seconds)
     if len(args.comment) > _COMMENT_LIMIT:
         raise ValueError(f"the comment is longer than {_COMMENT_LIMIT} characters")
     now = time.time()
     ends = now + seconds
     directory = settings.state_dir
-    name = _in_state(
-        directory, lambda: silencefile.add(directory, match, now, ends, args.comment).id
-    )
+    wanted = Silence("", match, now, ends, args.comment, args.until_recovered)
+    name = _in_state(directory, lambda: silencefile.add(directory, wanted).id)
+    if args.until_recovered:
+        return f"{name}: silenced until its incident is over, for {span(seconds)} at most: {match}"
     return f"{name}: silenced until {utc(ends)} ({span(seconds)}): {match}"
+
+
+def _seconds(text: str) -> float:
+    try:
+        return duration(text)
+    except ValueError as error:
+        raise ValueError(f"--for {printable(text)}: {error}") from None
+
+
+def _check_is_single(match: Match) -> None:
+    """Raise ValueError unless a match means one destination and nothing else."""
+    alone = match == Match(match.destinations) and len(match.destinations) == 1
+    if not alone or not match.destinations[0].is_single:
+        raise ValueError(
+            "--until-recovered takes one destination with its port and nothing else, for example"
+            " db.example.com:5432"
+        )
 
 
 def remove(settings: Settings, args: Namespace) -> str:
@@ -124,9 +153,14 @@ def _match(args: Namespace) -> Match:
         tuple(map(parse_process, args.process)),
         tuple(map(parse_unit, args.unit)),
         tuple(map(parse_reason, args.reason)),
+        tuple(parse_identifier(text, "pod") for text in args.pod),
+        tuple(parse_identifier(text, "container") for text in args.container),
     )
     if match == Match():
-        raise ValueError("say what to silence: a destination, --process, --unit, --reason, or all")
+        raise ValueError(
+            "say what to silence: a destination, --process, --unit, --pod, --container, --reason,"
+            " or all"
+        )
     return match
 
 
@@ -137,8 +171,8 @@ def _silence_lines(silences: list[Silence], counts: Counts, now: float, columns:
     rows = [
         (
             each.id,
-            utc(each.ends),
-            span(each.ends - now) if each.ends > now else "ended",
+            "recovered" if each.until_recovered and each.ends > now else utc(each.ends),
+            _left(each, now),
             "" if counts is None else f"{counts.get(each.id, 0):,}",
         )
         for each in ordered
@@ -150,6 +184,13 @@ def _silence_lines(silences: list[Silence], counts: Counts, now: float, columns:
             *details(columns, ("what", plain(str(each.match))), ("note", plain(each.comment))),
         ]
     return [lines[0], *lines[len(rows) + 1 :]]
+
+
+def _left(silence: Silence, now: float) -> str:
+    if silence.ends <= now:
+        return "ended"
+    left = span(silence.ends - now)
+    return f"at most {left}" if silence.until_recovered else left
 
 
 def _unread_lines(unread: tuple[Unread, ...], columns: int) -> list[str]:

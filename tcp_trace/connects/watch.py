@@ -61,6 +61,11 @@ class Rule(NamedTuple):
             text = f"[{address}]" + (f"/{prefix}" if prefix != "128" else "")
         return f"{text}:{self.port}" if self.port else text
 
+    @property
+    def is_single(self) -> bool:
+        """Whether it means one address and port."""
+        return self.port != ANY_PORT and self.network.prefixlen == self.network.max_prefixlen
+
     def holds(self, endpoint: Endpoint) -> bool:
         """Return whether it means this address and port."""
         return (
@@ -97,6 +102,11 @@ class Name(NamedTuple):
     def __str__(self) -> str:
         """Return it as it would be written for a silence or a route."""
         return f"{self.pattern}:{self.port}" if self.port else self.pattern
+
+    @property
+    def is_single(self) -> bool:
+        """Whether it means one name and port."""
+        return self.port != ANY_PORT and not set(self.pattern) & set("*?")
 
     def holds(self, endpoint: Endpoint) -> bool:
         """Return whether it means this name and port."""

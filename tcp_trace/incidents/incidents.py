@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from tcp_trace.incidents import snapshot, upgrade
 from tcp_trace.incidents.agenda import Agenda
+from tcp_trace.incidents.ending import over_with
 from tcp_trace.incidents.incident import Incident
 from tcp_trace.incidents.member import Member
 from tcp_trace.incidents.overview import RECENT, Entry, ended, entries
@@ -27,12 +28,14 @@ if TYPE_CHECKING:
 class Incidents:
     """All open incidents of a host. Not thread-safe: it belongs to the poll loop.
 
-    `silences` may be replaced at any time.
+    `silences` may be replaced at any time. In `over` are the ids of those that ended with the
+    incident that they were for: whoever takes them out removes them.
     """
 
     def __init__(self, policy: Policy, silences: Silencing | None = None) -> None:
         self.policy = policy
         self.silences = silences
+        self.over: set[str] = set()
         self.silenced = 0
         self.silenced_by: Counter[str] = Counter()
         self._recent: deque[Entry] = deque(maxlen=RECENT)
@@ -272,6 +275,7 @@ class Incidents:
             return notification
         held = account.sequence == 1  # its first message is its last: it began and ended in silence
         self._recent.append(ended(account, notification, told=not held))
+        self.over |= over_with(account, self.silences, self._single(), now)
         self._close(account, now)
         if not held:
             return notification

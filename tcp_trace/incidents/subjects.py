@@ -179,6 +179,9 @@ class Silencing(Protocol):
     def in_force(self, name: str, now: Moment) -> bool:
         """Return whether the silence of this id holds now."""
 
+    def until_recovered(self, meant: Iterable[Endpoint]) -> set[str]:
+        """Return the ids of those that end when one of these endpoints has recovered."""
+
     def __bool__(self) -> bool: ...
 
     def __contains__(self, name: object) -> bool: ...

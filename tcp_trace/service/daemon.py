@@ -207,6 +207,10 @@ class Service:
         deadline = self._incidents.next_deadline()
         if deadline is not None and deadline <= now.mono:
             notifications += self._incidents.tick(now, self._counted)
+        if self._incidents.over:
+            self._silence_file.drop(self._incidents.over)
+            self._incidents.over = set()
+            self._incidents.silences = self._silences(self._settings)
         self._save(notifications, now)
         self._intake.settle()
         self._sweep.go_on(now)
@@ -268,6 +272,7 @@ class Service:
         self._audit.check(now.mono)
         self._messages.keep_house(now)
         self._resolver.retry()
+        self._silence_file.write_dropped()
         if self._exporter is not None:
             self._exporter.retry()
 

@@ -28,10 +28,9 @@ from tcp_trace.safetext import plain
 from tcp_trace.silences.silences import Silence
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
     from pathlib import Path
 
-    from tcp_trace.silences.match import Match
 
 log = logging.getLogger(__name__)
 
@@ -81,7 +80,8 @@ class Contents(NamedTuple):
 class SilenceFile:
     """The service's view of the file. `silences` stay as they were while it is unreadable.
 
-    `unread` counts the entries that are not in force because they cannot be read.
+    `unread` counts the entries that are not in force because they cannot be read. What is dropped
+    is in force no more, also while the file cannot be written.
     """
 
     def __init__(self, directory: Path) -> None:
@@ -89,6 +89,7 @@ class SilenceFile:
         self._seen: tuple[int, ...] = ()
         self.silences: tuple[Silence, ...] = ()
         self.unread = 0
+        self._dropped: set[str] = set()
         self.refresh()
 
     def refresh(self) -> bool:
@@ -102,11 +103,33 @@ class SilenceFile:
         except SilenceFileError as error:
             log.error("silences stay as they were: %s", error)  # noqa: TRY400 - it says it all
             return False
-        self.silences, self.unread = found.silences, len(found.unread)
+        self._dropped &= {each.id for each in found.silences}
+        self.silences = tuple(each for each in found.silences if each.id not in self._dropped)
+        self.unread = len(found.unread)
         for each in found.unread[:_COMPLAINED]:
             log.error("a silence cannot be read: %s", each)
         log.info("silences read", extra={"silences": len(self.silences), "unread": self.unread})
         return True
+
+    def drop(self, names: Collection[str]) -> None:
+        """Let silences end for good."""
+        self._dropped |= set(names)
+        self.silences = tuple(each for each in self.silences if each.id not in names)
+        for name in sorted(names):
+            log.info("a silence ended, since what it silenced is over", extra={"silence": name})
+        self.write_dropped()
+
+    def write_dropped(self) -> None:
+        """Take what was dropped out of the file, unless somebody else writes it at the moment."""
+        if not self._dropped:
+            return
+        try:
+            with _edit(self._path.parent, time.time(), patience=0) as entries:
+                entries[:] = [each for each in entries if each.id not in self._dropped]
+        except SilenceFileError as error:
+            log.warning("a silence that ended is still in the file: %s", error)
+        else:
+            self._dropped.clear()
 
     def _stamp(self) -> tuple[int, ...]:
         """Return inode, size and times, which change with the file; () where there is none."""
@@ -150,17 +173,17 @@ def _sorted(entries: list[Any]) -> Contents:
     return Contents(tuple(silences), tuple(unread))
 
 
-def add(directory: Path, match: Match, begins: float, ends: float, comment: str) -> Silence:
-    """Add a silence, from and until these times (epoch seconds), and return it.
+def add(directory: Path, wanted: Silence) -> Silence:
+    """Add a silence under an id of its own, and return it.
 
     Raises SilenceFileError, also if the silence would be another one when it is read back.
     """
-    with _edit(directory, begins) as entries:
+    with _edit(directory, wanted.begins) as entries:
         if len(entries) >= MOST:
             raise SilenceFileError(f"there are {MOST} silences already; remove some")
         taken = {entry.id for entry in entries}
         name = next(n for n in iter(lambda: secrets.token_hex(3), "") if n not in taken)
-        added = Silence(name, match, begins, ends, comment)
+        added = wanted._replace(id=name)
         _read_back(added)
         entries.append(added)
         return added
@@ -192,7 +215,9 @@ def _read_back(silence: Silence) -> None:
 
 
 @contextlib.contextmanager
-def _edit(directory: Path, now: float) -> Iterator[list[Silence | Unread]]:
+def _edit(
+    directory: Path, now: float, patience: float = _PATIENCE_SECONDS
+) -> Iterator[list[Silence | Unread]]:
     """Yield the contents, to be changed, and write them back; one process at a time."""
     path = directory / NAME
     try:
@@ -205,7 +230,7 @@ def _edit(directory: Path, now: float) -> Iterator[list[Silence | Unread]]:
     except OSError as error:
         raise SilenceFileError(f"{directory}: {why(error)}") from error
     try:
-        _lock(folder, directory)
+        _lock(folder, directory, patience)
         found = read(path)
         kept = [each for each in found.silences if each.ends > now - KEPT_ENDED]
         entries: list[Silence | Unread] = [*kept, *found.unread]
@@ -217,9 +242,9 @@ def _edit(directory: Path, now: float) -> Iterator[list[Silence | Unread]]:
         os.close(folder)
 
 
-def _lock(folder: int, directory: Path) -> None:
+def _lock(folder: int, directory: Path, patience: float) -> None:
     """Take the lock of the directory; honest holders keep it for milliseconds."""
-    deadline = time.monotonic() + _PATIENCE_SECONDS
+    deadline = time.monotonic() + patience
     while True:
         try:
             return fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)

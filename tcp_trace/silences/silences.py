@@ -9,12 +9,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from tcp_trace.incidents.subjects import is_within
 from tcp_trace.silences.match import Match, parse_match
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from tcp_trace.connects.events import Moment
+    from tcp_trace.connects.watch import Endpoint
     from tcp_trace.incidents.subjects import AnyFailure
     from tcp_trace.silences.maintenance import Window
 
@@ -22,13 +24,17 @@ _LATEST = 253_402_300_799.0  # 9999-12-31: the last second that a calendar has
 
 
 class Silence(NamedTuple):
-    """One silence: failures that fit `match`, from `begins` until `ends` (epoch seconds)."""
+    """One silence: failures that fit `match`, from `begins` until `ends` (epoch seconds).
+
+    With `until_recovered` it ends earlier, when the incident of what it means is over.
+    """
 
     id: str
     match: Match
     begins: float
     ends: float
     comment: str = ""
+    until_recovered: bool = False
 
     def in_force(self, wall: float) -> bool:
         """Return whether it holds at this time."""
@@ -45,11 +51,12 @@ class Silence(NamedTuple):
             begins, ends = float(data["begins"]), float(data["ends"])
             match = parse_match(str(data["match"]))
             name, comment = str(data["id"]), str(data["comment"])
-        except (KeyError, TypeError, OverflowError) as error:
+            until_recovered = bool(data.get("until_recovered", False))
+        except (AttributeError, KeyError, TypeError, OverflowError) as error:
             raise ValueError(f"this is not a silence: {error!r}") from error
         if not (0 <= begins <= _LATEST and 0 <= ends <= _LATEST):
             raise ValueError("it begins or ends at no time that a calendar has")
-        return cls(name, match, begins, ends, comment)
+        return cls(name, match, begins, ends, comment, until_recovered)
 
 
 class Silences:
@@ -78,3 +85,9 @@ class Silences:
         """Return whether the one of this id is there and holds now."""
         silence = self._all.get(name)
         return silence is not None and silence.in_force(now.wall)
+
+    def until_recovered(self, meant: Iterable[Endpoint]) -> set[str]:
+        """Return the ids of those that end when one of these endpoints has recovered."""
+        ending = [s for s in self._all.values() if isinstance(s, Silence) and s.until_recovered]
+        endpoints = list(meant) if ending else []
+        return {each.id for each in ending if is_within(endpoints, each.match.destinations)}

@@ -55,7 +55,7 @@ def test_what_is_accepted_is_read_back(
     if EVERYTHING in match.destinations:
         assert any("all" in each.lower() or "::/0" in each for each in places)
     with tempfile.TemporaryDirectory() as name:
-        added = silencefile.add(Path(name), match, 0.0, 10.0, comment)
+        added = silencefile.add(Path(name), Silence("", match, 0.0, 10.0, comment))
         found = silencefile.read(Path(name) / silencefile.NAME)
     assert (found.silences, found.unread) == ((added,), ())
     assert found.silences[0].match == match
@@ -88,5 +88,5 @@ def test_whatever_is_in_the_file_costs_no_good_entry(entries: list[object]) -> N
         found = silencefile.read(path)
         assert any(each.id == "good" for each in found.silences)
         assert len(found.silences) + len(found.unread) == len(entries) + 1
-        silencefile.add(Path(name), Match((EVERYTHING,)), 0.0, 10.0, "")
+        silencefile.add(Path(name), Silence("", Match((EVERYTHING,)), 0.0, 10.0))
         assert len(silencefile.read(path).unread) == len(found.unread)

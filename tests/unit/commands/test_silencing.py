@@ -56,6 +56,40 @@ def test_add_list_remove(state: Path, capsys: pytest.CaptureFixture[str]) -> Non
     assert "no silence has the id" in capsys.readouterr().err
 
 
+def test_until_recovered(state: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """It is listed as such, lasts 30 days at most, and JSON says so."""
+    assert silence("add", "--until-recovered", "DB.example.com:5432") == 0
+    told = capsys.readouterr().out
+    assert "silenced until its incident is over, for 30 d at most: db.example.com:5432" in told
+    (added,) = SilenceFile(state).silences
+    assert added.until_recovered
+    assert added.ends - added.begins == 30 * 86_400
+    assert silence("list") == 0
+    listed = capsys.readouterr().out
+    assert "recovered  at most 29 d 23 h" in listed
+    assert "db.example.com:5432" in listed
+    assert silence("list", "--json") == 0
+    (shown,) = json.loads(capsys.readouterr().out)["silences"]
+    assert shown["until_recovered"] is True
+
+
+@pytest.mark.parametrize("until", [(), ("--until-recovered", "--for", "2h")])
+def test_an_end_is_one_of_two(until: tuple[str, ...], state: Path) -> None:
+    """A time, or that it recovers."""
+    with pytest.raises(SystemExit) as caught:
+        silence("add", *until, "db.example.com:5432")
+    assert caught.value.code == 2
+    assert list(state.iterdir()) == []
+
+
+def test_by_pod_and_container(state: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Both are as messages show them."""
+    assert silence("add", "--for", "1h", "--pod", "6fd9*", "--container", "3f2a9c013f2a") == 0
+    assert capsys.readouterr().out.endswith(": pod=6fd9* container=3f2a9c013f2a\n")
+    (added,) = SilenceFile(state).silences
+    assert (added.match.pods, added.match.containers) == (("6fd9*",), ("3f2a9c013f2a",))
+
+
 @pytest.mark.parametrize(
     ("places", "shown"),
     [
@@ -197,6 +231,13 @@ def test_silences_that_ended(
         (("--for", "2h", "all", "--comment", "x" * 201), "longer than 200"),
         (("--for", "2h", ""), "'' names no destination; write all for every one"),
         (("--for", "2h", " , "), "names no destination"),
+        (("--until-recovered", "10.0.0.5"), "takes one destination with its port and nothing else"),
+        (("--until-recovered", "10.0.0.0/24:5432"), "takes one destination with its port"),
+        (("--until-recovered", "*.example.com:5432"), "takes one destination with its port"),
+        (("--until-recovered", "all"), "takes one destination with its port"),
+        (("--until-recovered", "a.example:1", "b.example:1"), "takes one destination"),
+        (("--until-recovered", "a.example:1", "--unit", "shop"), "takes one destination"),
+        (("--for", "2h", "--pod", "a b"), "no pod; write its id as messages show it"),
         (("--for", "2h", ":0"), "':0': the port must be a number from 1 to 65535"),
     ],
 )

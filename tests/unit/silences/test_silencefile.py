@@ -7,13 +7,15 @@ import json
 import os
 import stat
 import threading
+import time
 from typing import TYPE_CHECKING
 
 import pytest
 
 from tcp_trace.silences import silencefile
 from tcp_trace.silences.match import parse_match
-from tcp_trace.silences.silencefile import SilenceFile, SilenceFileError
+from tcp_trace.silences.silencefile import NAME, SilenceFile, SilenceFileError
+from tcp_trace.silences.silences import Silence
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -23,7 +25,7 @@ MATCH = parse_match("10.0.0.5:5432")
 
 def add(directory: Path, begins: float = 0.0, ends: float = 10.0) -> str:
     """Add a silence and return its id."""
-    return silencefile.add(directory, MATCH, begins, ends, "why").id
+    return silencefile.add(directory, Silence("", MATCH, begins, ends, "why")).id
 
 
 def test_the_service_sees_what_was_added_and_removed(tmp_path: Path) -> None:
@@ -214,3 +216,36 @@ def test_a_directory_of_the_group_has_a_file_of_the_group(tmp_path: Path) -> Non
     found = (tmp_path / silencefile.NAME).stat()
     assert stat.S_IMODE(found.st_mode) == 0o660
     assert found.st_gid == tmp_path.stat().st_gid
+
+
+def test_what_the_service_drops_ends_at_once_and_leaves_the_file(tmp_path: Path) -> None:
+    """The others stay, and what somebody adds meanwhile."""
+    far = time.time() + 1000
+    dropped, kept = add(tmp_path, 0, far), add(tmp_path, 0, far)
+    file = SilenceFile(tmp_path)
+    added = add(tmp_path, 0, far)
+    file.drop({dropped})
+    assert [each.id for each in file.silences] == [kept]
+    assert file.refresh()
+    assert [each.id for each in file.silences] == [kept, added]
+    assert [each.id for each in silencefile.read(tmp_path / NAME).silences] == [kept, added]
+
+
+def test_what_is_dropped_while_the_file_cannot_be_written(tmp_path: Path) -> None:
+    """It is in force no more, the service does not wait, and it leaves the file later."""
+    far = time.time() + 1000
+    dropped, kept = add(tmp_path, 0, far), add(tmp_path, 0, far)
+    file = SilenceFile(tmp_path)
+    folder = os.open(tmp_path, os.O_RDONLY)
+    fcntl.flock(folder, fcntl.LOCK_EX)
+    began = time.monotonic()
+    file.drop({dropped})
+    assert time.monotonic() - began < 1
+    assert [each.id for each in file.silences] == [kept]
+    (tmp_path / NAME).touch()
+    assert file.refresh()
+    assert [each.id for each in file.silences] == [kept]
+    assert len(silencefile.read(tmp_path / NAME).silences) == 2
+    os.close(folder)
+    file.write_dropped()
+    assert [each.id for each in silencefile.read(tmp_path / NAME).silences] == [kept]

@@ -3,9 +3,9 @@
     python3 -m docs.picture
 
 Needs Debian's packages chromium, pngquant, fonts-lato and fonts-noto-color-emoji; no test does.
-Ten minutes in the life of a web server go through the state machine: its database refuses
-connects, and takes them again. Slack's payload of each message becomes HTML, and a headless browser
-takes its picture. Look at it before you commit it.
+A web server's database refuses connects for six minutes, and takes them again. Slack's payload of
+each message becomes HTML, and a headless browser takes its picture. Look at it before
+you commit it.
 """
 
 from __future__ import annotations
@@ -16,17 +16,23 @@ import re
 import subprocess
 import sys
 import tempfile
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from tcp_trace.connects.events import Counters, Destination, Failure, Moment, Process
-from tcp_trace.connects.maker import Maker
-from tcp_trace.connects.reasons import Reason
-from tcp_trace.incidents.incidents import Incidents
-from tcp_trace.incidents.policy import Policy
+from tcp_trace.connects.events import Destination
+from tcp_trace.connects.reasons import Evidence, Reason
+from tcp_trace.incidents.notification import (
+    Background,
+    CauseCount,
+    Notification,
+    Phase,
+    ProcessCount,
+    Severity,
+    State,
+)
 from tcp_trace.notify.receivers.slack import slack_payload
-from tests.seen import Always
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -51,33 +57,28 @@ class Message(NamedTuple):
 
 def messages() -> list[Message]:
     """Return what Slack gets of the story: one message when it begins, one when it is over."""
-    incidents = Incidents(Policy(interval=1800.0))
-    posted: list[Message] = []
-    seen = Counters(0, 0, 0)
-    for second in range(0, int(_BROKEN_SECONDS), 4):
-        now = Moment(1000.0 + second, _BEGIN + second)
-        told = incidents.failed(_failure(now), now, Always(seen))
-        posted += [Message(now.wall, slack_payload(one, HOST)) for one in told]
-    well = 1000.0 + _BROKEN_SECONDS
-    seen = Counters(12, 93, int((well + 1) * 1e9))
-    after = Moment(well + 121, _BEGIN + _BROKEN_SECONDS + 121)
-    told = incidents.tick(after, Always(seen))
-    return posted + [Message(after.wall, slack_payload(one, HOST)) for one in told]
-
-
-def _failure(now: Moment) -> Failure:
-    return Failure(
-        destination=DATABASE,
-        reason=Reason.REFUSED,
-        errno=_ECONNREFUSED,
-        local_port=40_312,
-        process=Process(pid=4711, comm="gunicorn", uid=33, cgroup_id=0, netns=0),
-        elapsed=0.00042,
-        syns=1,
-        wall=now.wall,
-        mono=now.mono,
-        maker=Maker(user="www-data", unit="shop.service"),
+    maker = ProcessCount(
+        "gunicorn", 4711, 33, 78, several=True, failures=38, user="www-data", unit="shop.service"
     )
+    opened = Notification(
+        id="zfbm7enu-1", incident="zfbm7enu", kind=Phase.OPENED, severity=Severity.CRITICAL,
+        opening=True, subject=DATABASE, failures=38, total=38,
+        at=_BEGIN + 10.5, since=_BEGIN, first=_BEGIN, last=_BEGIN + 10.3, duration=10.3,
+        causes=_refused(38), processes=(maker,), unlisted=0, established=0,
+        hosts=("db.example.com",), state=State.DOWN, escalated=True,
+        background=Background(worked=_BEGIN - 3, latency=0.0008),
+    )  # fmt: skip
+    resolved = replace(
+        opened, id="zfbm7enu-2", kind=Phase.RESOLVED, opening=False, failures=1_331, total=1_369,
+        at=_BEGIN + _BROKEN_SECONDS + 121, since=opened.at, last=_BEGIN + _BROKEN_SECONDS,
+        duration=_BROKEN_SECONDS, causes=_refused(1_369),
+        processes=(maker._replace(failures=1_369),), escalated=False,
+    )  # fmt: skip
+    return [Message(one.at, slack_payload(one, HOST)) for one in (opened, resolved)]
+
+
+def _refused(failures: int) -> tuple[CauseCount]:
+    return (CauseCount(Reason.REFUSED, failures, Evidence(_ECONNREFUSED, 0.00042, 1)),)
 
 
 def page(posted: list[Message]) -> str:

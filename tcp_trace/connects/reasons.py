@@ -149,13 +149,14 @@ def _details(evidence: Evidence) -> str:
     details = []
     if evidence.elapsed is not None:
         # Milliseconds tell a rejecting firewall on the way from a host that answers itself.
-        details.append(f"after {_span(evidence.elapsed)}")
+        details.append(f"after {short_span(evidence.elapsed)}")
     if evidence.syns > 1:
         details.append(f"{evidence.syns} SYNs")
     return f" ({', '.join(details)})" if details else ""
 
 
-def _span(seconds: float) -> str:
+def short_span(seconds: float) -> str:
+    """Return the time that a connect took: `0.4 ms`, `127.0 s`."""
     if seconds < 0.0001:
         return "less than 0.1 ms"
     if seconds < 0.01:

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 KEPT_PROGRAMS = 16
 TOLD_HOSTS = 3
 TOLD_ADDRESSES = 8
-TOLD_PROGRAMS = 5
 
 
 class Program:
@@ -158,7 +157,7 @@ class Tally:
                 p.comm, p.pid, p.uid, p.cgroup_id, p.several, p.failures,
                 p.maker.user, p.maker.unit, p.maker.container, p.maker.pod,
             )
-            for p in programs[:TOLD_PROGRAMS]
+            for p in programs
         )  # fmt: skip
         causes = sorted(self.causes.items(), key=lambda item: item[1].failures, reverse=True)
         return {

@@ -147,8 +147,7 @@ class Messages:
         def render(notification: Notification, delayed_by: float | None) -> Payload:
             mention = self._settings.alert_mention or ""
             host = self._settings.host_name
-            runbook = notification.runbook or None
-            envelope = Envelope(host, delayed_by, mention, runbook, time.time())
+            envelope = Envelope(host, delayed_by, mention, time.time())
             return renderer(notification, envelope)
 
         return render

@@ -9,10 +9,10 @@ import pytest
 
 from tcp_trace.connects import coverage, heard, watch
 from tcp_trace.host import unprivileged
-from tcp_trace.incidents import overview, policy, storm
+from tcp_trace.incidents import overview, policy
 from tcp_trace.kernel import rings, source
 from tcp_trace.log import repeats, sinks
-from tcp_trace.notify import answers, channel, store, wire
+from tcp_trace.notify import answers, channel, render, store, wire
 from tcp_trace.notify.pacing import Pacing
 from tcp_trace.notify.queue import Limits
 from tcp_trace.probes import connect, registry
@@ -81,14 +81,14 @@ PROMISES = {
             f"When {P.storm_subjects} destinations begin to fail within {P.storm_window:g} s,"
             f" or {P.flood_subjects} within {word(P.quiet_factor)} times"
         ),
-        f"It names {word(storm.TOLD_SUBJECTS)} and counts",
+        f"in {render.DIGEST_LINES} lines at most",
         f"for {word(P.quiet_factor)} times . It may still be broken",
         f"{word(P.growth)} times the failures",
         (
             f"within {span(P.flap_window)} of its recovery must be well twice as long the next"
             f" time, up to {P.max_patience} times"
         ),
-        f"waited for more than {span(PACING.delay_shown)} says how late",
+        f"waited for more than {span(PACING.delay_shown)} begins with and says how late",
         f"a delay, for up to {LIMITS.age / 86_400:g} days",
         f"tried within {minutes(PACING.longest_backoff)} of its return",
         f"as long as Slack asks ({minutes(answers.MAX_RETRY_AFTER)} at most)",
@@ -163,14 +163,18 @@ PROMISES = {
 # What is measured, an example, or true of the world and not of this program.
 OTHERWISE = {
     "README.md": [
-        "with 93 failures in 6 minutes",
+        "all 38 connects failed",
+        "was down for 6 min",
         "given up after 3 s and 2 SYNs",
         "make it 5 % longer, this service 11 %",
         "about 26 MB.",
         "which is 4 MB more from the start, and 6 MB once HTTPS was spoken",
     ],
     "docs/ALERTS.md": ["While silenced: 23 failures", "(6 s while 5,000 incidents are open)"],
-    "docs/WEBHOOK.md": ["ends it after its (5 min)"],
+    "docs/WEBHOOK.md": [
+        "ends it after its (5 min)",
+        "100 hosts that lose one database send 100 messages",
+    ],
     "docs/TROUBLESHOOTING.md": ["needs 200 MB for some seconds"],
 }
 _UNITS = (

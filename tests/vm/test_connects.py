@@ -92,6 +92,6 @@ def test_first_failure_at_once_then_folded_then_recovered(
     service.vm.run(["systemctl", "stop", listening])
     recovered = receiver.wait_for(address, 3)[2]
     assert "RECOVERED" in recovered["payload"]["text"]
-    assert _count(recovered) == "23, all told before"
+    assert _count(recovered) == "23, all reported before"
     assert len(service.failures(address)) == 23
     assert len(receiver.messages(address)) == 3

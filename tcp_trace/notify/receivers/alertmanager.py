@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 
 from tcp_trace.incidents.notification import Phase
 from tcp_trace.incidents.topics import TOPICS, by_plural
-from tcp_trace.notify import render, wording
+from tcp_trace.notify import render, titles, wording
 from tcp_trace.notify.answers import judge_status
 from tcp_trace.notify.receivers.addresses import checked
 from tcp_trace.notify.receivers.receiver import test_text
@@ -97,11 +97,10 @@ class Alerts:
         """
         if notification.kind is Phase.DAILY:
             return []
-        host, delayed_by = envelope.host, envelope.delayed_by
         if notification.incident in self._over and not notification.kind.is_last:
             return []
         known = self._labels.setdefault(notification.incident, [])
-        labels = _labels(notification, host, known[0] if known else None)
+        labels = _labels(notification, envelope.host, known[0] if known else None)
         if labels in known:
             known.remove(labels)
         known.insert(0, labels)
@@ -113,7 +112,7 @@ class Alerts:
         times = _times(notification, envelope.wall)
         alert = {
             "labels": labels,
-            "annotations": _annotations(notification, host, delayed_by),
+            "annotations": _annotations(notification, envelope),
             **(times if notification.kind.is_last else {"startsAt": times["startsAt"]}),
         }
         return [alert, *({"labels": each, "annotations": {}, **times} for each in ended)]
@@ -160,11 +159,14 @@ def _reason(n: Notification) -> str:
     return n.causes[0].cause.value if n.causes else "unknown"
 
 
-def _annotations(n: Notification, host: str, delayed_by: float | None) -> Labels:
-    subject = plain(wording.subject(n) if n.subject is None else str(n.subject))
-    text = render.plain_text(n, host, delayed_by)
+def _annotations(n: Notification, envelope: Envelope) -> Labels:
+    subject = wording.subject(n, plain) if n.subject is None else plain(str(n.subject))
+    # Alertmanager repeats it for hours, so its times are absolute.
+    text = render.plain_text(n, envelope, wording.utc)
     return {
-        "summary": f"{wording.title(n, subject)} (host {trusted(host)})".translate(_HARMLESS),
+        "summary": f"{titles.title(n, subject)} (host {trusted(envelope.host)})".translate(
+            _HARMLESS
+        ),
         "description": text.translate(_HARMLESS),
         "incident": n.incident,
         **({"runbook_url": n.runbook.translate(_HARMLESS)} if n.runbook else {}),

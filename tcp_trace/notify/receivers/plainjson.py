@@ -10,12 +10,12 @@ from tcp_trace.connects.reasons import Evidence
 from tcp_trace.notify import render
 from tcp_trace.notify.answers import judge_status
 from tcp_trace.notify.receivers.addresses import checked
-from tcp_trace.notify.receivers.receiver import test_text
+from tcp_trace.notify.receivers.receiver import Envelope, test_text
 
 if TYPE_CHECKING:
     from tcp_trace.incidents.notification import CauseCount, Notification, SubjectCount
     from tcp_trace.incidents.subjects import Subject
-    from tcp_trace.notify.receivers.receiver import Envelope, Renderer
+    from tcp_trace.notify.receivers.receiver import Renderer
 
 NAME = "json"
 FORGETS = False
@@ -38,39 +38,39 @@ def renderer() -> Renderer:
 
 
 def _render(notification: Notification, envelope: Envelope) -> dict[str, Any]:
-    return json_payload(notification, envelope.host, delayed_by=envelope.delayed_by)
-
-
-def json_payload(
-    notification: Notification, host: str, *, delayed_by: float | None = None
-) -> dict[str, Any]:
     """Return the body for a notification.
 
     `version` is that of this shape, which only ever grows within a version. `text` is for people,
     unescaped; `notification` has the fields of `Notification`, with times in seconds since the
     epoch and names as the processes chose them: escape them where they are shown.
     """
-    text = render.plain_text(notification, host, delayed_by)
-    return _body(host, text, delayed_by, notification.ratio, _published(notification))
+    text = render.plain_text(notification, envelope)
+    return _body(envelope, text, notification.ratio, _published(notification))
+
+
+def json_payload(
+    notification: Notification, host: str, *, delayed_by: float | None = None
+) -> dict[str, Any]:
+    """Return the body for a notification."""
+    return _render(notification, Envelope(host, delayed_by))
 
 
 def test_message(host: str, wall: float) -> dict[str, Any]:  # noqa: ARG001 - as all have it
     """Return a body without a notification, which no other message is."""
-    return _body(host, test_text(host), None, None, None)
+    return _body(Envelope(host), test_text(host), None, None)
 
 
 def _body(
-    host: str,
+    envelope: Envelope,
     text: str,
-    delayed_by: float | None,
     ratio: float | None,
     notification: dict[str, Any] | None,
 ) -> dict[str, Any]:
     return {
         "version": JSON_VERSION,
         "source": "tcp-trace",
-        "host": host,
-        "delayed_by": delayed_by,
+        "host": envelope.host,
+        "delayed_by": envelope.delayed_by,
         "text": text,
         "ratio": ratio,
         "notification": notification,

@@ -19,14 +19,13 @@ class Envelope(NamedTuple):
     """What a message says beside its notification.
 
     `host` is the name that people know this host by, `delayed_by` in seconds and None for a message
-    that is on time, `mention` the markup for those to be woken. `runbook` is the URL of the page to
-    read when something fails, None for none. `wall` is the present, in seconds since the epoch.
+    that is on time, `mention` the markup for those to be woken. `wall` is the present, in seconds
+    since the epoch.
     """
 
     host: str
     delayed_by: float | None = None
     mention: str = ""
-    runbook: str | None = None
     wall: float = math.inf
 
 

@@ -14,18 +14,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from tcp_trace.notify import render, wording
+from tcp_trace.notify import render, titles, wording
 from tcp_trace.notify.answers import error_word, judge_status
 from tcp_trace.notify.channel import Fate, Rejected, Sent
 from tcp_trace.notify.receivers.addresses import checked
-from tcp_trace.notify.receivers.receiver import test_text
+from tcp_trace.notify.receivers.receiver import Envelope, test_text
 from tcp_trace.notify.wording import Style
-from tcp_trace.safetext import clip, clip_lines, code, plain, trusted_code
+from tcp_trace.safetext import clip, clip_lines, code, escape, plain, trusted_code
 
 if TYPE_CHECKING:
     from tcp_trace.incidents.notification import Notification
     from tcp_trace.notify.answers import Answer
-    from tcp_trace.notify.receivers.receiver import Envelope, Renderer
+    from tcp_trace.notify.receivers.receiver import Renderer
+    from tcp_trace.notify.render import Line
 
 NAME = "slack"
 FORGETS = False
@@ -33,7 +34,7 @@ DELIVERED = "delivered: the message stands in the webhook's channel"
 
 HEADER_LIMIT = 150
 SECTION_LIMIT = 3000
-FIELD_LIMIT = 2000
+OWN_LIMIT = 1000
 NAME_LIMIT = 120
 
 _EXAMPLE = "https://hooks.slack.com/services/..."
@@ -64,9 +65,23 @@ def renderer() -> Renderer:
 
 
 def _render(notification: Notification, envelope: Envelope) -> dict[str, Any]:
-    return slack_payload(
-        notification, envelope.host, delayed_by=envelope.delayed_by, mention=envelope.mention
-    )
+    """Return the body for a notification.
+
+    Those to be woken are mentioned by the first message that says critical. Nothing else in it can
+    mention anybody, whatever the processes are called.
+    """
+    woken = [envelope.mention] if envelope.mention and notification.escalated else []
+    text = render.lines(notification, envelope, _text_style(notification, envelope))
+    told = render.body(notification, _BLOCKS)
+    return {
+        "text": clip_lines([*woken, *text], SECTION_LIMIT),
+        "blocks": [
+            _header(notification, envelope.delayed_by),
+            _section([*woken, *_summary(envelope.host, told.summary)]),
+            *_details(told.details),
+            _context(told.footer, notification.runbook),
+        ],
+    }
 
 
 def judge(answer: Answer, wall: float) -> Fate:
@@ -115,23 +130,8 @@ def slack_payload(
     delayed_by: float | None = None,
     mention: str = "",
 ) -> dict[str, Any]:
-    """Return the body for a Slack incoming webhook, and those that take the same.
-
-    `host` is the name people know this host by; `delayed_by` is in seconds, None for a message
-    that is on time. `mention` is Slack's markup for those to be woken by the first message that
-    says critical. Nothing else in it can mention anybody, whatever the processes are called.
-    """
-    woken = [mention] if mention and notification.escalated else []
-    return {
-        "text": clip_lines([*woken, *_text(notification, host, delayed_by)], SECTION_LIMIT),
-        "blocks": [
-            _header(notification),
-            _section([*woken, *_summary(notification, host)]),
-            _fields(notification),
-            *_lists(notification),
-            _context(notification, delayed_by),
-        ],
-    }
+    """Return the body for a notification."""
+    return _render(notification, Envelope(host, delayed_by, mention))
 
 
 def _slack_time(wall: float) -> str:
@@ -149,47 +149,49 @@ def _host_code(name: str) -> str:
     return trusted_code(name, NAME_LIMIT)
 
 
-_BLOCKS = Style(name=_code, host=_host_code, time=_slack_time)
-_TEXT = Style(name=_code, host=_host_code, time=wording.utc)
+def _own(text: str) -> str:
+    return clip(text, OWN_LIMIT)
 
 
-def _text(n: Notification, host: str, delayed_by: float | None) -> list[str]:
-    return render.lines(n, host, delayed_by, _TEXT, lambda line: clip(line, FIELD_LIMIT))
+def _command(line: str) -> str:
+    # A command that is cut would do something else.
+    return code(line, OWN_LIMIT)
 
 
-def _summary(n: Notification, host: str) -> list[str]:
-    where = _host_code(host)
-    if not n.is_digest:
-        where += f" → {_code(wording.subject(n))}"
-    lines = [f"{where}: {clip(wording.cause(n), FIELD_LIMIT)}"]
-    advised = (clip(advice, NAME_LIMIT * 4) for advice in wording.check_first(n))
-    return [*lines, *(f"*Check first:* {advice}" for advice in advised)]
+_BLOCKS = Style(_code, _host_code, _own, _command, _slack_time)
 
 
-def _header(n: Notification) -> dict[str, Any]:
-    title = clip(wording.title(n, plain(wording.subject(n))), HEADER_LIMIT)
-    return {"type": "header", "text": {"type": "plain_text", "text": title, "emoji": False}}
+def _text_style(n: Notification, envelope: Envelope) -> Style:
+    return _BLOCKS._replace(time=render.said_ago(n, envelope))
+
+
+def _header(n: Notification, delayed_by: float | None) -> dict[str, Any]:
+    title = titles.title(n, wording.subject(n, plain), delayed_by)
+    text = clip(title, HEADER_LIMIT)
+    return {"type": "header", "text": {"type": "plain_text", "text": text, "emoji": False}}
+
+
+def _summary(host: str, summary: list[Line]) -> list[str]:
+    why, *others = map(_line, summary)
+    return [f"{_host_code(host)}: {why}", *others]
+
+
+def _details(details: list[Line]) -> list[dict[str, Any]]:
+    return [_section(list(map(_line, details)))] if details else []
+
+
+def _line(line: Line) -> str:
+    return f"*{line.label}:* {line.text}" if line.label else line.text
 
 
 def _section(lines: list[str]) -> dict[str, Any]:
     return {"type": "section", "text": _mrkdwn(clip_lines(lines, SECTION_LIMIT))}
 
 
-def _fields(n: Notification) -> dict[str, Any]:
-    fields = [f"*{label}*\n{value}" for label, value in render.facts(n, _BLOCKS)]
-    return {"type": "section", "fields": [_mrkdwn(field) for field in fields]}
-
-
-def _lists(n: Notification) -> list[dict[str, Any]]:
-    lists = [("Process", wording.processes(n, _BLOCKS))]
-    if n.is_digest:
-        lists.insert(0, (wording.heading(n), wording.subjects(n, _BLOCKS)))
-    return [_section([f"*{label}*", *lines]) for label, lines in lists if lines]
-
-
-def _context(n: Notification, delayed_by: float | None) -> dict[str, Any]:
-    footer = " · ".join(clip(piece, NAME_LIMIT) for piece in render.footer(n, delayed_by))
-    return {"type": "context", "elements": [_mrkdwn(footer)]}
+def _context(footer: list[str], runbook: str) -> dict[str, Any]:
+    pieces = " · ".join(footer)
+    link = f"\n*Runbook:* <{escape(render.link(runbook))}>" if runbook else ""
+    return {"type": "context", "elements": [_mrkdwn(pieces + link)]}
 
 
 def _mrkdwn(text: str) -> dict[str, Any]:

@@ -11,11 +11,10 @@ from tcp_trace.connects.maker import Maker
 from tcp_trace.incidents.incidents import Incidents
 from tcp_trace.incidents.notification import Condition, Phase
 from tcp_trace.incidents.subjects import placed
-from tcp_trace.notify import wording
+from tcp_trace.notify import makers, wording
 from tests.unit.incidents.incident_world import DATABASE, World, destination
 from tests.unit.notify.golden import CHECKOUT, IN_A_POD, LOOPBACK, PSQL
-
-STYLE = wording.Style(name=str, host=str, time=wording.utc)
+from tests.unit.notify.samples import STYLE
 
 
 def place(number: int) -> Destination:
@@ -43,9 +42,9 @@ def test_a_database_that_dies_for_sixty_pods_is_told_once(seconds: float) -> Non
     world.wait(7200)
     last = world.told[-1]
     assert (last.size, len(last.top)) == (1, 1)
-    line = wording.subjects(last, STYLE)[0]
+    line = wording.subjects(last, STYLE, 9)[0]
     assert line.startswith("10.0.0.5:5432 in 60 network namespaces: 60 failures")
-    assert wording.subject(last) == "10.0.0.5:5432 in 60 network namespaces"
+    assert wording.subject(last, str) == "10.0.0.5:5432 in 60 network namespaces"
     assert world.told_failures == world.fed == 60
 
 
@@ -115,14 +114,14 @@ def test_a_namespace_that_has_a_number_again_is_another_place() -> None:
 def test_whose_namespace_it_is(processes: tuple[object, ...], expected: str) -> None:
     """The container that connects in it, else the unit, else the bare number."""
     n = IN_A_POD.from_dict(IN_A_POD.to_dict() | {"processes": [p._asdict() for p in processes]})  # type: ignore[attr-defined]
-    assert wording.place(n, STYLE) == expected
+    assert makers.place(n, STYLE) == expected
 
 
 def test_the_own_namespace_is_never_told() -> None:
     """Neither in a message nor in the list of incidents."""
     world = World()
     (own,) = world.fail(DATABASE, maker=Maker(container="docker://" + "ab" * 32))
-    assert wording.place(own, STYLE) is None
+    assert makers.place(own, STYLE) is None
     world.fail(place(1))
     shown = {(entry.subject, entry.netns) for entry in world.incidents.overview()}
     assert shown == {("10.0.0.5:5432", 0), ("10.0.0.5:5432", 4_026_532_001)}

@@ -18,16 +18,17 @@ from tcp_trace.connects.watch import EVERYTHING, parse_rules
 from tcp_trace.incidents.incidents import Incidents
 from tcp_trace.incidents.notification import CauseCount, Notification, Phase, Severity
 from tcp_trace.incidents.topics import TOPICS
+from tcp_trace.notify import wording
 from tcp_trace.notify.outbox import Outbox
 from tcp_trace.notify.receivers import RECEIVERS
 from tcp_trace.notify.receivers.receiver import Envelope
-from tcp_trace.notify.render import plain_text
 from tcp_trace.notify.routing import DEFAULT, Route, Router
 from tcp_trace.notify.standing import Standing
 from tcp_trace.notify.store import NAME
 from tests.unit.incidents.incident_world import DATABASE
 from tests.unit.incidents.overflow_world import TOPIC, Drops, Host, Overflow, silenced, storm
 from tests.unit.notify.golden import HOST
+from tests.unit.notify.samples import STYLE, said
 from tests.unit.notify.test_webhook_schema import SCHEMA, misfits
 
 if TYPE_CHECKING:
@@ -44,11 +45,11 @@ def test_an_incident_from_its_opening_to_its_end() -> None:
     """It is told in words of its own, counted, and over when the kernel saw a success."""
     host = Host()
     (opened,) = host.overflow()
-    text = plain_text(opened, HOST, None)
-    assert text.startswith(f"🟠 WARNING: connects of others to *:80 fail (host {HOST})\n")
-    assert "\nthe accept queue is full (limit 511, 1 dropped)\n" in text
+    text = said(opened)
+    assert text.startswith(f"🟠 WARNING: *:80: 1 connect of others failed (host {HOST})\n")
+    assert "\nthe accept queue is full (limit 511, 1 dropped) · nginx (pid 812; user" in text
     assert "\nCheck first: Does the program still accept?\n" in text
-    assert "Process: nginx (pid 812; user www-data; unit shop.service)\n" in text
+    assert "\nSilence: sudo tcp-trace silence add --for 2h --unit shop.service\n" in text
     host.overflow(cause=Overflow.TIMED_OUT, times=9)
     host.restart()
     (updated,) = host.wait(301)
@@ -57,10 +58,10 @@ def test_an_incident_from_its_opening_to_its_end() -> None:
         CauseCount(Overflow.TIMED_OUT, 9, Drops(511, 9)),
         CauseCount(Overflow.ACCEPT, 1, Drops(511, 1)),
     )
-    assert "timed out: no third ACK (limit 511) (9), the accept" in plain_text(updated, HOST, None)
+    assert "timed out: no third ACK (limit 511) (9), the accept" in said(updated)
     host.accept()
     (resolved,) = host.wait(130)
-    assert "RECOVERED: connects of others to *:80 work again" in plain_text(resolved, HOST, None)
+    assert "RECOVERED: *:80 failed for under 1 s, works again" in said(resolved)
     assert host.told_failures == host.fed
 
 
@@ -70,7 +71,7 @@ def test_it_is_quiet_when_nobody_tries() -> None:
     host.overflow()
     (quiet,) = host.wait(1300)
     assert quiet.kind is Phase.QUIET
-    assert "QUIET: connects of others to *:80 failed, and" in plain_text(quiet, HOST, None)
+    assert "QUIET: *:80 failed; nobody has connected for 20 min" in said(quiet)
 
 
 def test_the_same_fields_of_another_kind_are_another_subject() -> None:
@@ -92,18 +93,17 @@ def test_a_storm_of_both_kinds() -> None:
     host = Host()
     digest = storm(host)
     assert digest.subjects == {"destination": 4, "listener": 3}
-    text = plain_text(digest, HOST, None)
-    assert "connects to 4 destinations and connects of others to 3 listeners fail" in text
-    assert "\n*:82: 1 failure\n" in text
+    assert ": 4 destinations and 3 listeners fail: 7 attempts failed (" in said(digest)
+    assert "*:82: 1 failure" in wording.subjects(digest, STYLE, 9)
     host.restart()
     host.accept(82)
     host.succeed(Destination("10.1.0.2", 443))
     (last,) = [n for n in host.wait(600) if n.kind.is_last and n.is_digest]
-    text = plain_text(last, HOST, None)
-    assert "RECOVERED: connects to 4 destinations and connects of others to 3 listeners no" in text
-    assert "\n*:82: 1 failure, accepts again\n" in text
-    assert "\n*:83: 1 failure, nobody connected since\n" in text
-    assert "\n10.1.0.2:443: 1 failure, connects again\n" in text
+    assert "RECOVERED: 2 of 7 destinations and listeners work again" in said(last)
+    lines = wording.subjects(last, STYLE, 9)
+    assert "*:82: 1 failure, accepts again" in lines
+    assert "*:83: 1 failure, nobody connected since" in lines
+    assert "10.1.0.2:443: 1 failure, connects again" in lines
     assert host.told_failures == host.fed
 
 
@@ -113,8 +113,7 @@ def test_a_storm_of_network_namespaces() -> None:
     for netns in range(1, 4):
         host.overflow(80, netns=netns)
     (digest,) = [n for n in host.wait(6) if n.is_digest]
-    text = plain_text(digest, HOST, None)
-    assert "connects of others to *:80 in 3 network namespaces fail" in text
+    assert "*:80 in 3 network namespaces: 3 connects of others failed" in said(digest)
 
 
 def test_severity_and_flapping() -> None:
@@ -197,7 +196,8 @@ def test_every_kind_of_webhook(name: str) -> None:
     render = RECEIVERS[name].renderer()
     for notification in host.told:
         payload = json.dumps(render(notification, Envelope(HOST)), ensure_ascii=False)
-        assert "connects of others to" in payload or notification.subjects.keys() == {"destination"}
+        named = "*:80" if notification.subject else "3 listeners"
+        assert named in payload or notification.subjects.keys() == {"destination"}
 
 
 def test_json_fits_its_schema_and_keeps_to_version_1() -> None:

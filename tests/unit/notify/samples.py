@@ -6,13 +6,25 @@ from typing import TYPE_CHECKING
 
 from tcp_trace.connects.events import Destination, Moment
 from tcp_trace.incidents.notification import Notification, Phase, Severity
+from tcp_trace.notify import wording
 from tcp_trace.notify.answers import judge_status
 from tcp_trace.notify.channel import DEADLINE
 from tcp_trace.notify.httpchannel import HttpChannel
 from tcp_trace.notify.receivers import slack
+from tcp_trace.notify.receivers.receiver import Envelope
+from tcp_trace.notify.render import plain_text
 
 if TYPE_CHECKING:
     from tcp_trace.notify.httpchannel import Url
+
+
+STYLE = wording.Style(name=str, host=str, own=str, command=str, time=wording.utc)
+"""Nothing is escaped."""
+
+
+def said(notification: Notification) -> str:
+    """Return its text, as JSON has it."""
+    return plain_text(notification, Envelope("web-1.example.org"))
 
 
 class Address:

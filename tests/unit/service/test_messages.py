@@ -226,7 +226,7 @@ def test_a_second_instance_sends_nothing(
         until = time.monotonic() + 5
         while len(texts := logged(caplog)) < 3 and time.monotonic() < until:
             time.sleep(0.01)
-        assert "WARNING: connects to 10.0.0.5:5432 fail" in str(texts)
+        assert "WARNING: 10.0.0.5:5432: 1 connect failed" in str(texts)
         second.keep_house(Moment(time.monotonic() + 1_000, 0.0))  # nor to those who forget
         assert (first.outbox.pending, second.outbox.pending) == (0, 0)
         first.commit([OPENED], NOTHING)

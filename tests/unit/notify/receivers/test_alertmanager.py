@@ -12,6 +12,8 @@ from tcp_trace.notify.receivers.receiver import Envelope
 from tests.unit.notify.golden import (
     HOST,
     HOSTILE,
+    HOSTILE_LINES,
+    HOSTILE_MAKER,
     LOOPBACK,
     NOON,
     OPENED,
@@ -139,9 +141,10 @@ def test_a_runbook_is_an_annotation() -> None:
 
 def test_hostile_names_are_harmless_in_annotations() -> None:
     """Alertmanager hands annotations on as they are: no markup, no mention, no line of its own."""
-    (alert,) = Alerts().payload(HOSTILE, ENVELOPE)
-    shown = str(alert["annotations"])
-    assert not set("<>@`\x1b\r\u202e\u2066\u200b") & set(shown)
+    for hostile in (HOSTILE, HOSTILE_MAKER, HOSTILE_LINES):
+        (alert,) = Alerts().payload(hostile, ENVELOPE)
+        shown = str(alert["annotations"])
+        assert not set("<>@`\x1b\r\u202e\u2066\u200b") & set(shown)
     assert "fake-1" in alert["annotations"]["description"]
     assert "\nid fake-1" not in alert["annotations"]["description"]
 

@@ -71,7 +71,7 @@ class Rule(NamedTuple):
         return (
             endpoint.address is not None
             and self.port in (ANY_PORT, endpoint.port)
-            and _mapped(endpoint.address) in self.network
+            and address_in_rules(endpoint.address) in self.network
         )
 
 
@@ -206,7 +206,7 @@ def parse_rules(text: str) -> tuple[Rule, ...]:
 
 
 @lru_cache(maxsize=4096)
-def _mapped(address: str) -> IPv6Address:
+def address_in_rules(address: str) -> IPv6Address:
     """Return an address as the rules have it: IPv4 in its v4-mapped form."""
     parsed = ip_address(address)
     return parsed if parsed.version == 6 else IPv6Address(_V4_MAPPED | int(parsed))

@@ -26,16 +26,18 @@ class Account:
     """The failures of one incident, and when people should hear of them.
 
     `untold` failures are in no message yet. `worth` says that something happened that is worth
-    a message of its own before the next reminder. `silenced` of all failures, `silenced_told` of
-    those told, were kept from people, lately by the silence `silenced_by`; they alone are no cause
-    for a message. `wake` is when to look again, in seconds of CLOCK_MONOTONIC, minus infinity once
-    nobody needs to.
+    a message of its own before the next reminder, `gap` how long it waits. `silenced` of all
+    failures, `silenced_told` of those told, were kept from people, lately by the silence
+    `silenced_by`; they alone are no cause for a message. `heard_mono` is the latest other one.
+    `is_critical` is how it stands now, `severity` what people were told of it or are told next.
+    `wake` is when to look again, in seconds of CLOCK_MONOTONIC, minus infinity once nobody
+    needs to.
     """
 
     __slots__ = (
-        "escalated", "gap", "growth", "incident", "patience", "policy", "sequence", "severity",
-        "silenced", "silenced_by", "silenced_told", "tally", "told", "told_mono", "told_wall",
-        "wake", "worth",
+        "escalated", "gap", "heard_mono", "incident", "is_critical", "patience", "policy",
+        "reminders", "sequence", "severity", "silenced", "silenced_by", "silenced_told", "tally",
+        "told", "told_mono", "told_wall", "wake", "worth",
     )  # fmt: skip
 
     def __init__(self, policy: Policy, tally: Tally, incident: str, patience: int) -> None:
@@ -47,10 +49,12 @@ class Account:
         self.told = 0
         self.told_mono = tally.first_mono
         self.told_wall = tally.first_wall
+        self.heard_mono = tally.first_mono
         self.worth = False
-        self.growth = 0
         self.gap = policy.interval
+        self.reminders = 0
         self.severity = Severity.WARNING
+        self.is_critical = False
         self.escalated = False
         self.silenced = self.silenced_told = 0
         self.silenced_by: str | None = None
@@ -74,10 +78,17 @@ class Account:
     def add(self, failure: AnyFailure) -> bool:
         """Count a failure; return whether `wake` may have to be earlier because of it."""
         is_new = self.tally.add(failure)
-        if not self.worth and (is_new or self.sequence == 1 or self.heard >= self.growth):
+        was_recent = failure.mono < self.heard_mono + self.policy.recent
+        self.heard_mono = max(self.heard_mono, failure.mono)
+        said_little = self.sequence == 1 and self.told < self.policy.critical_from
+        if not self.worth and (is_new or said_little):
             self.worth = True
             return True
-        return self.pressing == failure.times
+        return not was_recent or self.pressing == failure.times
+
+    def is_recent(self, now: Moment) -> bool:
+        """Whether it failed within the last minute, of what people are to hear."""
+        return now.mono <= self.heard_mono + self.policy.recent
 
     def add_silenced(self, failure: AnyFailure, silence: str) -> None:
         """Count a failure that is no cause for a message, because of this silence."""
@@ -92,15 +103,21 @@ class Account:
 
     def tell_at(self) -> float:
         """Return when the next message is due if nothing else happens; infinity for never."""
+        policy = self.policy
+        if self.worth and self.severity is Severity.CRITICAL and not self.escalated:
+            return self.told_mono + min(policy.down_after, policy.interval)
         if self.worth:
             return self.told_mono + self.gap
         if self.pressing:
-            return self.told_mono + max(self.gap, self.policy.repeat)
+            wait = min(policy.repeat * (1 << min(self.reminders, 30)), policy.repeat_most)
+            return self.told_mono + max(self.gap, policy.repeat, wait)
         return inf
 
     def resolve_at(self) -> float:
         """Return from when on this could be called recovered."""
-        return self.tally.last_mono + self.policy.resolve_after * self.patience
+        policy = self.policy
+        wait = max(policy.resolve_after * self.patience, policy.resolve_gaps * self.tally.usual_gap)
+        return self.tally.last_mono + wait
 
     def quiet_at(self) -> float:
         """Return from when on this is called quiet if there was no success either."""
@@ -112,10 +129,13 @@ class Account:
         now: Moment,
         subject: Subject | None,
         established: int | None,
-        **digest: Any,  # noqa: ANN401 - the fields that only a storm has
+        **more: Any,  # noqa: ANN401 - the fields that only an incident has, or a storm
     ) -> Notification:
         """Return the message about everything untold, and remember that it was told."""
         self.sequence += 1
+        self.reminders += kind is Phase.REMINDED
+        if not kind.is_last:
+            self.severity = Severity.CRITICAL if self.is_critical else Severity.WARNING
         critical = self.severity is Severity.CRITICAL and not kind.is_last
         notification = Notification(
             id=f"{self.incident}-{self.sequence}",
@@ -132,28 +152,23 @@ class Account:
             escalated=critical and not self.escalated,
             hosts=() if subject is None else self.tally.hosts,
             addresses=() if subject is None else self.tally.addresses,
+            reminders=self.reminders,
             **self.tally.counts(),
-            **digest,
+            **more,
         )
         self.told, self.silenced_told = self.tally.total, self.silenced
         self.told_mono, self.told_wall = now.mono, now.wall
-        self.growth = self.heard * self.policy.growth
+        if kind is Phase.UPDATED:  # what goes on is told ever more rarely
+            self.gap = min(2 * self.gap, max(self.policy.interval, self.policy.repeat_most))
         self.escalated = self.escalated or critical
         self.worth = False
         return notification
 
-    def judge(self, established: int | None, failed: int | None = None) -> None:
-        """Raise the severity if the share of failing attempts calls for it; it never falls.
-
-        `established` is how many attempts succeeded meanwhile, None where not known; `failed` how
-        many failed in the same time, None for all that were counted here.
-        """
+    def judge(self, established: int, failed: int) -> None:
+        """Find the severity by so many attempts. It rises at once, and falls with a message."""
         policy = self.policy
-        failed = self.tally.total if failed is None else failed
-        if established is None or failed < policy.critical_from:
-            return
-        if failed < policy.critical_ratio * (failed + established):
-            return
-        if self.severity is not Severity.CRITICAL:
+        share = policy.critical_ratio * (failed + established)
+        self.is_critical = failed >= policy.critical_from and failed >= share
+        if self.is_critical and self.severity is not Severity.CRITICAL:
             self.severity = Severity.CRITICAL
             self.worth = self.worth or (self.sequence > 0 and self.pressing > 0)

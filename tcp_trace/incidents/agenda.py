@@ -7,8 +7,7 @@ from math import inf
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from tcp_trace.incidents.incident import Incident
-    from tcp_trace.incidents.storm import Storm
+    from tcp_trace.incidents.account import Account
 
 
 class Agenda:
@@ -16,10 +15,10 @@ class Agenda:
 
     def __init__(self) -> None:
         # When (seconds of CLOCK_MONOTONIC), a number to settle ties, at what.
-        self._heap: list[tuple[float, int, Incident | Storm]] = []
+        self._heap: list[tuple[float, int, Account]] = []
         self._planned = 0
 
-    def plan(self, account: Incident | Storm, when: float) -> None:
+    def plan(self, account: Account, when: float) -> None:
         """Put `account` on the agenda, unless it is there for an earlier time."""
         if when < account.wake:
             account.wake = when
@@ -33,7 +32,7 @@ class Agenda:
             heappop(heap)
         return heap[0][0] if heap else None
 
-    def due(self, mono: float) -> list[Incident | Storm]:
+    def due(self, mono: float) -> list[Account]:
         """Take what is planned until then off the agenda, and return it."""
         due = []
         while (when := self.next()) is not None and when <= mono:

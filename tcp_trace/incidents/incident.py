@@ -2,56 +2,108 @@
 
 from __future__ import annotations
 
+from math import inf
 from typing import TYPE_CHECKING
 
 from tcp_trace.incidents.account import Account, incident_id
-from tcp_trace.incidents.notification import Notification, Phase
+from tcp_trace.incidents.notification import Notification, Phase, State
+from tcp_trace.incidents.row import Row
 from tcp_trace.incidents.subjects import succeeded_since
 from tcp_trace.incidents.tally import Tally
 
 if TYPE_CHECKING:
     from tcp_trace.connects.events import Moment
+    from tcp_trace.incidents.notification import Background
     from tcp_trace.incidents.policy import Policy
+    from tcp_trace.incidents.row import Owner
     from tcp_trace.incidents.subjects import AnyFailure, Counts, Subject
+
+_ASK_EVERY = 10.0
 
 
 class Incident(Account):
-    """An open incident of one subject.
+    """An incident of one subject, which is a suspect until people hear of it: see its `row`.
 
-    `base` is what the kernel had counted at the opening, for the share of failing attempts. It
-    is None where that is not known: no counters then, or the service was restarted since. It is
-    `held` while nobody has heard of it, because every failure was silenced.
+    `base` is what the kernel had counted when it began, `mark` at the latest message and `upto` at
+    the latest failure, as far as it was asked: for the share of failing attempts, which are of the
+    outage and not of what came after. They are None where that is not known: no counters then, or
+    the service was restarted since. `grave` says that it may be critical: it worked before, or
+    people asked for it.
     """
 
-    __slots__ = ("asked", "base", "subject")
+    __slots__ = (
+        "asked", "asked_mono", "background", "base", "grave", "mark", "row", "state", "subject",
+        "upto",
+    )  # fmt: skip
 
     def __init__(
         self, policy: Policy, tally: Tally, incident: str, patience: int, subject: Subject
     ) -> None:
         super().__init__(policy, tally, incident, patience)
         self.subject = subject
+        self.row = Row(tally.first_mono)
         self.base: Counts | None = None
+        self.mark: Counts | None = None
+        self.upto: Counts | None = None
         self.asked = False
+        self.asked_mono = -inf
+        self.grave = False
+        self.state = State.FAILING
+        self.background: Background | None = None
 
     @classmethod
-    def begin(cls, policy: Policy, first: AnyFailure, serial: int, patience: int) -> Incident:
+    def begin(
+        cls, policy: Policy, first: AnyFailure, serial: int, patience: int, owner: Owner
+    ) -> Incident:
         """Return the incident that begins with this failure, which is not counted yet."""
         tally = Tally(first.mono, first.wall)
         name = incident_id(first.subject, first.wall, serial)
-        return cls(policy, tally, name, patience, first.subject)
+        incident = cls(policy, tally, name, patience, first.subject)
+        incident.row.owner = owner
+        return incident
 
     @property
-    def held(self) -> bool:
-        """Whether it was not opened yet for people."""
-        return self.sequence == 0
+    def is_heard(self) -> bool:
+        """Whether any failure of a suspect was not silenced."""
+        return self.heard > 0 or self.row.past is not None
 
     @property
-    def opened(self) -> float:
-        """When people heard of it, CLOCK_MONOTONIC, as far as that is known.
+    def heard_of(self) -> bool:
+        """Whether it was opened for people."""
+        return self.sequence > 0
 
-        One that was silenced first opened when it was told, and not when it began.
-        """
-        return self.told_mono if self.sequence == 1 else self.tally.first_mono
+    def doubt(self, failure: AnyFailure) -> None:
+        """Count a failure of a suspect: one after a success begins a row, and a tally, anew."""
+        row, within = self.row, None if self.policy.after is None else self.policy.window
+        is_over = not row.failures and self.tally.total > self.silenced
+        if is_over and (within is None or failure.mono > row.last + within):
+            self._put_by(failure)
+        self.silenced_by = None
+        super().add(failure)
+        row.add(failure, within)
+
+    def _put_by(self, failure: AnyFailure) -> None:
+        row = self.row
+        if row.past is None:
+            row.past = self.tally
+        else:
+            row.past.absorb(self.tally)
+        row.past_silenced += self.silenced
+        self.tally = Tally(failure.mono, failure.wall)
+        self.told_mono, self.told_wall = failure.mono, failure.wall
+        self.silenced = 0
+        self.base = row.counts
+
+    def take_past(self) -> None:
+        """Count also the failures of rows that a success ended, in this window."""
+        row = self.row
+        if row.past is None:
+            return
+        self.tally.absorb(row.past)
+        self.silenced += row.past_silenced
+        self.told_wall = self.tally.first_wall
+        self.base = row.base
+        row.past, row.past_silenced = None, 0
 
     def add_silenced(self, failure: AnyFailure, silence: str) -> None:
         """Count a failure that is no cause for a message, because of this silence.
@@ -61,33 +113,54 @@ class Incident(Account):
         if self.silenced_by is None:
             self.silenced += self.pressing
             self.worth = False
+            self.row.failures = 0
         super().add_silenced(failure, silence)
 
-    def open(self, now: Moment, seen: Counts | None, *, asked: bool) -> Notification:
-        """Return the first message; `asked` says whether `seen` is the kernel's answer."""
-        established = self._established(seen)
-        if seen is not None and not succeeded_since(seen, self.tally.first_mono):
-            established = 0
-        if not self.asked:
-            self.base, self.asked = seen, asked
-        self.judge(established)
-        return self.tell(Phase.OPENED, now, self.subject, established)
+    def note(self, seen: Counts | None, now: Moment) -> None:
+        """Remember what the kernel had counted at the latest failure, where this is it."""
+        self.asked_mono = now.mono
+        if succeeded_since(seen, self.tally.last_mono):
+            self.upto = self.upto or self.base
+        else:
+            self.upto = seen
+
+    def wants_note(self, now: Moment) -> bool:
+        """Whether the kernel is to be asked at this failure."""
+        return now.mono >= self.asked_mono + _ASK_EVERY
+
+    def open(self, now: Moment, seen: Counts | None, state: State) -> Notification:
+        """Return the first message."""
+        self.note(seen, now)
+        self.asked, self.state = True, state
+        self._judge(now, seen)
+        return self._tell(Phase.OPENED, now, seen)
 
     def review(self, now: Moment, seen: Counts | None) -> Notification | None:
         """Return the message that is due, if any, given what the kernel counted until now."""
-        if self.asked:
-            established = self._established(seen)
-            if self.base is None and seen is not None:
-                # No baseline: the share is that of the kernel's totals.
-                self.judge(seen.established, seen.failed)
-            else:
-                self.judge(established)
+        if not self.asked:
+            self.base = self.mark = seen
+            self.asked = True
         else:
-            self.base, self.asked, established = seen, True, None
-        kind = self._kind(now, seen)
-        if kind is None:
-            return None
-        return self.tell(kind, now, self.subject, established)
+            self._judge(now, seen)
+        self.note(seen, now)
+        kind = self.kind(now, seen)
+        return None if kind is None else self._tell(kind, now, seen)
+
+    def _tell(self, kind: Phase, now: Moment, seen: Counts | None) -> Notification:
+        established = self._established()
+        if kind is Phase.OPENED and self.state is State.DOWN:
+            established = 0
+        told = self.tell(
+            kind, now, self.subject, established, state=self.state, background=self.background
+        )
+        self.mark = seen
+        return told
+
+    def quiet_at(self) -> float:
+        """Return from when on this is called quiet: later where people know that nobody tried."""
+        if self.state is State.UNTRIED:
+            return self.told_mono + self.policy.untried_quiet
+        return super().quiet_at()
 
     def next_look(self, now: Moment) -> float:
         """Return when `review` is useful again, in seconds of CLOCK_MONOTONIC."""
@@ -96,22 +169,47 @@ class Incident(Account):
         resolve_at = self.resolve_at()
         if resolve_at <= now.mono:
             resolve_at = min(now.mono + self.policy.recheck, max(now.mono, self.quiet_at()))
-        return min(self.tell_at(), resolve_at)
+        tell_at = self.tell_at()
+        if tell_at <= now.mono and not self.is_recent(now):
+            tell_at = inf  # the next failure says when
+        elif self.pressing and not self.is_critical and self.is_recent(now):
+            tell_at = min(tell_at, now.mono + self.policy.down_after)
+        return min(tell_at, resolve_at)
 
-    def _kind(self, now: Moment, seen: Counts | None) -> Phase | None:
+    def kind(self, now: Moment, seen: Counts | None) -> Phase | None:
+        """Return what is to be told now."""
         if now.mono >= self.resolve_at():
             if succeeded_since(seen, self.tally.last_mono):
                 return Phase.RESOLVED
             if now.mono >= self.quiet_at():
                 return Phase.QUIET
-        if now.mono >= self.tell_at():
+        if now.mono >= self.tell_at() and self.is_recent(now):
             return Phase.UPDATED if self.worth else Phase.REMINDED
         return None
 
-    def _established(self, seen: Counts | None) -> int | None:
-        base = self.base
-        if base is None or seen is None:
+    def _judge(self, now: Moment, seen: Counts | None) -> None:
+        """Judge by what happened since the latest message; see `docs/ALERTS.md`, Severity."""
+        if seen is None or not self.is_recent(now):
+            return
+        is_down = not succeeded_since(seen, self.tally.first_mono)
+        self.grave = self.grave or seen.last_established_ns > 0
+        if self.tally.total >= self.policy.critical_from:
+            self.state = State.DOWN if is_down else State.DEGRADED
+        if self.mark is not None:
+            established = seen.established - self.mark.established
+            failed = self.untold
+        else:  # no baseline: the share is that of the kernel's totals
+            established, failed = seen.established, seen.failed
+        self.judge(0 if is_down else established, self.tally.total if is_down else failed)
+
+    def judge(self, established: int, failed: int) -> None:
+        """Find the severity by so many attempts; one that is not `grave` is a warning."""
+        super().judge(established, failed if self.grave else 0)
+
+    def _established(self) -> int | None:
+        base, upto = self.base, self.upto
+        if base is None or upto is None:
             return None
-        if seen.established < base.established or seen.failed < base.failed:
+        if upto.established < base.established or upto.failed < base.failed:
             return None  # another entry of the same subject: the one of the opening is gone
-        return seen.established - base.established
+        return upto.established - base.established

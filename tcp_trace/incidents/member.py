@@ -33,13 +33,16 @@ class Whole(Protocol):
 class Member:
     """One subject of a storm.
 
-    `joined` is how many digests were told before it was news, `last_mono` its last failure in
-    seconds of CLOCK_MONOTONIC, `host` the name by which it was last asked for, and of a subject
-    that is a name `address` the one that failed last, each None where not known. Of its `makers`
-    some are kept.
+    `joined` is how many digests were told before it was news, `last_mono` its last failure that
+    people are to hear of in seconds of CLOCK_MONOTONIC, `host` the name by which it was last asked
+    for, and of a subject that is a name `address` the one that failed last, each None where not
+    known. `grave` says that it worked before, or that people asked for it. Of its `makers` some are
+    kept.
     """
 
-    __slots__ = ("address", "failures", "host", "joined", "last_mono", "makers", "storm", "subject")
+    __slots__ = (
+        "address", "failures", "grave", "host", "joined", "last_mono", "makers", "storm", "subject",
+    )  # fmt: skip
 
     def __init__(self, storm: Whole, subject: Subject, joined: int, last_mono: float) -> None:
         self.storm = storm
@@ -49,11 +52,13 @@ class Member:
         self.last_mono = last_mono
         self.host: str | None = None
         self.address: str | None = None
+        self.grave = True
         self.makers: tuple[Whose, ...] = ()
 
     def add(self, failure: AnyFailure) -> bool:
         """Count a failure; return whether the storm's `wake` may have to be earlier."""
         self._count(failure)
+        self.last_mono = max(self.last_mono, failure.mono)
         maker = maker_of(failure.process, failure.maker)
         is_met = self.storm.meet(maker, joins=False)
         if is_met:  # so that it is named, whoever failed there before
@@ -69,7 +74,6 @@ class Member:
     def _count(self, failure: AnyFailure) -> None:
         self.failures += failure.times
         self._note(maker_of(failure.process, failure.maker))
-        self.last_mono = max(self.last_mono, failure.mono)
         if failure.host is not None:
             self.host = failure.host
             self.address = address_of(failure.place) if is_name(self.subject) else None

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from tcp_trace.incidents.account import Account
     from tcp_trace.incidents.member import Member
-    from tcp_trace.incidents.notification import Notification, ProcessCount
+    from tcp_trace.incidents.notification import ProcessCount
     from tcp_trace.incidents.storm import Storm
 
 RECENT = 100
@@ -73,13 +73,10 @@ def entries(open_now: Iterable[Incident | Member], storm: Storm | None) -> list[
     return sorted([*whole, *single], key=_rank)
 
 
-def ended(account: Incident | Storm, last: Notification, *, told: bool) -> Entry:
-    """Return an incident that is over with its last message, which people were `told` or not."""
+def ended(account: Incident | Storm, kind: Phase, wall: float) -> Entry:
+    """Return an incident that is over at this time, as people were told or not."""
     return _entry(account, _TOP)._replace(
-        status=RECOVERED if last.kind is Phase.RESOLVED else QUIET,
-        ended=last.at,
-        messages=account.sequence if told else 0,
-        told_at=last.at if told else None,
+        status=RECOVERED if kind is Phase.RESOLVED else QUIET, ended=wall
     )
 
 

@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 from tcp_trace.connects.events import Moment, Process
 from tcp_trace.connects.maker import Maker
+from tcp_trace.incidents.daily import Day
 from tcp_trace.incidents.incident import Incident
 from tcp_trace.incidents.member import Member
-from tcp_trace.incidents.notification import Severity
+from tcp_trace.incidents.notification import Background, Severity, State
+from tcp_trace.incidents.row import Row
 from tcp_trace.incidents.storm import Storm
 from tcp_trace.incidents.tally import Blame, Program, Tally, group
 from tcp_trace.incidents.topics import TOPICS, cause_of, subject_of
@@ -21,6 +23,7 @@ from tcp_trace.incidents.topics import TOPICS, cause_of, subject_of
 if TYPE_CHECKING:
     from tcp_trace.incidents.account import Account
     from tcp_trace.incidents.policy import Policy
+    from tcp_trace.incidents.unheard import Unheard
 
 VERSION = 2
 # All but the command, which is one process's and not told, and the owner, who ends with a boot.
@@ -42,7 +45,18 @@ def shift(state: dict[str, Any], now: Moment) -> float:
 
 def dump_incident(incident: Incident) -> dict[str, Any]:
     """Return an incident for JSON. The kernel's counters die with the service: they stay out."""
-    return _dump_account(incident) | {"subject": list(incident.subject)}
+    background = incident.background
+    saved = _dump_account(incident) | {
+        "subject": list(incident.subject),
+        "grave": incident.grave,
+        "state": incident.state.value,
+        "background": None if background is None else list(background),
+    }
+    if not incident.heard_of:
+        past = incident.row.past
+        saved["row"] = incident.row.dump()
+        saved["past"] = None if past is None else _dump_tally(past)
+    return saved
 
 
 def load_incident(saved: dict[str, Any], policy: Policy, shift: float) -> Incident:
@@ -52,20 +66,70 @@ def load_incident(saved: dict[str, Any], policy: Policy, shift: float) -> Incide
     incident = Incident(policy, tally, saved["incident"], saved["patience"], subject)
     _load_account(incident, saved, shift)
     incident.gap = policy.interval  # which may have been changed; a storm has a pace of its own
-    incident.asked = True
+    incident.grave = bool(saved.get("grave", True))
+    incident.state = State(saved.get("state", State.FAILING.value))
+    background = saved.get("background")
+    incident.background = None if background is None else Background(*background)
+    # What an earlier version saved of what nobody heard of was silenced, and is no row.
+    if "row" in saved:
+        incident.row = Row.load(saved["row"], shift)
+        past = saved["past"]
+        incident.row.past = None if past is None else _load_tally(past, shift)
+    incident.asked = not incident.heard_of
     return incident
+
+
+def dump_unheard(unheard: Unheard) -> dict[str, Any]:
+    """Return for JSON what is counted of that nobody has heard of, all but the suspects."""
+    return {
+        "silenced": unheard.silenced,
+        "below": unheard.below,
+        "began": unheard.suspicion.began,
+        "explorers": unheard.suspicion.explorers.dump(),
+        "day": None if unheard.day is None else _dump_day(unheard.day),
+    }
+
+
+def load_unheard(unheard: Unheard, state: dict[str, Any], shift: float) -> None:
+    """Take up what `dump_unheard` returned; an earlier version saved less."""
+    unheard.silenced = int(state.get("silenced", 0))
+    unheard.below = int(state.get("below", 0))
+    unheard.suspicion.began = state.get("began")
+    unheard.suspicion.explorers.load(state.get("explorers", []), shift)
+    saved = state.get("day")
+    if saved is None:
+        return
+    day = Day(unheard.policy, _load_tally(saved["tally"], shift), saved["incident"])
+    _load_account(day, saved, shift)
+    day.due, day.untracked = float(saved["due"]), int(saved["untracked"])
+    for subject, failures, host in saved["sites"]:
+        site = subject_of(subject)
+        day.sites[site] = int(failures)
+        if host is not None:
+            day.hosts[site] = host
+    unheard.day = day
+
+
+def _dump_day(day: Day) -> dict[str, Any]:
+    return _dump_account(day) | {
+        "due": day.due,
+        "untracked": day.untracked,
+        "sites": [[list(site), n, day.hosts.get(site)] for site, n in day.sites.items()],
+    }
 
 
 def dump_storm(storm: Storm) -> dict[str, Any]:
     """Return a storm for JSON."""
     return _dump_account(storm) | {
-        "absorbed": list(storm.absorbed),
+        "broad": storm.broad,
+        "gather": storm.gather,
         "untracked": storm.untracked,
         "joined_mono": storm.joined_mono,
         "raged_mono": storm.raged_mono,
         "members": [[list(m.subject), m.failures, m.joined, m.last_mono] for m in storm.members],
         "hosts": [m.host for m in storm.members],
         "addresses": [m.address for m in storm.members],
+        "grave": [m.grave for m in storm.members],
     }
 
 
@@ -74,7 +138,8 @@ def load_storm(saved: dict[str, Any], policy: Policy, shift: float) -> Storm:
     tally = _load_tally(saved["tally"], shift)
     storm = Storm(policy, tally, saved["incident"], saved["patience"])
     _load_account(storm, saved, shift)
-    storm.absorbed = list(saved["absorbed"])
+    storm.broad = bool(saved.get("broad", False))
+    storm.gather = float(saved.get("gather", policy.storm_gather))
     storm.untracked = int(saved["untracked"])
     storm.joined_mono = saved["joined_mono"] + shift
     storm.raged_mono = saved["raged_mono"] + shift
@@ -87,6 +152,8 @@ def load_storm(saved: dict[str, Any], policy: Policy, shift: float) -> Storm:
         member.host = host
     for member, address in zip(storm.members, saved.get("addresses", ()), strict=False):
         member.address = address
+    for member, grave in zip(storm.members, saved.get("grave", ()), strict=False):
+        member.grave = bool(grave)
     storm.know_of(storm.tally)
     return storm
 
@@ -100,8 +167,9 @@ def _dump_account(account: Account) -> dict[str, Any]:
         "told_mono": account.told_mono,
         "told_wall": account.told_wall,
         "worth": account.worth,
-        "growth": account.growth,
         "gap": account.gap,
+        "heard_mono": account.heard_mono,
+        "reminders": account.reminders,
         "severity": account.severity.value,
         "escalated": account.escalated,
         "silenced": account.silenced,
@@ -117,7 +185,8 @@ def _load_account(account: Account, saved: dict[str, Any], shift: float) -> None
     account.told_mono = saved["told_mono"] + shift
     account.told_wall = float(saved["told_wall"])
     account.worth = bool(saved["worth"])
-    account.growth = int(saved["growth"])
+    account.heard_mono = saved.get("heard_mono", saved["tally"]["last_mono"]) + shift
+    account.reminders = int(saved.get("reminders", 0))
     account.gap = float(saved["gap"])
     account.severity = Severity(saved["severity"])
     # A state saved before there were silences has none of these.
@@ -135,6 +204,8 @@ def _dump_tally(tally: Tally) -> dict[str, Any]:
         "first_mono": tally.first_mono,
         "last_mono": tally.last_mono,
         "crowded": tally.crowded,
+        "gap": tally.gap,
+        "gaps": tally.gaps,
         "hosts": list(tally.hosts),
         "addresses": list(tally.addresses),
         "causes": [
@@ -154,6 +225,7 @@ def _load_tally(saved: dict[str, Any], shift: float) -> Tally:
     tally.last_wall = float(saved["last_wall"])
     tally.last_mono = saved["last_mono"] + shift
     tally.crowded = bool(saved["crowded"])
+    tally.gap, tally.gaps = float(saved.get("gap", 0.0)), int(saved.get("gaps", 0))
     tally.hosts = tuple(saved.get("hosts", ()))
     tally.addresses = tuple(saved.get("addresses", ()))
     for kind, name, failures, evidence in saved["causes"]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from math import inf
 from typing import TYPE_CHECKING
 
 from tcp_trace.incidents.account import Account, incident_id
@@ -12,15 +13,12 @@ from tcp_trace.incidents.notification import (
     Condition,
     Notification,
     Phase,
-    Severity,
     SubjectCount,
 )
 from tcp_trace.incidents.subjects import succeeded_since
 from tcp_trace.incidents.tally import Tally
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from tcp_trace.connects.events import Moment
     from tcp_trace.incidents.fairness import Whose
     from tcp_trace.incidents.incident import Incident
@@ -36,13 +34,14 @@ class Storm(Account):
 
     It rages while subjects join (the last one at `joined_mono`) or as many as make a storm
     are failing; `raged_mono` is when it was last seen to. `untracked` failures went to
-    subjects that found no place. Its `sites` are the members by what they have in common over
+    subjects that found no place. It is `broad` where more fails than works, and waits `gather`
+    seconds before it is told. Its `sites` are the members by what they have in common over
     network namespaces: those are told as one. `known` are the makers that it was heard of, and
     the users among them by themselves.
     """
 
     __slots__ = (
-        "absorbed", "joined_mono", "known", "members", "raged_mono", "shares", "sites",
+        "broad", "gather", "joined_mono", "known", "members", "raged_mono", "shares", "sites",
         "untracked",
     )  # fmt: skip
 
@@ -50,7 +49,8 @@ class Storm(Account):
         super().__init__(policy, tally, incident, patience)
         self.members: list[Member] = []
         self.sites: dict[Subject, list[Member]] = {}
-        self.absorbed: list[str] = []
+        self.broad = False
+        self.gather = policy.storm_gather
         self.known: set[Whose | int | None] = set()
         self.shares = Shares()
         self.untracked = 0
@@ -62,12 +62,18 @@ class Storm(Account):
         name = incident_id("storm", now.wall, serial)
         return cls(policy, Tally(now.mono, now.wall), name, patience)
 
-    def takes(self, subject: Subject) -> bool:
-        """Whether it speaks for a subject that begins to fail.
+    def speaks_for(self, suspect: Incident, now: Moment, seen: Seen) -> bool:
+        """Whether a suspect fails for what this storm is about.
 
-        One of a single site is that of its network namespaces, and says nothing of others.
+        That is its site in another network namespace; and where more failed than worked, whatever
+        begins to fail at first, or while nothing works at all.
         """
-        return len(self.sites) != 1 or subject.site in self.sites
+        if suspect.subject.site in self.sites:
+            return True
+        if not self.broad or now.mono > self.heard_mono + self.policy.recent:
+            return False
+        is_early = suspect.row.first < self.tally.first_mono + self.policy.resolve_after
+        return is_early or not seen.working(suspect.row.first)
 
     def has_place(self, failure: AnyFailure, taken: int) -> bool:
         """Whether one more is remembered by itself, of so many that are already.
@@ -85,45 +91,38 @@ class Storm(Account):
         self.members.append(member)
         self.sites.setdefault(member.subject.site, []).append(member)
 
-    def absorb(self, incident: Incident) -> Member:
-        """Speak for `incident` from here on; what was told of it is not told again."""
-        self.tally.absorb(incident.tally)
-        self.told += incident.told
-        self.silenced += incident.silenced
-        self.silenced_told += incident.silenced_told
-        self.escalated = self.escalated or incident.escalated
-        self.told_wall = min(self.told_wall, incident.told_wall)
-        if incident.severity is Severity.CRITICAL:
-            self.severity = Severity.CRITICAL
-        if not incident.held:
-            self.absorbed.append(incident.incident)
-        tally = incident.tally
-        member = Member(self, incident.subject, self.sequence, tally.last_mono)
+    def absorb(self, suspect: Incident, now: Moment) -> Member:
+        """Take in a suspect, of which nobody has heard, with what was counted of it."""
+        self.joined_mono = now.mono
+        self.heard_mono = max(self.heard_mono, suspect.heard_mono)
+        self.worth = True
+        tally = suspect.tally
+        programs = list(tally.programs.values())
+        self.silenced += suspect.silenced
+        self.told_wall = min(self.told_wall, suspect.told_wall)
+        member = Member(self, suspect.subject, self.sequence, suspect.heard_mono)
         member.failures = tally.total
+        member.grave = suspect.grave or suspect.row.works
         member.host = tally.hosts[-1] if tally.hosts else None
         member.address = tally.addresses[-1] if tally.addresses else None
+        member.address = tally.addresses[-1] if tally.addresses else None
         member.add_makers(tally)
-        self.know_of(tally)
+        self.tally.absorb(tally)
+        for program in programs:
+            self.meet(maker_of(program, program.maker), joins=True)
         self.shares.add(member.makers)
         self.add_member(member)
         return member
 
-    def join(
-        self, failures: Sequence[AnyFailure], now: Moment, held: Incident | None = None
-    ) -> Member:
-        """Take in a subject that began to fail, with what was `held` of it."""
+    def join(self, failure: AnyFailure, now: Moment) -> Member:
+        """Take in a subject with its first failure."""
         self.joined_mono = now.mono
         self.worth = True
-        if held is not None:
-            member = self.absorb(held)
-        else:
-            member = Member(self, failures[0].subject, self.sequence, failures[0].mono)
-            self.add_member(member)
-        for failure in failures:
-            self.meet(maker_of(failure.process, failure.maker), joins=True)
-            member.add(failure)
-        if held is None:
-            self.shares.add(member.makers)
+        member = Member(self, failure.subject, self.sequence, failure.mono)
+        self.add_member(member)
+        self.meet(maker_of(failure.process, failure.maker), joins=True)
+        member.add(failure)
+        self.shares.add(member.makers)
         return member
 
     def meet(self, maker: Whose, *, joins: bool) -> bool:
@@ -151,18 +150,17 @@ class Storm(Account):
         if len(self.known) < _MAKERS_KNOWN:  # where they are more, some stay new
             self.known |= {maker, maker[1]}
 
-    def add_untracked(self, failures: Sequence[AnyFailure], now: Moment) -> None:
-        """Count failures of a subject that finds no place."""
+    def add_untracked(self, failure: AnyFailure, now: Moment) -> None:
+        """Count a failure of a subject that finds no place."""
         self.joined_mono = now.mono
-        self.untracked += sum(failure.times for failure in failures)
-        for failure in failures:
-            self.meet(maker_of(failure.process, failure.maker), joins=True)
-            self.add(failure)
+        self.untracked += failure.times
+        self.meet(maker_of(failure.process, failure.maker), joins=True)
+        self.add(failure)
 
     def tell_at(self) -> float:
         """Return when the next digest is due; the first one waits to see how large this is."""
         if self.sequence == 0:
-            return self.told_mono + self.policy.storm_gather
+            return self.told_mono + self.gather
         return super().tell_at()
 
     def review(self, now: Moment, seen: Seen) -> Notification | None:
@@ -172,26 +170,33 @@ class Storm(Account):
         kind = self._ending(now, seen)
         if kind is not None:
             return self._tell(kind, now, seen)
-        if now.mono < self.tell_at():
+        if now.mono < self.tell_at() or not self.is_recent(now):
             return None
-        # A storm that goes on is told ever more rarely: some hosts live in one.
-        notification = self._tell(Phase.UPDATED if self.worth else Phase.REMINDED, now, seen)
-        self.gap = min(2 * self.gap, max(self.policy.interval, self.policy.repeat))
-        return notification
+        return self._tell(Phase.UPDATED if self.worth else Phase.REMINDED, now, seen)
 
     def next_look(self, now: Moment) -> float:
         """Return when `review` is useful again, in seconds of CLOCK_MONOTONIC."""
         if self.sequence == 0:
             return self.tell_at()
-        return min(self.tell_at(), now.mono + self.policy.recheck)
+        tell_at = self.tell_at()
+        if tell_at <= now.mono and not self.is_recent(now):
+            tell_at = inf  # the next failure says when
+        return min(tell_at, now.mono + self.policy.recheck)
 
     def _ending(self, now: Moment, seen: Seen) -> Phase | None:
         if self._rages(self._failing_since(now)):
             self.raged_mono = now.mono
             return None
-        if any(t.condition is Condition.WORKS for t in self._top(now, seen, ending=True)):
+        working = self._working(seen)
+        if 2 * working >= len(self.members):
             return Phase.RESOLVED
-        return Phase.QUIET if now.mono >= self.raged_mono + self.policy.quiet_after else None
+        if now.mono < self.raged_mono + self.policy.quiet_after:
+            return None
+        return Phase.RESOLVED if working else Phase.QUIET
+
+    def _working(self, seen: Seen) -> int:
+        """Return how many were seen to work after their last failure."""
+        return sum(succeeded_since(seen.counts(m.subject), m.last_mono) for m in self.members)
 
     def _rages(self, since: float) -> bool:
         if self.joined_mono > since:
@@ -199,7 +204,7 @@ class Storm(Account):
         failing = [sum(m.last_mono > since for m in members) for members in self.sites.values()]
         return (
             sum(failing) >= self.policy.storm_subjects
-            or max(failing) >= self.policy.storm_namespaces
+            or max(failing, default=0) >= self.policy.storm_namespaces
         )
 
     def _failing_since(self, now: Moment) -> float:
@@ -208,8 +213,6 @@ class Storm(Account):
 
     def _tell(self, kind: Phase, now: Moment, seen: Seen) -> Notification:
         top = self._top(now, seen, ending=kind.is_last)
-        absorbed = tuple(self.absorbed)
-        self.absorbed.clear()
         self._judge_storm(top, seen)
         return self.tell(
             kind,
@@ -219,17 +222,17 @@ class Storm(Account):
             kinds=tuple(Counter(site.kind for site in self.sites).items()),
             top=top,
             untracked=self.untracked,
-            absorbed=absorbed,
+            working=self._working(seen) if kind.is_last else 0,
         )
 
     def _judge_storm(self, top: tuple[SubjectCount, ...], seen: Seen) -> None:
         """Judge by the named subjects: at how many of them nothing was established."""
         members = [m for count in top for m in self.sites[count.subject.site]]
-        counted = [seen.counts(member.subject) for member in members]
-        known = [counts for counts in counted if counts is not None]
-        dead = sum(not succeeded_since(counts, self.tally.first_mono) for counts in known)
-        if known and dead >= self.policy.critical_ratio * len(known):
-            self.judge(0)
+        counted = [(member, seen.counts(member.subject)) for member in members]
+        known = [(member, counts) for member, counts in counted if counts is not None]
+        dead = sum(m.grave and not succeeded_since(c, self.tally.first_mono) for m, c in known)
+        is_dead = known and dead >= self.policy.critical_ratio * len(known)
+        self.judge(0, self.tally.total if is_dead else 0)
 
     def _top(self, now: Moment, seen: Seen, *, ending: bool) -> tuple[SubjectCount, ...]:
         """Return the subjects to name: new ones first, at the end those that still fail.

@@ -75,8 +75,8 @@ class Tally:
     """
 
     __slots__ = (
-        "addresses", "causes", "crowded", "first_mono", "first_wall", "hosts", "last_mono",
-        "last_wall", "programs", "total",
+        "addresses", "causes", "crowded", "first_mono", "first_wall", "gap", "gaps", "hosts",
+        "last_mono", "last_wall", "programs", "total",
     )  # fmt: skip
 
     def __init__(self, first_mono: float, first_wall: float) -> None:
@@ -88,9 +88,12 @@ class Tally:
         self.crowded = False
         self.hosts: tuple[str, ...] = ()
         self.addresses: tuple[str, ...] = ()
+        self.gap, self.gaps = 0.0, 0
 
     def add(self, failure: AnyFailure) -> bool:
         """Count a failure; return whether its cause or its program is new."""
+        if self.total and failure.mono > self.last_mono:
+            self._space(failure.mono - self.last_mono)
         self.total += failure.times
         if failure.mono > self.last_mono:  # one that was held back comes late
             self.last_mono = failure.mono
@@ -115,6 +118,16 @@ class Tally:
         program.add(process.pid, failure.times)
         return is_new
 
+    @property
+    def usual_gap(self) -> float:
+        """Seconds that usually lie between two bursts of failures, 0 where that is not known."""
+        return self.gap if self.gaps > 1 else 0.0
+
+    def _space(self, seconds: float) -> None:
+        """Take in a time between two failures: the longest, forgotten by an eighth each time."""
+        self.gaps += 1
+        self.gap = max(seconds, self.gap + (seconds - self.gap) / 8)
+
     def _locate(self, host: str, subject: Subject, place: Subject) -> None:
         """Remember the name that was asked for, and of a subject that is one what failed."""
         self.hosts = _latest(self.hosts, host, TOLD_HOSTS)
@@ -129,7 +142,7 @@ class Tally:
             del self.programs[rarest]
 
     def absorb(self, other: Tally) -> None:
-        """Count what `other` counted, too."""
+        """Count what `other` counted, too; its programs are taken over."""
         self.total += other.total
         self.first_wall = min(self.first_wall, other.first_wall)
         self.last_wall = max(self.last_wall, other.last_wall)

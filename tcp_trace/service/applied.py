@@ -6,6 +6,7 @@ from dataclasses import fields, replace
 from typing import TYPE_CHECKING
 
 from tcp_trace.connects.watch import EVERYTHING
+from tcp_trace.incidents.named import Named
 from tcp_trace.incidents.policy import Policy
 from tcp_trace.settings import config
 from tcp_trace.settings.variables import VARIABLES
@@ -22,6 +23,10 @@ def policy(settings: Settings) -> Policy:
     return Policy(
         after=settings.alert_after.failures,
         window=settings.alert_after.window,
+        named=Named((*settings.dest_ip, *settings.dest_host)),
+        down_failures=settings.alert_down.failures or 1,
+        down_after=settings.alert_down.window,
+        digest_hour=settings.digest,
         interval=settings.alert_interval,
         repeat=settings.alert_repeat,
         resolve_after=settings.resolve_after,

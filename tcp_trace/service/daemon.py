@@ -50,6 +50,7 @@ if TYPE_CHECKING:
 
     from tcp_trace.connects.events import Failure, Moment
     from tcp_trace.connects.watch import Rule
+    from tcp_trace.incidents.memory import Memory
     from tcp_trace.incidents.notification import Notification
     from tcp_trace.kernel.contract import Counts
     from tcp_trace.probes.connectmaps import Tallies
@@ -129,7 +130,7 @@ class Service:
         outbox, boot = self._messages.outbox, boot_id()
         memory = remembered(outbox.load_memory(), boot)
         state = self._state = self._messages.restore() or {}
-        self._incidents = self._restore(state)
+        self._incidents = self._restore(state, memory)
         saved = state.get("ring")
         source = Source(
             received.maps_of(CONNECT.name), received.maps_of(NAMES.name), received.ring_bytes
@@ -365,16 +366,16 @@ class Service:
         at_work = [probe for probe in registry.PROBES if probe.name in maps]
         return [n for p in at_work for n in p.counts(maps[p.name], self._settings)]
 
-    def _restore(self, state: dict[str, Any]) -> Incidents:
+    def _restore(self, state: dict[str, Any], memory: Memory) -> Incidents:
         """Take up the incidents that an earlier process left open."""
         policy, silences = applied.policy(self._settings), self._silences(self._settings)
         if not state:
-            return Incidents(policy, silences)
+            return Incidents(policy, silences, memory)
         try:
-            return Incidents.load(state, policy, present(), silences)
+            return Incidents.load(state, policy, present(), silences, memory)
         except ValueError as error:
             log.error("open incidents are forgotten: %s", error)  # noqa: TRY400 - says it all
-            return Incidents(policy, silences)
+            return Incidents(policy, silences, memory)
 
     def _silences(self, settings: Settings) -> Silences:
         return Silences(self._silence_file.silences, settings.maintenance or ())

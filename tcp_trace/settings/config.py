@@ -108,6 +108,8 @@ class Settings:
     ring_mb: int
     alert_interval: float
     alert_after: AlertAfter
+    alert_down: AlertAfter
+    digest: int | None
     alert_repeat: float
     resolve_after: float
     alert_mention: str | None = None

@@ -83,9 +83,9 @@ class LogLevel(Enum):
 
 
 class AlertAfter(NamedTuple):
-    """So many `failures` within `window` seconds."""
+    """So many `failures` within `window` seconds; None for what `auto` means."""
 
-    failures: int
+    failures: int | None
     window: float
 
 
@@ -107,6 +107,8 @@ METRICS_DESTINATIONS_MAX = 1_000
 _JOINERS = dict.fromkeys((0x200C, 0x200D))
 _LONGEST = 365 * 86400.0
 _DEFAULT_WINDOW = 60.0
+DIGEST_HOUR = 9
+"""The hour (UTC) of DIGEST=daily."""
 
 
 def choice(kind: type[EnumT]) -> Callable[[str], EnumT]:
@@ -141,11 +143,31 @@ def switch(text: str) -> bool:
 
 
 def alert_after(text: str) -> AlertAfter:
-    """Return the threshold `3/60s` (three failures within a minute) or `3` (the same)."""
+    """Return the threshold `3/60s` (three failures within a minute) or `3` (the same), or auto."""
+    if text.lower() == "auto":
+        return AlertAfter(None, _DEFAULT_WINDOW)
     count, slash, window = (part.strip() for part in text.partition("/"))
     if not re.fullmatch(r"[0-9]{1,6}", count) or int(count) == 0:
-        raise ValueError("not a number of failures; write it like 1 or 3/60s")
+        raise ValueError("not a number of failures; write auto, or like 1 or 3/60s")
     return AlertAfter(int(count), duration(window) if slash else _DEFAULT_WINDOW)
+
+
+def alert_down(text: str) -> AlertAfter:
+    """Return how many failures in a row are down, and how long after the first: `3/10s`."""
+    count, slash, after = (part.strip() for part in text.partition("/"))
+    if not re.fullmatch(r"[0-9]{1,4}", count) or int(count) == 0 or not slash:
+        raise ValueError("not a number of failures and a time; write it like 3/10s")
+    return AlertAfter(int(count), duration(after))
+
+
+def digest(text: str) -> int | None:
+    """Return the hour of the day (UTC) of the daily digest, None for no digest."""
+    if text.lower() in {"off", "daily"}:
+        return None if text.lower() == "off" else DIGEST_HOUR
+    hour = int(text) if re.fullmatch(r"[0-9]{1,2}", text) else -1
+    if not 0 <= hour <= 23:
+        raise ValueError("not an hour; write daily, off, or an hour from 0 to 23 (UTC)")
+    return hour
 
 
 def ring_mb(text: str) -> int:

@@ -86,11 +86,26 @@ VARIABLES = (
     ),
     Variable(
         "ALERT_AFTER",
-        "1",
+        "auto",
         values.alert_after,
-        "How many failures of a destination make an incident, and within what time: 3/60s. A"
-        " number alone means within a minute.",
+        "auto: a destination that DEST_IP or DEST_HOST name is reported with its first failure,"
+        " any other when it is down or degraded. 1: every failure is. 3/60s: so many failures of a"
+        " destination within that time, or in a row. A number alone means within a minute.",
         example="3/60s",
+    ),
+    Variable(
+        "ALERT_DOWN",
+        "3/10s",
+        values.alert_down,
+        "With ALERT_AFTER=auto: how many failures in a row, and how long after the first of them,"
+        " mean that a destination that worked before is down.",
+    ),
+    Variable(
+        "DIGEST",
+        "daily",
+        values.digest,
+        "When to send one message on all failures that were not worth a message: daily (09:00"
+        " UTC), an hour of the day (UTC, 0 to 23), or off.",
     ),
     Variable(
         "ALERT_INTERVAL",
@@ -100,9 +115,10 @@ VARIABLES = (
     ),
     Variable(
         "ALERT_REPEAT",
-        "4h",
+        "12h",
         values.duration,
-        "When to send a reminder of an incident that stays open without news.",
+        "When to send a reminder of an incident that fails on without news; each further one waits"
+        " twice as long, up to a day.",
     ),
     Variable(
         "RESOLVE_AFTER",

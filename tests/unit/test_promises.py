@@ -83,7 +83,6 @@ PROMISES = {
         ),
         f"in {render.DIGEST_LINES} lines at most",
         f"for {word(P.quiet_factor)} times . It may still be broken",
-        f"{word(P.growth)} times the failures",
         (
             f"within {span(P.flap_window)} of its recovery must be well twice as long the next"
             f" time, up to {P.max_patience} times"

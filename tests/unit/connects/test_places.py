@@ -54,8 +54,8 @@ def test_a_digest_of_one_address_leaves_the_others_alone() -> None:
     in_pods(world, 10, 0)
     (other,) = world.fail(destination(1))
     assert (other.kind, other.subject) == (Phase.OPENED, destination(1))
-    assert world.incidents._storm is not None
-    assert len(world.incidents._storm.members) == 10
+    assert world.incidents._openings.storm is not None
+    assert len(world.incidents._openings.storm.members) == 10
     for number in range(2, 6):
         world.fail(destination(number))
     (digest,) = [n for n in world.wait(5) if n.is_digest]

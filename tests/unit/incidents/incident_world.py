@@ -32,8 +32,8 @@ class World:
     restart only the wall clock tells how long it was away, `misjudged` by so many seconds.
     """
 
-    def __init__(self, **policy: float) -> None:
-        self.policy = Policy(**policy)  # type: ignore[arg-type]
+    def __init__(self, **policy: float | None) -> None:
+        self.policy = Policy(**{"after": 1, **policy})  # type: ignore[arg-type]
         self.incidents = Incidents(self.policy)
         self.mono = 1000.0
         self.wall_offset = BOOT_WALL

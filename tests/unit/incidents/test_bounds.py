@@ -91,7 +91,7 @@ def test_programs_are_bounded_and_the_frequent_one_is_kept() -> None:
     assert len(updated.processes) <= 16
     assert updated.processes[0].comm == "often"
     assert updated.unlisted + sum(p.failures for p in updated.processes) == 2001
-    account = next(iter(world.incidents._open.values()))
+    account = next(iter(world.incidents._openings.open.values()))
     assert len(account.tally.programs) == 16  # type: ignore[union-attr]
 
 

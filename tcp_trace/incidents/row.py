@@ -1,0 +1,121 @@
+"""Failures in a row of one subject of which nobody has heard yet."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from tcp_trace.incidents.fairness import maker_of
+from tcp_trace.incidents.notification import Background
+from tcp_trace.incidents.subjects import succeeded_since
+
+if TYPE_CHECKING:
+    from tcp_trace.connects.events import Moment
+    from tcp_trace.incidents.memory import Known
+    from tcp_trace.incidents.subjects import AnyFailure, Counts
+    from tcp_trace.incidents.tally import Tally
+
+    Owner = tuple[str, str | int | None]
+
+_NEVER = float("-inf")
+
+
+class Row:
+    """What decides whether people hear of a subject. Times are seconds of CLOCK_MONOTONIC.
+
+    `failures` in a row were heard, without a success between them, from `first` to `last`; none
+    after a success. `window` is when the failures before which `base` was counted began: those of
+    rows that a success ended since are in `past`, `past_silenced` of them silenced. `counts` is
+    the kernel's latest answer, of `asked`. `recent` failures as (when, how many) are kept only
+    where a number within a time decides. `works` says that it was ever seen to work, and `since`
+    when first (seconds since the epoch); `gap` and `share` are its usual ones. `owner` is whose the
+    first failure was.
+    """
+
+    __slots__ = (
+        "asked", "base", "counts", "failures", "first", "gap", "last", "owner", "past",
+        "past_silenced", "recent", "share", "since", "window", "works",
+    )  # fmt: skip
+
+    def __init__(self, first: float, owner: Owner = ("user", None)) -> None:
+        self.first = self.last = self.window = first
+        self.failures = 0
+        self.base: Counts | None = None
+        self.counts: Counts | None = None
+        self.asked = _NEVER
+        self.past: Tally | None = None
+        self.past_silenced = 0
+        self.recent: list[tuple[float, int]] = []
+        self.works = False
+        self.since: float | None = None
+        self.gap: float | None = None
+        self.share = 0.0
+        self.owner = owner
+
+    def know(self, known: Known | None, counts: Counts | None) -> None:
+        """Take in what is known of the subject from before this failure."""
+        self.base = counts
+        if counts is not None and counts.last_established_ns:
+            self.works = True
+        if known is not None:
+            self.works = True
+            self.since, self.gap, self.share = known.since, known.gap, known.share
+
+    def hear(self, counts: Counts | None, now: Moment) -> None:
+        """Take in what the kernel counted until now: a success ends the row."""
+        self.asked, self.counts = now.mono, counts
+        if not self.failures or not succeeded_since(counts, self.first):
+            return
+        self.works = True
+        if succeeded_since(counts, self.last):
+            self.failures = 0
+        else:  # it came before a failure that is less than a second old
+            self.first, self.failures = self.last, 1
+
+    def add(self, failure: AnyFailure, within: float | None) -> None:
+        """Count a failure that is heard; `within` is how long recent ones are kept, if at all."""
+        if not self.failures:
+            self.first = failure.mono
+        self.failures += failure.times
+        self.last = max(self.last, failure.mono)
+        if within is not None:
+            kept = [each for each in self.recent if each[0] >= failure.mono - within]
+            self.recent = [*kept, (failure.mono, failure.times)][-1000:]
+
+    def dump(self) -> dict[str, Any]:
+        """Return it for JSON, all but the tally; see `load`."""
+        names = ("first", "last", "window", "failures", "past_silenced", "works", "since", "gap",
+                 "share")  # fmt: skip
+        return {
+            **{name: getattr(self, name) for name in names},
+            "recent": [list(each) for each in self.recent],
+            "owner": list(self.owner),
+        }
+
+    @classmethod
+    def load(cls, saved: dict[str, Any], shift: float) -> Row:
+        """Return the row that `dump` returned, at the present clock."""
+        kind, owner = saved["owner"]
+        row = cls(saved["first"] + shift, (kind, owner))
+        row.last, row.window = saved["last"] + shift, saved["window"] + shift
+        row.failures, row.past_silenced = int(saved["failures"]), int(saved["past_silenced"])
+        row.works, row.share = bool(saved["works"]), float(saved["share"])
+        row.since, row.gap = saved["since"], saved["gap"]
+        row.recent = [(when + shift, int(times)) for when, times in saved["recent"]]
+        return row
+
+
+def owner_of(failure: AnyFailure) -> Owner:
+    """Return whose a failure is: the owner of the cgroup that it is from, else the user."""
+    owner, user = maker_of(failure.process, failure.maker)
+    return ("user", user) if owner is None else ("owner", owner)
+
+
+def background_of(known: Known | None, counts: Counts | None, now: Moment) -> Background:
+    """Return how a subject did before it failed."""
+    worked, latency, share = None, None, None
+    if known is not None:
+        worked, latency, share = known.worked, known.latency, known.share
+    if counts is not None and counts.last_established_ns:
+        worked = now.wall - (now.mono - counts.last_established_ns * 1e-9)
+        latency = latency or counts.latency_ns * 1e-9 or None
+    return Background(worked, latency, share)

@@ -1,0 +1,159 @@
+"""When people hear of a suspect, and when it is redeemed: the rules of `ALERT_AFTER`."""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import TYPE_CHECKING
+
+from tcp_trace.incidents.explorers import Explorers, name_of
+from tcp_trace.incidents.notification import State
+
+if TYPE_CHECKING:
+    from tcp_trace.connects.events import Moment
+    from tcp_trace.incidents.incident import Incident
+    from tcp_trace.incidents.policy import Policy
+    from tcp_trace.incidents.subjects import Seen
+    from tcp_trace.incidents.suspects import Suspects
+
+
+class Redeemed(Enum):
+    """Nobody needs to hear of it: it works, or its neighbours do its work, or it is long ago."""
+
+    REDEEMED = "redeemed"
+
+
+REDEEMED = Redeemed.REDEEMED
+Verdict = State | Redeemed | None
+
+
+class Suspicion:
+    """Judges suspects. `began` is when the first was, in seconds since the epoch."""
+
+    def __init__(self, policy: Policy, suspects: Suspects) -> None:
+        self.policy = policy
+        self.explorers = Explorers(policy)
+        self.began: float | None = None
+        self._suspects = suspects
+
+    def verdict(self, suspect: Incident, now: Moment, seen: Seen) -> Verdict:
+        """Return how it fails where people are to hear of it now, None to wait.
+
+        The row has heard what the kernel counted.
+        """
+        row, policy = suspect.row, self.policy
+        if policy.after is not None:
+            return self._counted(suspect, now)
+        if row.failures:
+            if self._is_down(suspect, now, seen):
+                return State.DOWN
+            if row.works and now.mono >= self._untried_at(suspect, now):
+                return REDEEMED if seen.working(row.first, suspect.subject) else State.UNTRIED
+        if now.mono >= self._window_ends(suspect):
+            if self._is_degraded(suspect):
+                return State.DEGRADED
+            if not row.failures:
+                return REDEEMED
+        return REDEEMED if now.mono >= row.last + policy.forget_after else None
+
+    def next_look(self, suspect: Incident, now: Moment) -> float:
+        """Return when `verdict` is useful again, in seconds of CLOCK_MONOTONIC."""
+        row, policy = suspect.row, self.policy
+        if policy.after is not None:
+            looks = [row.last + policy.window]
+        else:
+            looks = [self._window_ends(suspect)]
+        if policy.after is None and row.works and row.failures:
+            looks += [row.first + policy.down_after, self._untried_at(suspect, now)]
+        # And now and then, ever more rarely: it may work again.
+        age = max(policy.degraded_window, now.mono - row.window)
+        looks += [now.mono + age, row.last + policy.forget_after]
+        return min(when for when in looks if when > now.mono)
+
+    def is_past(self, suspect: Incident, now: Moment) -> bool:
+        """Whether a failure now has nothing to do with those before it."""
+        row, policy = suspect.row, self.policy
+        if row.failures or not suspect.is_heard:
+            return False
+        if policy.after is not None:
+            return now.mono > row.last + policy.window
+        return now.mono >= self._window_ends(suspect) and not self._is_degraded(suspect)
+
+    def is_overdue(self, suspect: Incident, now: Moment) -> bool:
+        """Whether a suspect that worked before has failed for long enough to be down."""
+        row = suspect.row
+        return row.works and row.failures > 0 and now.mono >= row.first + self.policy.down_after
+
+    def _counted(self, suspect: Incident, now: Moment) -> Verdict:
+        row, policy = suspect.row, self.policy
+        after = policy.after or 1
+        lately = sum(times for when, times in row.recent if when >= row.last - policy.window)
+        if max(lately, row.failures) >= after:
+            return State.FAILING
+        is_over = not row.failures and now.mono > row.last + policy.window
+        return REDEEMED if is_over or now.mono >= row.last + policy.forget_after else None
+
+    def _is_down(self, suspect: Incident, now: Moment, seen: Seen) -> bool:
+        row, policy = suspect.row, self.policy
+        if not row.works:
+            places = self._places(suspect, now)
+            over = min(places * policy.new_after, policy.explorer_after)
+            explores = over >= policy.explorer_after
+            enough = policy.explorer_failures if explores else policy.new_failures
+            return row.failures >= enough and row.last - row.first >= over
+        if row.failures < policy.down_failures or now.mono < row.first + policy.down_after:
+            return False
+        return row.last - row.first >= policy.pool_after or not self._is_of_pool(suspect, seen)
+
+    def _is_of_pool(self, suspect: Incident, seen: Seen) -> bool:
+        """Whether it is one of several places for the same, of which others work."""
+        policy = self.policy
+        since, began = suspect.row.since, self.began or 0.0
+        came = since is not None and since > began + policy.pool_settled
+        is_young = came and suspect.tally.first_wall - (since or 0.0) < policy.pool_age
+        if not is_young and len(self._suspects.near(suspect)) < policy.pool_failing:
+            return False
+        return seen.working(suspect.row.first, suspect.subject) > 0
+
+    def _untried_at(self, suspect: Incident, now: Moment) -> float:
+        row, policy = suspect.row, self.policy
+        wait = policy.untried_after
+        if row.gap is not None and row.gap <= policy.untried_gap:
+            wait = max(wait, policy.untried_gaps * row.gap)
+        return row.last + wait * self._places(suspect, now)
+
+    def _places(self, suspect: Incident, now: Moment) -> int:
+        """Return how many places its programs found dead lately, of those that explore least."""
+        programs = suspect.tally.programs.values()
+        return self.explorers.places((name_of(p, p.maker) for p in programs), now)
+
+    def _window_ends(self, suspect: Incident) -> float:
+        """Return when it is judged by its share: later where some fail, and not enough to say."""
+        row, policy = suspect.row, self.policy
+        failed = self._failed(suspect)
+        is_open = failed >= policy.critical_from and failed < policy.degraded_failures
+        long = is_open and self._share(suspect) >= self._usual(suspect)
+        return row.window + (policy.degraded_within if long else policy.degraded_window)
+
+    def _is_degraded(self, suspect: Incident) -> bool:
+        if self._failed(suspect) < self.policy.degraded_failures or not suspect.row.works:
+            return False
+        return self._share(suspect) >= self._usual(suspect)
+
+    def _failed(self, suspect: Incident) -> int:
+        row = suspect.row
+        past = 0 if row.past is None else row.past.total - row.past_silenced
+        return past + suspect.heard
+
+    def _share(self, suspect: Incident) -> float:
+        """Return the share of attempts in this window that failed, 1 where that is not known."""
+        row, failed = suspect.row, self._failed(suspect)
+        if row.counts is None:
+            return 1.0
+        before = 0 if row.base is None else row.base.established
+        established = row.counts.established - before
+        return failed / (failed + established) if established >= 0 else 0.0
+
+    def _usual(self, suspect: Incident) -> float:
+        """Return the share from which on it is degraded."""
+        policy = self.policy
+        return max(policy.degraded_share, policy.degraded_factor * suspect.row.share)

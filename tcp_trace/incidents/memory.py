@@ -15,7 +15,7 @@ Everything is pure: the present is passed in.
 from __future__ import annotations
 
 import json
-from math import isfinite
+from math import inf, isfinite
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tcp_trace.incidents.topics import subject_of
@@ -54,6 +54,20 @@ class Known(NamedTuple):
     share: float
     latency: float | None
     gap: float | None
+
+
+def together(parts: Iterable[Known | None]) -> Known | None:
+    """Return what is known of something that is several subjects, as a name's addresses are.
+
+    Share and latency are those of the one that succeeds most often.
+    """
+    known = [part for part in parts if part is not None]
+    if not known:
+        return None
+    most = min(known, key=lambda each: each.gap or inf)
+    often = sum(1 / each.gap for each in known if each.gap)
+    since, worked = min(each.since for each in known), max(each.worked for each in known)
+    return Known(since, worked, most.share, most.latency, 1 / often if often else None)
 
 
 class _Entry(NamedTuple):

@@ -1,4 +1,4 @@
-"""What the kernel has counted, for incidents."""
+"""What the kernel has counted, and what is known from before, for incidents."""
 
 from __future__ import annotations
 
@@ -6,11 +6,13 @@ from typing import TYPE_CHECKING
 
 from tcp_trace.connects.events import Destination
 from tcp_trace.connects.hostport import HostPort
+from tcp_trace.incidents.memory import together
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tcp_trace.connects.events import Counters
+    from tcp_trace.incidents.memory import Known, Memory
     from tcp_trace.incidents.subjects import Subject
     from tcp_trace.probes.connectmaps import Maps
     from tcp_trace.service.named import Named
@@ -34,3 +36,17 @@ class Counted:
         if near is None:
             return self._maps().working(since)
         return self._maps().working(since, near) if isinstance(near, Destination) else 0
+
+
+class Recalled:
+    """Asks the memory, which has addresses: of a name it is what is known of those."""
+
+    def __init__(self, memory: Memory, named: Named) -> None:
+        self._memory = memory
+        self._named = named
+
+    def known(self, subject: Subject) -> Known | None:
+        """Return what is known of a subject, None where it was never seen to work."""
+        if isinstance(subject, HostPort):
+            return together(map(self._memory.known, self._named.destinations(subject)))
+        return self._memory.known(subject)

@@ -31,7 +31,7 @@ from tcp_trace.probes.connect import CONNECT
 from tcp_trace.probes.latency import Latencies
 from tcp_trace.probes.names import NAMES
 from tcp_trace.service import applied
-from tcp_trace.service.counted import Counted
+from tcp_trace.service.counted import Counted, Recalled
 from tcp_trace.service.intake import Intake, Source
 from tcp_trace.service.losses import LOSSES, Losses
 from tcp_trace.service.messages import Messages
@@ -50,7 +50,6 @@ if TYPE_CHECKING:
 
     from tcp_trace.connects.events import Failure, Moment
     from tcp_trace.connects.watch import Rule
-    from tcp_trace.incidents.memory import Memory
     from tcp_trace.incidents.notification import Notification
     from tcp_trace.kernel.contract import Counts
     from tcp_trace.probes.connectmaps import Tallies
@@ -130,7 +129,6 @@ class Service:
         outbox, boot = self._messages.outbox, boot_id()
         memory = remembered(outbox.load_memory(), boot)
         state = self._state = self._messages.restore() or {}
-        self._incidents = self._restore(state, memory)
         saved = state.get("ring")
         source = Source(
             received.maps_of(CONNECT.name), received.maps_of(NAMES.name), received.ring_bytes
@@ -141,6 +139,7 @@ class Service:
             lambda: self._intake.maps, lambda: self._intake.names, self._resolver.addresses
         )
         self._counted = Counted(lambda: self._intake.maps, self._named)
+        self._incidents = self._restore(state, Recalled(memory, self._named))
         self._sweep = Sweep(memory, boot, lambda: self._intake.maps, outbox.remember)
         self._audit = SelfAudit(self._intake.maps.tallies)
         is_same = self._intake.progress.is_known
@@ -366,7 +365,7 @@ class Service:
         at_work = [probe for probe in registry.PROBES if probe.name in maps]
         return [n for p in at_work for n in p.counts(maps[p.name], self._settings)]
 
-    def _restore(self, state: dict[str, Any], memory: Memory) -> Incidents:
+    def _restore(self, state: dict[str, Any], memory: Recalled) -> Incidents:
         """Take up the incidents that an earlier process left open."""
         policy, silences = applied.policy(self._settings), self._silences(self._settings)
         if not state:

@@ -95,15 +95,19 @@ class Named:
 
     def counts(self, subject: HostPort) -> Counters | None:
         """Return the sum over its addresses, None where nothing is counted at any."""
-        name = self._of(subject)
-        addresses = dict.fromkeys([*name.failed, *self._found(subject, name)])
         maps = self._maps()
         counted = {
-            address: counters
-            for address in islice(addresses, ADDRESSES_MAX)
-            if (counters := maps.counters(Destination.of(subject, address))) is not None
+            each.address: counters
+            for each in self.destinations(subject)
+            if (counters := maps.counters(each)) is not None
         }
-        return name.take(counted, self._clock())
+        return self._of(subject).take(counted, self._clock())
+
+    def destinations(self, subject: HostPort) -> list[Destination]:
+        """Return its addresses, as places: those that failed come first."""
+        name = self._of(subject)
+        addresses = dict.fromkeys([*name.failed, *self._found(subject, name)])
+        return [Destination.of(subject, address) for address in islice(addresses, ADDRESSES_MAX)]
 
     def _of(self, subject: HostPort) -> _Name:
         name = self._known.setdefault(subject, _Name())

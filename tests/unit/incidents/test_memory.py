@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tcp_trace.connects.events import Counters, Moment
-from tcp_trace.incidents.memory import MOST, Memory
+from tcp_trace.incidents.memory import MOST, Known, Memory, together
 from tests.unit.incidents.incident_world import destination
 from tests.unit.incidents.memory_world import DATABASE, EPOCH, SWEEP, Kernel
 
@@ -177,3 +177,13 @@ def test_a_new_one_finds_room_among_many_that_work_again_and_again() -> None:
     assert memory.known(DATABASE) is not None
     assert memory.known(every[0]) is None
     assert all(memory.known(each) for each in every[1:])
+
+
+def test_several_are_known_as_one() -> None:
+    """Since the first and until the last of them; as the one does that is used most."""
+    rare = Known(EPOCH, EPOCH + 9, 0.5, 0.9, 60.0)
+    busy = Known(EPOCH + 3, EPOCH + 7, 0.01, 0.002, 20.0)
+    new = Known(EPOCH + 8, EPOCH + 8, 0.0, None, None)
+    assert together([rare, None, busy, new]) == (EPOCH, EPOCH + 9, 0.01, 0.002, 15.0)
+    assert together([new]) == new
+    assert together([None]) is None

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from tcp_trace.connects.events import Counters, Destination, Failure, Process
+from tcp_trace.connects.events import Counters, Destination, Failure, Moment, Process
 from tcp_trace.connects.hostport import HostPort
 from tcp_trace.connects.reasons import Reason
+from tcp_trace.incidents.memory import Memory
 from tcp_trace.probes.names import Hearing
+from tcp_trace.service.counted import Recalled
 from tcp_trace.service.named import FRESH_SECONDS, NAMES_MOST, Named
 
 NAME = "db.example.com"
@@ -175,3 +177,21 @@ def test_what_is_remembered_is_bounded() -> None:
         Destination(f"10.9.0.{number}", 5432): Counters(1, 0, 1) for number in range(200)
     }
     assert kernel.named.counts(SUBJECT) == Counters(64, 0, 1)
+
+
+def test_a_name_is_known_by_its_addresses() -> None:
+    """Also those that have not failed; another port or name is not."""
+    kernel, memory = Kernel(), Memory()
+    recalled = Recalled(memory, kernel.named)
+    assert recalled.known(SUBJECT) is None
+    for second, each in enumerate((B, C), 1):
+        memory.take(each, Counters(7, 0, second * 10**9, 10**6), Moment(second, 1e9 + second))
+    kernel.fail(A)
+    assert recalled.known(SUBJECT) is None
+    kernel.watched[NAME] = [B.address, C.address]
+    known = recalled.known(SUBJECT)
+    assert known is not None
+    assert (known.since, known.worked) == (1e9 + 1, 1e9 + 2)
+    assert recalled.known(HostPort(NAME, 443)) is None
+    assert recalled.known(HostPort("other.example.com", 5432)) is None
+    assert recalled.known(B) == memory.known(B)

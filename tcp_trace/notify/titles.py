@@ -74,7 +74,7 @@ def _quiet(n: Notification, subject: str) -> str:
 
 def _daily(n: Notification, subject: str) -> str:
     working = _working(n)
-    outcome = ""
+    outcome = ", none worth a message of its own"
     if n.size > 1 and 0 < working < n.size:
         outcome = f"; {working:,} worked on a later try"
     elif working:

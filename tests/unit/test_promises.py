@@ -82,6 +82,17 @@ PROMISES = {
             f" or {P.flood_subjects} within {word(P.quiet_factor)} times"
         ),
         f"in {render.DIGEST_LINES} lines at most",
+        (
+            f"{P.down_failures} failures in a row over {P.down_after:g} s (); one of a pool whose"
+            f" others work: over {P.pool_after:g} s"
+        ),
+        (
+            f"{P.degraded_failures} failures and {100 * P.degraded_share:g} % of the attempts"
+            f" within {span(P.degraded_window).replace('60 s', 'a minute')}, and"
+            f" {P.degraded_factor:g} times its usual share"
+        ),
+        f"tried no more | after {minutes(P.untried_after)}",
+        f"{P.new_failures} failures in a row over {P.new_after:g} s, longer for a program",
         f"for {word(P.quiet_factor)} times . It may still be broken",
         (
             f"within {span(P.flap_window)} of its recovery must be well twice as long the next"
@@ -217,7 +228,7 @@ def test_what_words_promise() -> None:
     assert P.critical_ratio == 0.5
     assert (PACING.rate, messages.STAND_INTERVAL) == (1.0, 60.0)
     assert "\tdaily\n" in LOGROTATE
-    assert 'A"\n        " number alone means within a minute' in VARIABLES
+    assert "A number alone means within a minute" in VARIABLES
     assert set(re.findall(r"within ([0-9]+) s", CLI)) <= {f"{daemon._SAVE_GAP:g}"}
     assert values.alert_after("3").window == 60.0
 

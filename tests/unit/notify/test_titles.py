@@ -108,7 +108,7 @@ def test_a_digest(shown: str, words: str) -> None:
     [
         (of(DAILY), "43 failed connects to X, each worked on a later try"),
         (of(DAILY_OF_A_CRAWLER), "4,012 failed connects to X; 12 worked on a later try"),
-        (of(DAILY, working=0, top=()), "43 failed connects to X"),
+        (of(DAILY, working=0, top=()), "43 failed connects to X, none worth a message of its own"),
         (
             of(DAILY, total=1, kinds=(("destination", 1),), working=1),
             "1 failed connect to X, it worked on a later try",

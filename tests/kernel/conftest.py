@@ -42,7 +42,7 @@ def watches_returns() -> bool:
 
 
 _RETURNS = (
-    *("test_names.py", "test_name_sources.py", "test_named_races.py"),
+    *("test_names.py", "test_name_sources.py", "test_named_races.py", "test_named_incidents.py"),
     "test_returned_budgets.py",
 )
 

@@ -27,6 +27,7 @@ _PORTS = st.one_of(st.just(""), st.integers(-1, 65536).map(":{}".format))
 _PLACES = st.one_of(
     st.builds("{}{}".format, _ADDRESSES, _PORTS),
     st.sampled_from(["all", "ALL", ":81", "::", ",", " "]),
+    st.builds("{}{}".format, st.text("aZ0.*?-_", max_size=12), _PORTS),
     st.text("al:0123.[]/, =%", max_size=8),
 )
 _WORDS = st.one_of(st.text(max_size=18), st.text("ab=,.*?[]@ \u3000\x85\xa0:'", max_size=16))
@@ -41,10 +42,15 @@ _WORDS = st.one_of(st.text(max_size=18), st.text("ab=,.*?[]@ \u3000\x85\xa0:'", 
 )
 @settings(max_examples=400, deadline=None)
 def test_what_is_accepted_is_read_back(
-    places: list[str], processes: list[str], units: list[str], reasons: list[str], comment: str
+    places: list[str],
+    processes: list[str],
+    makers: list[str],
+    reasons: list[str],
+    comment: str,
 ) -> None:
     """The match in the file is that of the arguments; everything is only what says so."""
-    args = Namespace(destinations=places, process=processes, unit=units, reason=reasons)
+    args = Namespace(destinations=places, process=processes, unit=makers, reason=reasons)
+    args.pod = args.container = makers
     try:
         match = silencing._match(args)
     except ValueError:

@@ -48,7 +48,6 @@ class Incidents:
         self._recent: deque[Entry] = deque(maxlen=RECENT)
         self._agenda = Agenda()
         self._places = Places()
-        self._places = Places()
         self._serial = 0
         self._unheard = Unheard(policy, self._agenda, memory, self._next_serial)
         self._openings = Openings(policy, self._agenda, self._unheard, self._next_serial)

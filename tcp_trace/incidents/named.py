@@ -24,7 +24,8 @@ class Named:
             for rule in watched
             if isinstance(rule, Rule) and rule.network.prefixlen == _SINGLE
         }
-        self._hosts = {(host.name, host.port) for host in watched if isinstance(host, Host)}
+        hosts = (each for each in watched if isinstance(each, Host))
+        self._hosts = {(host.name.removesuffix("."), host.port) for host in hosts}
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Named) and (self._addresses, self._hosts) == (
@@ -37,12 +38,11 @@ class Named:
 
     def has(self, failure: AnyFailure) -> bool:
         """Return whether the subject of a failure is named, by either."""
-        endpoint = failure.place.endpoint
-        if endpoint is None:
+        endpoint, subject = failure.place.endpoint, failure.subject.endpoint
+        if endpoint is None or subject is None:
             return False
-        for host in (failure.host, endpoint.name):
-            if host is not None and self._is_among(self._hosts, host.lower(), endpoint.port):
-                return True
+        if any(self._is_among(self._hosts, h, endpoint.port) for h in (failure.host, subject.name)):
+            return True
         if not self._addresses or endpoint.address is None:
             return False
         address = int(address_in_rules(endpoint.address))

@@ -197,8 +197,13 @@ def succeeded_since(seen: Counts | None, mono: float) -> bool:
 
 
 def neighbourhood(subject: Subject) -> tuple[str, int] | None:
-    """Return the /24 or /64 of a subject and its port, None for what has no address."""
+    """Return the /24 or /64 of a subject and its port, None for what has no address.
+
+    A name has no neighbours but itself in other network namespaces.
+    """
     endpoint = subject.endpoint
+    if endpoint is not None and endpoint.name is not None:
+        return f"name {endpoint.name}", endpoint.port
     if endpoint is None or endpoint.address is None:
         return None
     address, port = endpoint.address, endpoint.port

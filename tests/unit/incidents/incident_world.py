@@ -38,6 +38,7 @@ class World:
         self.mono = 1000.0
         self.wall_offset = BOOT_WALL
         self.kernel: dict[Subject, Counters] = {}
+        self.named: dict[Subject, dict[Destination, None]] = {}
         self.evicted = False
         self.asked: list[Subject] = []
         self.told: list[Notification] = []
@@ -53,7 +54,11 @@ class World:
     def counts(self, subject: Subject) -> Counters | None:
         """Return what the kernel counted."""
         self.asked.append(subject)
-        return None if self.evicted else self.kernel.get(subject)
+        found = [c for s in self.named.get(subject, [subject]) if (c := self.kernel.get(s))]
+        if self.evicted or not found:
+            return None
+        good, bad, last, latency = zip(*found, strict=True)
+        return Counters(sum(good), sum(bad), max(last), max(latency))
 
     def working(self, since: float, near: Subject | None = None) -> int:
         """Return how many destinations succeeded since then, of `near` only its neighbours."""
@@ -76,6 +81,8 @@ class World:
         told = []
         for _ in range(times):
             self._count(destination, established=False)
+            if host is not None:
+                self.named.setdefault(destination.named(host), {})[destination] = None
             failure = Failure(
                 destination, reason, 111, 40_000, process, 0.001, 1, self.now.wall, self.mono,
                 maker, host, owner=owner,

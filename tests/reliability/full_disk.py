@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import sqlite3
 import subprocess
 import sys
@@ -93,11 +94,36 @@ def main(folder: Path, fault: str) -> None:
     assert outbox.load_state() == {"saved": 2}
     assert drain(outbox, len(left)) == left
     outbox.close()
+    if fault == "full":
+        leave_little_room(folder)
     print(  # noqa: T201 - a figure
         f"300 notifications put meanwhile: {len(first)} sent from memory, all {len(left)} others on"
         f" disk {RETRY_INTERVAL:g} s after it could be written"
     )
     print("all as expected")  # noqa: T201 - what the test looks for
+
+
+def leave_little_room(folder: Path) -> None:
+    """Let there be room for notifications, and not for a memory: it is given up, and alone."""
+    path, clock = folder / "outbox.db", Clock()
+    outbox = Outbox(path, clock=clock)
+    fill(folder)
+    filler = folder / "filler"
+    os.truncate(filler, filler.stat().st_size - 100_000)
+    outbox.remember("x" * 500_000)
+    outbox.commit([notification("z")], {"saved": 3})
+    assert on_disk(path) == ["z"], on_disk(path)
+    clock.advance(RETRY_INTERVAL)
+    outbox.tend()
+    assert outbox.degraded is None, outbox.degraded
+    outbox.remember("x" * 500_000)
+    outbox.close()
+    outbox = Outbox(path, clock=clock)
+    assert outbox.load_state() == {"saved": 3}
+    assert outbox.load_memory() is None
+    assert drain(outbox, 1) == ["z"]
+    outbox.close()
+    filler.unlink()
 
 
 logging.disable()

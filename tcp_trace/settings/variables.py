@@ -141,7 +141,8 @@ VARIABLES = (
         parse_windows,
         "Hours in which failures are counted and logged, but no message is sent, separated by"
         " semicolons: days, hours, a time zone (default: UTC), and which failures (default: all),"
-        " as destinations or process=, unit= or reason=.",
+        " as destinations (addresses, networks, names such as *.example.com) or process=, unit=,"
+        " pod=, container= or reason=.",
         shown="none",
         example="Sun 02:00-04:00; daily 23:45-00:15 Europe/Berlin 10.0.0.0/8 unit=backup*",
     ),

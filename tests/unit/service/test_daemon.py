@@ -11,12 +11,17 @@ import urllib.request
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
+from unittest.mock import patch
 
 import pytest
 
-from tcp_trace.connects.events import Moment
+from tcp_trace.connects.events import Counters, Destination, Moment
+from tcp_trace.incidents.memory import Memory
+from tcp_trace.incidents.notification import Background, Notification
+from tcp_trace.kernel.gate import boot_id
 from tcp_trace.kernel.handover import Handover
-from tcp_trace.notify.outbox import present
+from tcp_trace.notify.outbox import Outbox, present
+from tcp_trace.notify.store import NAME
 from tcp_trace.service import applied, daemon
 from tcp_trace.service.systemd import watchdog_interval
 from tcp_trace.settings import config
@@ -32,16 +37,19 @@ _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
 @pytest.fixture
-def start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], Fed]]:
-    """Return what starts a service, its senders running, under systemd's watchdog."""
+def start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Fed]]:
+    """Return what starts a service, its senders running, under systemd's watchdog.
+
+    Given variables take the place of the fixture's.
+    """
     monkeypatch.setenv("WATCHDOG_USEC", "30000000")
     handlers = [signal.getsignal(number) for number in _SIGNALS]
     given = {"MAINTENANCE": "daily 00:00-24:00 192.0.2.1", "METRICS": f"127.0.0.1:{free_port()}"}
     started: list[Fed] = []
     with Webhook() as webhook:
 
-        def one_more() -> Fed:
-            started.append(service(settings(tmp_path, webhook.url, **given)))
+        def one_more(**environ: str) -> Fed:
+            started.append(service(settings(tmp_path, webhook.url, **given | environ)))
             started[-1]._messages.start()
             return started[-1]
 
@@ -129,6 +137,31 @@ def test_open_incidents_outlive_the_process(start: Callable[[], Fed]) -> None:
     (entry,) = second._incidents.overview()
     assert (entry.status, entry.failures, entry.messages) == ("open", 24, 1)
     assert second._messages.outbox.pending == 0
+
+
+def test_what_is_known_outlives_the_process(start: Callable[..., Fed], tmp_path: Path) -> None:
+    """A message says when a destination last worked, although the kernel has counted nothing."""
+    saved, memory = Outbox(tmp_path / NAME), Memory()
+    now = present()
+    counts = Counters(7, 0, int((now.mono - 2 * 3600) * 1e9), 700_000)
+    memory.take(Destination("192.0.2.2", 443), counts, now)
+    saved.remember("\n".join(memory.dump(boot_id())))
+    saved.close()
+    fed = start(ALERT_AFTER="1")
+    told: list[Notification] = []
+    with patch.object(fed._messages, "commit", lambda each, _: told.extend(each)):
+        feed(fed, [record(0, "192.0.2.2"), record(0, "192.0.2.3")])
+    known, unknown = (each.background for each in told)
+    assert known is not None
+    assert known.worked == pytest.approx(now.wall - 2 * 3600, abs=2)
+    assert known.latency == pytest.approx(0.0007)
+    assert unknown == Background()
+    fed._stop()
+    again = Outbox(tmp_path / NAME)
+    text = again.load_memory()
+    again.close()
+    assert text is not None
+    assert '"192.0.2.2",443,' in text
 
 
 def test_saving_takes_a_small_share_of_the_time(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from tcp_trace.connects.events import Moment
+from tcp_trace.connects.events import Destination, Moment
 from tcp_trace.host import unprivileged
 from tcp_trace.incidents.incidents import Incidents
 from tcp_trace.incidents.overview import SILENCED, Entry
@@ -68,12 +68,19 @@ def _shown(
 
 def _as_json(entry: Entry) -> dict[str, Any]:
     """Return an entry with what it had under other names when all that failed were connects."""
-    is_destination = "destination" in entry.subjects
     return {
         **entry._asdict(),
-        "destination": entry.subject if is_destination else None,
+        "destination": _destination(entry),
         "destinations": sum(entry.subjects.values()),
     }
+
+
+def _destination(entry: Entry) -> str | None:
+    """Return the address and port that fail, of a name those that failed last."""
+    if entry.subject is not None and entry.addresses:
+        port = entry.subject.rpartition(":")[2]
+        return str(Destination(entry.addresses[-1], int(port)))
+    return entry.subject if "destination" in entry.subjects else None
 
 
 def _lines(found: list[Entry], saved: float, now: float, wanted: Wanted) -> list[str]:
@@ -122,6 +129,7 @@ def _details(entry: Entry, now: float, wanted: Wanted) -> list[str]:
         ("why", _counts(entry.reasons)),
         ("by", _counts(entry.processes)),
         ("unit", ", ".join(map(plain, entry.units))),
+        ("at", ", ".join(reversed(entry.addresses))),
         ("to", _places(entry, None if wanted.everything else _SHOWN_PLACES)),
         ("told", _told(entry, now)),
     )

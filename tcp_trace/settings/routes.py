@@ -25,7 +25,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from tcp_trace.connects.watch import parse_meant
 from tcp_trace.incidents.notification import Severity
 from tcp_trace.incidents.topics import cause_names
 from tcp_trace.notify.receivers import DEFAULT_TYPE, RECEIVERS
@@ -34,7 +33,7 @@ from tcp_trace.safetext import PATH_LIMIT, brief
 from tcp_trace.settings import textfile, values
 from tcp_trace.settings.tablereader import NAME_LIMIT, TableReader, shown
 from tcp_trace.settings.values import Secret, did_you_mean
-from tcp_trace.silences.match import parse_identifier
+from tcp_trace.silences.match import parse_identifier, parse_places
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -235,13 +234,8 @@ class _Reader(TableReader):
 
     def _rules(self, where: str, table: Mapping[str, Any]) -> Iterator[Any]:
         for text in self.texts(where, table, "destinations"):
-            if not text.strip(" ,"):  # which means everything in DEST_IP
-                self.complain(
-                    where, f"destinations: '{brief(text)}' is no address; leave the field out"
-                )
-                continue
             try:
-                yield from parse_meant(text)
+                yield from parse_places(text)
             except ValueError as error:
                 self.complain(where, f"destinations: {error}")
 

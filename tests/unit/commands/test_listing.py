@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tcp_trace.commands import cli, loading
+from tcp_trace.connects.events import Destination
 from tcp_trace.notify.outbox import Outbox
 from tcp_trace.silences.match import parse_match
 from tcp_trace.silences.silences import Silence, Silences
@@ -276,3 +277,23 @@ def test_a_state_that_cannot_be_read(state: Path, capsys: pytest.CaptureFixture[
     outbox.close()
     assert cli.main(["incidents"]) == 1
     assert "cannot be read" in capsys.readouterr().err
+
+
+def test_a_name_is_listed_with_its_addresses(
+    state: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The latest first; JSON has it as a destination, too, as all had one before."""
+    world = now_world()
+    for address in ("10.0.0.5", "2001:db8::5"):
+        world.fail(Destination(address, 5432), host="db.example.com")
+    save(world, state)
+    assert cli.main(["incidents"]) == 0
+    out = capsys.readouterr().out
+    assert "db.example.com:5432\n" in out
+    assert "    at   2001:db8::5, 10.0.0.5\n" in out
+    assert cli.main(["incidents", "--json"]) == 0
+    (entry,) = json.loads(capsys.readouterr().out)["incidents"]
+    assert entry["subject"] == "db.example.com:5432"
+    assert (entry["destination"], entry["destinations"]) == ("[2001:db8::5]:5432", 1)
+    assert entry["addresses"] == ["10.0.0.5", "2001:db8::5"]
+    assert entry["subjects"] == {"host": 1}

@@ -10,10 +10,13 @@ import pytest
 from tcp_trace.connects.watch import (
     EVERYTHING,
     RULES_MAX,
+    Endpoint,
     Host,
+    Name,
     Rule,
     parse_destinations,
     parse_hosts,
+    parse_meant,
     parse_rules,
 )
 from tcp_trace.safetext import QUOTED_LIMIT
@@ -153,3 +156,48 @@ def test_more_rules_than_the_filter_holds() -> None:
     assert len(parse_rules(",".join([*fits, fits[0]]))) == RULES_MAX
     with pytest.raises(ValueError, match=f"{RULES_MAX + 1} are too many"):
         parse_rules(",".join([*fits, "::1"]))
+
+
+@pytest.mark.parametrize(
+    ("text", "meant"),
+    [
+        ("db.example.com", Name("db.example.com", 0)),
+        ("DB.Example.com.:5432", Name("db.example.com", 5432)),
+        ("*.example.com:443", Name("*.example.com", 443)),
+        ("db:5432", Name("db", 5432)),
+        ("db-?.example.com", Name("db-?.example.com", 0)),
+    ],
+)
+def test_names_that_are_meant(text: str, meant: Name) -> None:
+    """Patterns of names are lower case, and written as they are read."""
+    assert parse_meant(text) == (meant,)
+    assert parse_meant(str(meant)) == (meant,)
+
+
+def test_a_rule_means_an_address_and_a_name_a_name() -> None:
+    """A program may ask for a name that looks like an address: it is none."""
+    (rule,), (name,) = parse_rules("10.0.0.5"), parse_meant("*.example.com:443")
+    assert rule.holds(Endpoint("10.0.0.5", 1, "db.example.com"))
+    assert not rule.holds(Endpoint(None, 1, "10.0.0.5"))
+    assert name.holds(Endpoint("10.0.0.5", 443, "a.example.com"))
+    assert not name.holds(Endpoint("10.0.0.5", 444, "a.example.com"))
+    assert not name.holds(Endpoint("10.0.0.5", 443))
+    assert not name.holds(Endpoint(None, 443, "a.example.com.evil.example"))
+
+
+@pytest.mark.parametrize(
+    ("text", "is_single"),
+    [
+        ("10.0.0.5:5432", True),
+        ("10.0.0.5", False),
+        ("10.0.0.0/24:5432", False),
+        ("[2001:db8::1]:443", True),
+        ("db.example.com:5432", True),
+        ("db.example.com", False),
+        ("*.example.com:5432", False),
+    ],
+)
+def test_what_is_one_destination(text: str, *, is_single: bool) -> None:
+    """One address or name, and its port."""
+    (meant,) = parse_meant(text)
+    assert meant.is_single is is_single

@@ -51,6 +51,26 @@ def test_a_route_is_chosen_by_unit_and_by_reason() -> None:
     assert Router([by_reason]).webhooks(OPENED) == (DEFAULT,)
 
 
+@pytest.mark.parametrize(
+    ("route", "goes"),
+    [
+        (Route(("x",), pods=("6fd9*",)), True),
+        (Route(("x",), pods=("7*",)), False),
+        (Route(("x",), containers=("3f2a9c013f2a",)), True),
+        (Route(("x",), containers=("containerd://3f2a*",)), True),
+        (Route(("x",), containers=("9c01*",)), False),
+        (Route(("x",), pods=("6fd9*",), units=("shop.service",)), False),
+    ],
+)
+def test_a_route_is_chosen_by_pod_and_container(route: Route, *, goes: bool) -> None:
+    """A container by its id as messages show it, or in full."""
+    container = f"containerd://3f2a9c013f2a{'0' * 52}"
+    program = PSQL._replace(unit=None, pod="6fd9c0de-1111-4222-8333-444455556666")
+    mine = replace(OPENED, processes=(program._replace(container=container),))
+    assert Router([route]).webhooks(mine) == (("x",) if goes else (DEFAULT,))
+    assert Router([route]).webhooks(OPENED) == (DEFAULT,)
+
+
 def test_all_conditions_must_hold_and_the_first_match_decides() -> None:
     """A narrower route stands before a wider one."""
     narrow = DATABASES._replace(to=("narrow",), reasons=frozenset({"timed_out"}))

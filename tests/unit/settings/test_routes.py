@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from tcp_trace.connects.watch import parse_rules
 from tcp_trace.incidents.notification import Severity
 from tcp_trace.notify.routing import Messages, Route
 from tcp_trace.settings import config, routes
+from tcp_trace.silences.match import parse_places
 
 URL = "https://hooks.slack.com/services/T0AAAAAAA/B0BBBBBBB/cccccccccccccccccccccccc"
 OTHER = "https://chat.example.org/hooks/dddddddddddddddddddddddddd"
@@ -49,8 +49,10 @@ type = "alertmanager"
 url = "http://alerts.example.org:9093/prefix/"
 [[route]]
 to = "db"
-destinations = ["10.0.0.0/8:5432", "2001:db8::1"]
+destinations = ["10.0.0.0/8:5432", "2001:db8::1", "*.Example.com:443", ":6379"]
 units = ["a*.service"]
+pods = ["6fd9*"]
+containers = ["3f2a9c013f2a"]
 reasons = ["refused"]
 min_severity = "critical"
 messages = "incidents"
@@ -75,12 +77,14 @@ def test_a_whole_file(path: Path) -> None:
     assert found.routes == (
         Route(
             ("db",),
-            parse_rules("10.0.0.0/8:5432,2001:db8::1"),
+            parse_places("10.0.0.0/8:5432,2001:db8::1,*.example.com:443,:6379"),
             ("a*.service",),
             frozenset({"refused"}),
             Severity.CRITICAL,
             Messages.INCIDENTS,
             "https://wiki.example.org/db?page=1#down",
+            ("6fd9*",),
+            ("3f2a9c013f2a",),
         ),
         Route(("fleet", "log", "default")),
     )
@@ -167,7 +171,18 @@ def test_every_error_is_told_at_once_with_its_place(path: Path) -> None:
         ),
         (
             '[[route]]\nto = "default"\ndestinations = [""]',
-            "route 1: destinations: '' is no address",
+            "route 1: destinations: '' names no destination",
+        ),
+        (
+            '[[route]]\nto = "default"\ndestinations = ["10.0.0.*"]',
+            (
+                "route 1: destinations: '10.0.0.*': is no address, network or host name; write it"
+                " like 10.0.0.0/8, db.example.com:5432"
+            ),
+        ),
+        (
+            '[[route]]\nto = "default"\npods = ["a b"]',
+            "route 1: pods: 'a b' is no pod; write its id as messages show it, or 3f2a*",
         ),
         (
             '[[route]]\nto = "default"\nmin_severity = "critcal"',

@@ -41,7 +41,7 @@ def _meant(account: Incident | Storm, now: Moment) -> list[Endpoint]:
     return [
         endpoint
         for member in account.members
-        if member.last_mono <= since
+        if member.ever_mono <= since
         for endpoint in endpoints(
             member.subject, filter(None, (member.address,)), filter(None, (member.host,))
         )

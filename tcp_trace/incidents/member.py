@@ -34,14 +34,15 @@ class Member:
     """One subject of a storm.
 
     `joined` is how many digests were told before it was news, `last_mono` its last failure that
-    people are to hear of in seconds of CLOCK_MONOTONIC, `host` the name by which it was last asked
-    for, and of a subject that is a name `address` the one that failed last, each None where not
-    known. `grave` says that it worked before, or that people asked for it. Of its `makers` some are
-    kept.
+    people are to hear of and `ever_mono` its last one at all, in seconds of CLOCK_MONOTONIC. `host`
+    is the name by which it was last asked for, and of a subject that is a name `address` the one
+    that failed last, each None where not known. `grave` says that it worked before, or that people
+    asked for it. Of its `makers` some are kept.
     """
 
     __slots__ = (
-        "address", "failures", "grave", "host", "joined", "last_mono", "makers", "storm", "subject",
+        "address", "ever_mono", "failures", "grave", "host", "joined", "last_mono", "makers",
+        "storm", "subject",
     )  # fmt: skip
 
     def __init__(self, storm: Whole, subject: Subject, joined: int, last_mono: float) -> None:
@@ -49,7 +50,7 @@ class Member:
         self.subject = subject
         self.failures = 0
         self.joined = joined
-        self.last_mono = last_mono
+        self.last_mono = self.ever_mono = last_mono
         self.host: str | None = None
         self.address: str | None = None
         self.grave = True
@@ -73,6 +74,7 @@ class Member:
 
     def _count(self, failure: AnyFailure) -> None:
         self.failures += failure.times
+        self.ever_mono = max(self.ever_mono, failure.mono)
         self._note(maker_of(failure.process, failure.maker))
         if failure.host is not None:
             self.host = failure.host

@@ -191,3 +191,22 @@ def test_what_is_remembered_is_bounded() -> None:
         world.fail(Destination(f"10.8.0.{number}", 443), host=NAME)
     (updated,) = world.wait(301)
     assert updated.addresses == tuple(f"10.8.0.{number}" for number in range(92, 100))
+
+
+def test_a_name_that_is_down_for_half_an_hour_is_two_messages() -> None:
+    """With defaults: down within 15 s, by its name, and recovered when any address works."""
+    world = World(after=None)
+    world.named[SUBJECT] = dict.fromkeys(SIX)
+    for each in SIX:
+        world.succeed(each)
+    world.wait(600)
+    began = world.mono
+    for second in range(1800):
+        world.fail(SIX[second % 6], host=NAME)
+        world.wait(1)
+    world.succeed(SIX[3])
+    world.wait(3600)
+    assert [n.kind.value for n in world.told] == ["opened", "resolved"]
+    assert {n.subject for n in world.told} == {SUBJECT}
+    assert world.told_at[world.told[0].id] - began <= 15
+    assert world.told_failures == 1800

@@ -5,6 +5,7 @@ Names are looked up in the kernel's maps. Nothing is read until a failure is tol
 
 from __future__ import annotations
 
+import logging
 import os
 import pwd
 from typing import TYPE_CHECKING, NamedTuple, NoReturn
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 
     from tcp_trace.connects.events import Failure
     from tcp_trace.settings.config import Settings
+
+log = logging.getLogger(__name__)
 
 # Addresses with the names they were asked for by: 240 bytes each.
 NAMES_MAX = 8_192
@@ -168,8 +171,12 @@ class Names:
 
     def hearings(self) -> Hearings:
         """Return what all processes were told. It reads all names: a matter of milliseconds."""
-        fd = self._names
-        return Hearings({} if fd is None else items(fd, NAME_KEY.size, NAME.size))
+        try:
+            entries = {} if self._names is None else items(self._names, NAME_KEY.size, NAME.size)
+        except OSError as error:
+            log.warning("names cannot be read: %s", error.strerror)
+            entries = {}
+        return Hearings(entries)
 
     def _heard(self, key: bytes) -> Heard:
         return Heard(self._told(key), *(self._mark(slot) for slot in slots(key)))

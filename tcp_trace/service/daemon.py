@@ -273,6 +273,7 @@ class Service:
         self._messages.keep_house(now)
         self._resolver.retry()
         self._silence_file.write_dropped()
+        self._named.forget()
         if self._exporter is not None:
             self._exporter.retry()
 

@@ -26,8 +26,11 @@ if TYPE_CHECKING:
 
 ItemT = TypeVar("ItemT")
 
-NAMES_MOST = 1024
-"""Names of which addresses and totals are remembered: the last that failed or were asked for."""
+NAMES_MOST = 4096
+"""Names of which addresses and totals are remembered: the last that failed or were asked for.
+
+Each takes about 800 bytes.
+"""
 
 FRESH_SECONDS = 10.0
 """What programs were told is read again after this time."""
@@ -88,10 +91,15 @@ class Named:
         """Remember where a failure was of which the name is known, and whose."""
         if failure.host is not None:
             name = self._of(failure.destination.named(failure.host))
-            _add(name.failed, failure.destination.address, ADDRESSES_MAX)
+            name.failed = _latest(name.failed, failure.destination.address, ADDRESSES_MAX)
             if failure.process is not None:
-                _add(name.users, failure.process.uid, _MAKERS_MOST)
-                _add(name.processes, failure.process.pid, _MAKERS_MOST)
+                name.users = _latest(name.users, failure.process.uid, _MAKERS_MOST)
+                name.processes = _latest(name.processes, failure.process.pid, _MAKERS_MOST)
+
+    def forget(self) -> None:
+        """Free what programs were told, once it would be read again anyway."""
+        if self._clock() - self._read >= FRESH_SECONDS:
+            self._hearings = None
 
     def counts(self, subject: HostPort) -> Counters | None:
         """Return the sum over its addresses, None where nothing is counted at any."""
@@ -123,8 +131,9 @@ class Named:
         now = self._clock()
         if self._hearings is None or now - self._read >= FRESH_SECONDS:
             self._read, self._hearings = now, self._names().hearings()
+        hearings = self._hearings.of(subject.host, now)
         users = {*name.users, *self._names().speakers}
-        for heard in self._hearings.of(subject.host, now):
+        for heard in hearings:
             whose = users if heard.is_shared else name.processes
             is_believed = subject.netns or heard.who in whose
             if is_believed and (heard.netns, heard.netns_mix) == subject[2:4]:
@@ -137,9 +146,9 @@ class _Name:
     __slots__ = ("asked", "established", "failed", "failures", "last", "processes", "users")
 
     def __init__(self) -> None:
-        self.failed: dict[str, None] = {}
-        self.users: dict[int, None] = {}
-        self.processes: dict[int, None] = {}
+        self.failed: tuple[str, ...] = ()
+        self.users: tuple[int, ...] = ()
+        self.processes: tuple[int, ...] = ()
         self.last: dict[str, Counters] = {}
         self.established = self.failures = 0
         self.asked = 0.0
@@ -175,8 +184,8 @@ class _Name:
         return before
 
 
-def _add(known: dict[ItemT, None], item: ItemT, most: int) -> None:
-    known.pop(item, None)
-    known[item] = None
-    while len(known) > most:
-        del known[next(iter(known))]
+def _latest(known: tuple[ItemT, ...], item: ItemT, most: int) -> tuple[ItemT, ...]:
+    """Return the items with this one at the end, as many of the latest as are kept."""
+    if known and known[-1] == item:
+        return known
+    return (*(other for other in known if other != item), item)[-most:]

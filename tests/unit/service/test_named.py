@@ -195,3 +195,18 @@ def test_a_name_is_known_by_its_addresses() -> None:
     assert recalled.known(HostPort(NAME, 443)) is None
     assert recalled.known(HostPort("other.example.com", 5432)) is None
     assert recalled.known(B) == memory.known(B)
+
+
+def test_what_was_told_is_freed_when_it_is_old() -> None:
+    """Names take megabytes, and most of the time nobody asks for any."""
+    kernel = Kernel()
+    kernel.fail(A)
+    kernel.tell(B, ROOT, shared=True)
+    kernel.counted = {B: Counters(7, 0, 900)}
+    assert kernel.named.counts(SUBJECT) == Counters(7, 0, 900)
+    kernel.named.forget()
+    assert kernel.named._hearings is not None
+    kernel.now += FRESH_SECONDS
+    kernel.named.forget()
+    assert kernel.named._hearings is None
+    assert kernel.named.counts(SUBJECT) == Counters(7, 0, 900)

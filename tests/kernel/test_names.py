@@ -402,7 +402,7 @@ def test_a_message_names_the_host(hook: str, network: Network, server: NameServe
     ):
         run(network, f"connect(look_up({name!r})[0], {port})")
         service.wait_for(lambda: payloads)
-    assert f"`{name.lower()} ({SERVER}:{port})`" in payloads[0]["text"]
+    assert f"`{name.lower()}:{port} ({SERVER})`" in payloads[0]["text"]
 
 
 def test_off(hook: str, network: Network, server: NameServer) -> None:

@@ -62,7 +62,7 @@ def test_the_name_asked_of_the_stub(
         (line,) = service.wait_for_failures(address, 1)
         (message,) = receiver.wait_for(address)
     assert (line["host"], line["dport"]) == (_NAME, CLOSED)
-    assert f"`{_NAME} ({address}:{CLOSED})`" in message["payload"]["text"]
+    assert f"`{_NAME}:{CLOSED} ({address})`" in message["payload"]["text"]
 
 
 def test_the_name_that_resolved_asked_for_others(

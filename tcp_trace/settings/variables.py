@@ -63,7 +63,7 @@ VARIABLES = (
         "",
         values.absolute_path,
         "A file with more webhooks (Slack, JSON, Alertmanager), and routes to them by destination,"
-        " unit or reason. Unmatched messages go to SLACK_URL.",
+        " unit, pod, container or reason. Unmatched messages go to SLACK_URL.",
         shown="none",
         example="/etc/tcp-trace/routes.toml",
     ),

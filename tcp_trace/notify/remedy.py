@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 _ADD = "sudo tcp-trace silence add"
 _KNOWN_AFTER = 3  # reminders
 _ADDRESS = re.compile(r"[0-9a-f.:]{1,50}")
-_ODD = re.compile(r"[^A-Za-z0-9._@:-]")
+_ODD = re.compile(r"^-|[^A-Za-z0-9._:@-]")
+_ODD_IN_A_HOST = re.compile(r"[:@]")
 
 
 def silence(n: Notification) -> tuple[str, str] | None:
@@ -27,21 +28,20 @@ def silence(n: Notification) -> tuple[str, str] | None:
 
     Who has been reminded three times knows, and gets the silence that lasts until it recovers.
     """
-    what = None if n.kind.is_last else _what(n)
-    if what is None:
+    endpoint = None if n.subject is None else n.subject.endpoint
+    what = _only_program(n) if endpoint is None else _place(endpoint)
+    if what is None or n.kind.is_last:
         return None
-    if n.reminders >= _KNOWN_AFTER:
+    if n.reminders >= _KNOWN_AFTER and endpoint is not None and "?" not in what:
         return "Silence until it recovers", f"{_ADD} --until-recovered {what}"
     return "Silence", f"{_ADD} --for 2h {what}"
 
 
-def _what(n: Notification) -> str | None:
-    """Return the arguments that mean the subject, else the one program that fails.
+def _only_program(n: Notification) -> str | None:
+    """Return the arguments that mean the one program that fails, None for several.
 
     A digest that is critical is worth more than to be silenced by its program.
     """
-    if n.subject is not None and n.subject.endpoint is not None:
-        return _place(n.subject.endpoint)
     if len(n.processes) != 1 or n.unlisted:
         return None
     if n.is_digest and n.severity is Severity.CRITICAL:
@@ -51,7 +51,7 @@ def _what(n: Notification) -> str | None:
 
 def _place(endpoint: Endpoint) -> str | None:
     if endpoint.name is not None:
-        pattern = _pattern(endpoint.name.replace(":", "?"))
+        pattern = _pattern(_ODD_IN_A_HOST.sub("?", endpoint.name))
         return None if pattern is None else shlex.quote(f"{pattern}:{endpoint.port}")
     address = endpoint.address or ""
     if _ADDRESS.fullmatch(address) is None:

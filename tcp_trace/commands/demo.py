@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from tcp_trace.commands.sandbox import Network, Service
 
 _OPEN, _CLOSED, _DROPPED, _IMPATIENT = 443, 5432, 6379, 9092
+# Its destination is named, so its first failure is told.
+_VARIABLES = {"ALERT_AFTER": "auto", "DEST_IP": SERVER, "RESOLVE_AFTER": "2s"}
 _FIREWALL = f"tcp dport {{ {_DROPPED}, {_IMPATIENT} }} drop"
 _WAIT_SECONDS = 20.0
 
@@ -68,7 +70,7 @@ def main() -> int:
 def _show(network: Network, url: str, messages: list[dict[str, Any]]) -> int:
     _say("Starting the service ...")
     started = time.monotonic()
-    with sandbox.service(SLACK_URL=url, DEST_IP=SERVER, RESOLVE_AFTER="2s") as service:
+    with sandbox.service(**_VARIABLES, SLACK_URL=url) as service:
         facts = service.find("watching")[0]
         _say(
             f"It runs after {time.monotonic() - started:.1f} s: kernel {facts['kernel']}, hook "

@@ -152,6 +152,7 @@ class Service:
             "STATE_DIR": str(state),
             "SERVICE_USER": scratch.account().pw_name,
             "LOG_FORMAT": "json",
+            "ALERT_AFTER": "1",  # nobody waits here for a second failure
             **variables,
         }
         self._write()

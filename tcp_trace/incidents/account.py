@@ -26,8 +26,8 @@ class Account:
     """The failures of one incident, and when people should hear of them.
 
     `untold` failures are in no message yet. `worth` says that something happened that is worth
-    a message of its own before the next reminder, `gap` how long it waits. `silenced` of all
-    failures, `silenced_told` of those told, were kept from people, lately by the silence
+    a message of its own before the next reminder. `updates` of these were told lately. `silenced`
+    of all failures, `silenced_told` of those told, were kept from people, lately by the silence
     `silenced_by`; they alone are no cause for a message. `heard_mono` is the latest other one.
     `is_critical` is how it stands now, `severity` what people were told of it or are told next.
     `wake` is when to look again, in seconds of CLOCK_MONOTONIC, minus infinity once nobody
@@ -35,9 +35,9 @@ class Account:
     """
 
     __slots__ = (
-        "escalated", "gap", "heard_mono", "incident", "is_critical", "patience", "policy",
+        "escalated", "heard_mono", "incident", "is_critical", "patience", "policy",
         "reminders", "sequence", "severity", "silenced", "silenced_by", "silenced_told", "tally",
-        "told", "told_mono", "told_wall", "wake", "worth",
+        "told", "told_mono", "told_wall", "updates", "wake", "worth",
     )  # fmt: skip
 
     def __init__(self, policy: Policy, tally: Tally, incident: str, patience: int) -> None:
@@ -51,7 +51,7 @@ class Account:
         self.told_wall = tally.first_wall
         self.heard_mono = tally.first_mono
         self.worth = False
-        self.gap = policy.interval
+        self.updates = 0
         self.reminders = 0
         self.severity = Severity.WARNING
         self.is_critical = False
@@ -69,6 +69,13 @@ class Account:
     def heard(self) -> int:
         """How many failures there were while nothing silenced them."""
         return self.tally.total - self.silenced
+
+    @property
+    def gap(self) -> float:
+        """How long news wait: what goes on is told ever more rarely."""
+        policy = self.policy
+        most = max(policy.interval, policy.repeat_most)
+        return min(policy.interval * (1 << min(self.updates, 30)), most)
 
     @property
     def pressing(self) -> int:
@@ -158,8 +165,7 @@ class Account:
         )
         self.told, self.silenced_told = self.tally.total, self.silenced
         self.told_mono, self.told_wall = now.mono, now.wall
-        if kind is Phase.UPDATED:  # what goes on is told ever more rarely
-            self.gap = min(2 * self.gap, max(self.policy.interval, self.policy.repeat_most))
+        self.updates += kind is Phase.UPDATED
         self.escalated = self.escalated or critical
         self.worth = False
         return notification

@@ -35,8 +35,9 @@ class Budget:
 
     def __init__(self, policy: Policy) -> None:
         self.policy = policy
-        # A burst of those asked for counts whether they opened alone or in a storm.
-        self._asked: deque[tuple[float, Subject]] = deque(maxlen=_REMEMBERED)
+        # With the site of each: they count whether they opened alone or in a storm.
+        asked = max(policy.storm_subjects, policy.flood_subjects)
+        self._asked: deque[tuple[float, Subject]] = deque(maxlen=asked)
         self._alone: dict[Claim, deque[float]] = {
             claim: deque(maxlen=_REMEMBERED) for claim in (Claim.KNOWN, Claim.NEW)
         }
@@ -46,7 +47,7 @@ class Budget:
         """Return whether one more may open on its own, and count it where it may."""
         if claim is Claim.ASKED:
             allowed = self._allows_asked(subject, now)
-            self._asked.append((now.mono, subject))
+            self._asked.append((now.mono, subject.site))
             return allowed
         allowed = self._has(claim, now)
         if allowed:
@@ -75,26 +76,27 @@ class Budget:
 
     def _allows_asked(self, subject: Subject, now: Moment) -> bool:
         policy = self.policy
-        long = [each for when, each in self._asked if when >= now.mono - policy.quiet_after]
-        lately = sum(when >= now.mono - policy.storm_window for when, _ in self._asked)
-        alike = sum(each.site == subject.site for each in long)
-        return (
-            lately < policy.storm_subjects - 1
-            and len(long) < policy.flood_subjects - 1
-            and alike < policy.storm_namespaces - 1
-        )
+        long = [each for each in self._asked if each[0] >= now.mono - policy.quiet_after]
+        lately = sum(when >= now.mono - policy.storm_window for when, _ in long)
+        if lately >= policy.storm_subjects - 1 or len(long) >= policy.flood_subjects - 1:
+            return False
+        return sum(site == subject.site for _, site in long) < policy.storm_namespaces - 1
+
+    def forget(self) -> None:
+        """Begin to count anew after a storm."""
+        self._asked.clear()
 
     def dump(self) -> dict[str, Any]:
         """Return what is remembered, for JSON."""
         return {
-            "asked": [[when, list(subject)] for when, subject in self._asked],
+            "asked": [[when, list(site)] for when, site in self._asked],
             "alone": {claim.value: list(opened) for claim, opened in self._alone.items()},
             "storms": list(self._storms),
         }
 
     def load(self, saved: dict[str, Any], shift: float) -> None:
         """Remember what `dump` returned; `shift` is added to its times."""
-        self._asked.extend((when + shift, subject_of(subject)) for when, subject in saved["asked"])
+        self._asked.extend((when + shift, subject_of(site)) for when, site in saved["asked"])
         for claim, opened in self._alone.items():
             opened.extend(when + shift for when in saved["alone"][claim.value])
         self._storms.extend(when + shift for when in saved["storms"])

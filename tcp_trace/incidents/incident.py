@@ -28,12 +28,13 @@ class Incident(Account):
     the latest failure, as far as it was asked: for the share of failing attempts, which are of the
     outage and not of what came after. They are None where that is not known: no counters then, or
     the service was restarted since. `grave` says that it may be critical: it worked before, or
-    people asked for it.
+    people asked for it. `watched_mono` is since when it is known whether anything succeeded, and
+    `unwatched` failures were before.
     """
 
     __slots__ = (
         "asked", "asked_mono", "background", "base", "grave", "mark", "row", "state", "subject",
-        "upto",
+        "unwatched", "upto", "watched_mono",
     )  # fmt: skip
 
     def __init__(
@@ -45,6 +46,8 @@ class Incident(Account):
         self.base: Counts | None = None
         self.mark: Counts | None = None
         self.upto: Counts | None = None
+        self.watched_mono = tally.first_mono
+        self.unwatched = 0
         self.asked = False
         self.asked_mono = -inf
         self.grave = False
@@ -131,17 +134,18 @@ class Incident(Account):
     def open(self, now: Moment, seen: Counts | None, state: State) -> Notification:
         """Return the first message."""
         self.note(seen, now)
-        self.asked, self.state = True, state
+        self.asked, self.state, self.mark = True, state, self.base
+        self.watched_mono = self.tally.first_mono
         self._judge(now, seen)
         return self._tell(Phase.OPENED, now, seen)
 
     def review(self, now: Moment, seen: Counts | None) -> Notification | None:
         """Return the message that is due, if any, given what the kernel counted until now."""
-        if not self.asked:
-            self.base = self.mark = seen
-            self.asked = True
-        else:
+        if self.asked:
             self._judge(now, seen)
+        else:  # after a restart: what was before is not known, and not judged
+            self.asked, self.mark = True, seen
+            self.watched_mono, self.unwatched = now.mono, self.tally.total
         self.note(seen, now)
         kind = self.kind(now, seen)
         return None if kind is None else self._tell(kind, now, seen)
@@ -191,16 +195,20 @@ class Incident(Account):
         """Judge by what happened since the latest message; see `docs/ALERTS.md`, Severity."""
         if seen is None or not self.is_recent(now):
             return
-        is_down = not succeeded_since(seen, self.tally.first_mono)
+        is_over = now.mono >= self.heard_mono + self.policy.down_after
+        if is_over and succeeded_since(seen, self.tally.last_mono):
+            return
+        is_down = not succeeded_since(seen, self.watched_mono)
         self.grave = self.grave or seen.last_established_ns > 0
-        if self.tally.total >= self.policy.critical_from:
+        failed = self.tally.total - self.unwatched
+        if failed >= self.policy.critical_from:
             self.state = State.DOWN if is_down else State.DEGRADED
-        if self.mark is not None:
-            established = seen.established - self.mark.established
-            failed = self.untold
+        if is_down:
+            self.judge(0, failed)
+        elif self.mark is not None:
+            self.judge(seen.established - self.mark.established, self.pressing)
         else:  # no baseline: the share is that of the kernel's totals
-            established, failed = seen.established, seen.failed
-        self.judge(0 if is_down else established, self.tally.total if is_down else failed)
+            self.judge(seen.established, seen.failed)
 
     def judge(self, established: int, failed: int) -> None:
         """Find the severity by so many attempts; one that is not `grave` is a warning."""

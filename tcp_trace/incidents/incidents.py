@@ -54,8 +54,9 @@ class Incidents:
 
     @property
     def failing(self) -> int:
-        """How many subjects are in an open incident or storm."""
-        return len(self._openings.open)
+        """How many subjects are in an open incident or storm, or would be but for a silence."""
+        silenced = sum(suspect.silenced > 0 for suspect in self._unheard.suspects)
+        return len(self._openings.open) + silenced
 
     @property
     def below_threshold(self) -> int:

@@ -45,7 +45,7 @@ class Openings:
 
     def use(self, policy: Policy, now: Moment) -> None:
         """Go by this from now on."""
-        before, self.policy = self.policy, policy
+        self.policy = policy
         self.patience.policy = self.budget.policy = policy
         accounts: list[Incident | Storm] = [
             *self.single(),
@@ -53,8 +53,6 @@ class Openings:
         ]
         for account in accounts:
             account.policy = policy
-            if account.gap == before.interval:  # one that was told more rarely stays so
-                account.gap = policy.interval
             self.plan(account, now)
 
     def single(self) -> list[Incident]:
@@ -72,7 +70,8 @@ class Openings:
     def _open_at_once(self, failure: AnyFailure, now: Moment, seen: Seen) -> list[Notification]:
         suspect = self.unheard.suspects.get(failure.subject)
         is_full = len(self.open) >= self.policy.max_incidents
-        if not self.budget.allows(Claim.ASKED, failure.subject, now) or is_full:
+        is_told_of = self.storm is not None and failure.subject.site in self.storm.sites
+        if is_told_of or is_full or not self.budget.allows(Claim.ASKED, failure.subject, now):
             storm = self.storm or self._begin_storm(now)
             if suspect is not None:
                 suspect.doubt(failure)
@@ -106,9 +105,9 @@ class Openings:
         claim = Claim.KNOWN if suspect.row.works and verdict is not State.UNTRIED else Claim.NEW
         if self.policy.after is not None:
             claim = Claim.ASKED
+        suspect.grave = suspect.row.works or claim is Claim.ASKED
         is_full = len(self.open) >= self.policy.max_incidents
         if self.budget.allows(claim, suspect.subject, now) and not is_full:
-            suspect.grave = suspect.row.works or claim is Claim.ASKED
             return [self._open_alone(suspect, verdict, now, seen)]
         self._absorb(self.storm or self._begin_storm(now), [suspect], now)
         return []
@@ -163,6 +162,7 @@ class Openings:
         """Forget an incident or storm that is over."""
         if isinstance(account, Storm):
             self.storm = None
+            self.budget.forget()
             for member in account.members:
                 del self.open[member.subject]
             self.patience.end(None, now, account.patience)

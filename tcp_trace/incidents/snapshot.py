@@ -65,7 +65,6 @@ def load_incident(saved: dict[str, Any], policy: Policy, shift: float) -> Incide
     subject = subject_of(saved["subject"])
     incident = Incident(policy, tally, saved["incident"], saved["patience"], subject)
     _load_account(incident, saved, shift)
-    incident.gap = policy.interval  # which may have been changed; a storm has a pace of its own
     incident.grave = bool(saved.get("grave", True))
     incident.state = State(saved.get("state", State.FAILING.value))
     background = saved.get("background")
@@ -167,7 +166,7 @@ def _dump_account(account: Account) -> dict[str, Any]:
         "told_mono": account.told_mono,
         "told_wall": account.told_wall,
         "worth": account.worth,
-        "gap": account.gap,
+        "updates": account.updates,
         "heard_mono": account.heard_mono,
         "reminders": account.reminders,
         "severity": account.severity.value,
@@ -187,7 +186,9 @@ def _load_account(account: Account, saved: dict[str, Any], shift: float) -> None
     account.worth = bool(saved["worth"])
     account.heard_mono = saved.get("heard_mono", saved["tally"]["last_mono"]) + shift
     account.reminders = int(saved.get("reminders", 0))
-    account.gap = float(saved["gap"])
+    # An earlier version saved how long a storm's news wait.
+    rarely = saved.get("gap", account.policy.interval) / max(1.0, account.policy.interval)
+    account.updates = int(saved.get("updates", max(0, int(rarely).bit_length() - 1)))
     account.severity = Severity(saved["severity"])
     # A state saved before there were silences has none of these.
     account.escalated = bool(saved.get("escalated", account.severity is Severity.CRITICAL))

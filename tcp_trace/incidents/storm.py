@@ -32,8 +32,8 @@ _MAKERS_KNOWN = 4096
 class Storm(Account):
     """An open storm.
 
-    It rages while subjects join (the last one at `joined_mono`) or as many as make a storm
-    are failing; `raged_mono` is when it was last seen to. `untracked` failures went to
+    It rages while subjects join (the last one at `joined_mono`), or as many as make a storm or
+    half of them are failing; `raged_mono` is when it was last seen to. `untracked` failures went to
     subjects that found no place. It is `broad` where more fails than works, and waits `gather`
     seconds before it is told. Its `sites` are the members by what they have in common over
     network namespaces: those are told as one. `known` are the makers that it was heard of, and
@@ -137,7 +137,7 @@ class Storm(Account):
         self._know(maker)
         if not is_new or self.sequence == 0:
             return False
-        self.gap = self.policy.interval
+        self.updates = 0
         self.worth = True
         return True
 
@@ -199,13 +199,12 @@ class Storm(Account):
         return sum(succeeded_since(seen.counts(m.subject), m.last_mono) for m in self.members)
 
     def _rages(self, since: float) -> bool:
+        """Whether subjects joined since then, or so many failed: those of a storm, or half."""
         if self.joined_mono > since:
             return True
         failing = [sum(m.last_mono > since for m in members) for members in self.sites.values()]
-        return (
-            sum(failing) >= self.policy.storm_subjects
-            or max(failing, default=0) >= self.policy.storm_namespaces
-        )
+        enough = min(self.policy.storm_subjects, (len(self.members) + 1) // 2)
+        return sum(failing) >= max(1, enough)
 
     def _failing_since(self, now: Moment) -> float:
         """Return the time since when a subject must have failed to count as failing."""

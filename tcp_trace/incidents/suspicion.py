@@ -89,7 +89,7 @@ class Suspicion:
         lately = sum(times for when, times in row.recent if when >= row.last - policy.window)
         if max(lately, row.failures) >= after:
             return State.FAILING
-        is_over = not row.failures and now.mono > row.last + policy.window
+        is_over = not row.failures and now.mono >= row.last + policy.window
         return REDEEMED if is_over or now.mono >= row.last + policy.forget_after else None
 
     def _is_down(self, suspect: Incident, now: Moment, seen: Seen) -> bool:

@@ -61,7 +61,6 @@ class Unheard:
         self.suspicion.explorers.policy = policy
         for suspect in self.suspects:
             suspect.policy = policy
-            suspect.gap = policy.interval
             self.plan(suspect, now)
         if self.day is not None and policy.digest_hour is None:
             self.day.wake, self.day = -inf, None

@@ -75,7 +75,7 @@ def happens(comm: bytes, *, decoded: bool = True) -> tuple[Failure, Notification
         assert outcome.process is not None
         text = comm.decode("utf-8", "surrogateescape")
         outcome = outcome._replace(process=outcome.process._replace(comm=text))
-    (notification,) = Incidents(Policy()).failed(outcome, present(), Always())
+    (notification,) = Incidents(Policy(after=1)).failed(outcome, present(), Always())
     return outcome, notification
 
 
@@ -161,7 +161,7 @@ def test_a_hostile_name_is_harmless_in_every_output(
 
 def check_table(folder: Path, failure: Failure) -> None:
     """Check that `tcp-trace incidents` shows nothing that a terminal obeys."""
-    told = Incidents(Policy())
+    told = Incidents(Policy(after=1))
     notifications = told.failed(failure, present(), Always())
     outbox = Outbox(folder / "outbox.db")
     outbox.commit(notifications, told.dump(present()))

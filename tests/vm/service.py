@@ -154,6 +154,7 @@ class Service:
 
     BASE: Mapping[str, str] = {
         "SLACK_URL": Receiver.URL,
+        "ALERT_AFTER": "1",
         "ALERT_INTERVAL": "4s",
         "RESOLVE_AFTER": "2s",
         "HOST_NAME": "db-1",

@@ -60,8 +60,8 @@ def test_nobody_pushes_a_database_out_of_a_digest(makers: list[tuple[Process, Ma
 def test_a_maker_is_not_hidden_by_one_who_joins_him() -> None:
     """Who fails at the database, too, does not make it his own."""
     world = World()
-    world.fail(destination(999), process=process(1000))
     flood(world, [(process(1000), Maker())])
+    world.fail(destination(999), process=process(1000))
     world.fail(destination(999), process=process(33))
     (digest,) = [n for n in world.wait(5) if n.is_digest]
     assert DATABASE in [str(count.subject) for count in digest.top]

@@ -38,7 +38,7 @@ def restart(world: World) -> None:
 
 def six_fail() -> tuple[World, list[Notification]]:
     """Let every address of a name fail, several times; return the messages."""
-    world = World()
+    world = World(recent=1000)
     told = []
     for _ in range(3):
         for address in SIX:
@@ -65,7 +65,7 @@ def test_one_name_with_six_addresses_is_one_incident() -> None:
 @pytest.mark.parametrize("first", [NAME, None])
 def test_a_program_that_dials_the_address_joins(first: str | None, *, again: bool) -> None:
     """Whichever of the two fails first, it is one incident, also after a restart."""
-    world = World()
+    world = World(recent=1000)
     world.fail(host=first)
     if again:
         restart(world)
@@ -87,7 +87,7 @@ def test_a_program_that_dials_the_address_joins(first: str | None, *, again: boo
 )
 def test_another_place_is_another_incident(elsewhere: Destination) -> None:
     """A failure without a name joins at the same address and port in the same namespace alone."""
-    world = World()
+    world = World(recent=1000)
     world.fail(host=NAME)
     (other,) = world.fail(elsewhere)
     assert other.subject == elsewhere
@@ -95,7 +95,7 @@ def test_another_place_is_another_incident(elsewhere: Destination) -> None:
 
 def test_two_names_of_an_address_are_two_destinations() -> None:
     """Failures without a name stay with the one that was open first."""
-    world = World()
+    world = World(recent=1000)
     world.fail(host=NAME)
     (other,) = world.fail(host=OTHER)
     assert other.subject == HostPort(OTHER, 5432)
@@ -106,7 +106,7 @@ def test_two_names_of_an_address_are_two_destinations() -> None:
 
 def test_what_is_over_claims_nothing() -> None:
     """A failure without a name after the end has an incident of its own address."""
-    world = World()
+    world = World(recent=1000)
     world.fail(host=NAME)
     world.wait(1300)
     assert world.incidents.failing == 0
@@ -131,8 +131,8 @@ def test_programs_get_the_address_that_failed_last() -> None:
 
 def test_a_digest_counts_names_and_addresses_as_one_kind() -> None:
     """Its words know destinations; programs get the kinds, and the last address of each name."""
-    world = World()
-    for number in range(12):
+    world = World(recent=1000)
+    for number in range(16):
         host = f"host-{number}.example.com" if number % 3 else None
         world.fail(Destination(f"10.7.0.{number}", 443), host=host)
     restart(world)
@@ -186,7 +186,7 @@ def test_a_long_name_leaves_room_for_the_rest() -> None:
 
 def test_what_is_remembered_is_bounded() -> None:
     """Of the addresses of a name the latest are kept."""
-    world = World()
+    world = World(recent=1000)
     for number in range(100):
         world.fail(Destination(f"10.8.0.{number}", 443), host=NAME)
     (updated,) = world.wait(301)

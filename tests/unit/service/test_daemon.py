@@ -16,8 +16,11 @@ from unittest.mock import patch
 import pytest
 
 from tcp_trace.connects.events import Counters, Destination, Moment
+from tcp_trace.connects.watch import parse_destinations
 from tcp_trace.incidents.memory import Memory
+from tcp_trace.incidents.named import Named
 from tcp_trace.incidents.notification import Background, Notification
+from tcp_trace.incidents.policy import Policy
 from tcp_trace.kernel.gate import boot_id
 from tcp_trace.kernel.handover import Handover
 from tcp_trace.notify.outbox import Outbox, present
@@ -189,11 +192,17 @@ def test_the_configuration_makes_the_policy() -> None:
         "ALERT_INTERVAL": "6m",
         "ALERT_REPEAT": "5h",
         "RESOLVE_AFTER": "7s",
+        "ALERT_DOWN": "4/20s",
+        "DIGEST": "17",
+        "DEST_IP": "10.0.0.5,10.1.0.0/16",
     }
     policy = applied.policy(config.load(environ, None))
     assert (policy.after, policy.window) == (3, 70)
     assert (policy.interval, policy.repeat) == (360, 5 * 3600)
     assert (policy.resolve_after, policy.recheck) == (7, 7)
+    assert (policy.down_failures, policy.down_after, policy.digest_hour) == (4, 20, 17)
+    assert policy.named == Named(parse_destinations("10.0.0.5"))
+    assert applied.policy(config.load({}, None)) == Policy()
 
 
 def test_a_log_that_cannot_be_opened_is_one_sentence(capsys: pytest.CaptureFixture[str]) -> None:

@@ -34,10 +34,11 @@ def test_defaults() -> None:
     assert (settings.events, settings.hook) == (Events.FAILURES, Hook.AUTO)
     assert (settings.alert_interval, settings.alert_repeat, settings.resolve_after) == (
         300.0,
-        14400.0,
+        43200.0,
         120.0,
     )
-    assert settings.alert_after == AlertAfter(1, 60.0)
+    assert settings.alert_after == AlertAfter(None, 60.0)
+    assert (settings.alert_down, settings.digest) == (AlertAfter(3, 10.0), 9)
     assert settings.log_format is LogFormat.JSON
     assert settings.state_dir == Path("/var/lib/tcp-trace")
     assert settings.host_name == socket.gethostname()

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from tcp_trace.incidents.subjects import Subject
 
 PLACES = st.integers(0, 30)
+HOSTS = st.sampled_from([None, None, None, "db.example.com", "web.example.com"])
 PROGRAMS = st.sampled_from([None, PSQL, PSQL._replace(pid=2), PSQL._replace(comm="gunicorn")])
 
 
@@ -42,10 +43,13 @@ class History(RuleBasedStateMachine):
         times=st.sampled_from([1, 1, 2, 30]),
         reason=st.sampled_from(list(Reason)),
         program=PROGRAMS,
+        host=HOSTS,
     )
-    def fail(self, place: int, times: int, reason: Reason, program: Process | None) -> None:
-        """Let connects to a destination fail."""
-        self.world.fail(destination(place), times, reason, program)
+    def fail(
+        self, place: int, times: int, reason: Reason, program: Process | None, host: str | None
+    ) -> None:
+        """Let connects to a destination fail, asked for by name or not."""
+        self.world.fail(destination(place), times, reason, program, host=host)
 
     @rule(
         place=PLACES,
@@ -63,14 +67,24 @@ class History(RuleBasedStateMachine):
             self.world.fail(destination(place))
 
     @rule(
-        match=st.sampled_from(["all", "10.0.0.0/28", "10.0.0.3:443", "reason=refused"]),
+        match=st.sampled_from(
+            ["all", "10.0.0.0/28", "10.0.0.3:443", "reason=refused", "db.example.com:443"]
+        ),
         seconds=st.sampled_from([1, 100, 700, 20_000]),
+        until_recovered=st.booleans(),
     )
-    def silence(self, match: str, seconds: float) -> None:
+    def silence(self, match: str, seconds: float, *, until_recovered: bool) -> None:
         """Silence some of it for a while, instead of what was silenced before."""
         wall = self.world.now.wall
-        silence = Silence("s", parse_match(match), wall, wall + seconds)
+        silence = Silence("s", parse_match(match), wall, wall + seconds, "", until_recovered)
         self.world.incidents.silences = Silences([silence])
+
+    @rule()
+    def end_silence(self) -> None:
+        """Let the service remove the silence of an incident that is over."""
+        if self.world.incidents.over:
+            self.world.incidents.over = set()
+            self.world.incidents.silences = Silences()
 
     @rule()
     def remove_silence(self) -> None:

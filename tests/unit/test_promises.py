@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from tcp_trace.commands import silencing
 from tcp_trace.connects import coverage, heard, watch
 from tcp_trace.host import unprivileged
-from tcp_trace.incidents import overview, policy
+from tcp_trace.incidents import memory, overview, policy
 from tcp_trace.kernel import rings, source
 from tcp_trace.log import repeats, sinks
 from tcp_trace.notify import answers, channel, render, store, wire
@@ -18,7 +19,7 @@ from tcp_trace.notify.queue import Limits
 from tcp_trace.probes import connect, registry
 from tcp_trace.probes.names import NAMES_MAX
 from tcp_trace.probes.shapes import TRANSITION
-from tcp_trace.service import daemon, exporter, heldback, messages, selfaudit
+from tcp_trace.service import daemon, exporter, heldback, messages, selfaudit, sweep
 from tcp_trace.settings import values, variables
 
 ROOT = Path(__file__).parents[2]
@@ -47,6 +48,11 @@ def span(seconds: float) -> str:
 def minutes(seconds: float) -> str:
     """Return minutes."""
     return f"{seconds / 60:g} min"
+
+
+def written_out(seconds: float) -> str:
+    """Return minutes in a word."""
+    return f"{seconds / 60:g} minutes"
 
 
 def first(pattern: str, text: str) -> str:
@@ -121,9 +127,14 @@ PROMISES = {
         f"The last {overview.RECENT} that ended",
         f"fails in {word(P.storm_namespaces)} namespaces within {minutes(P.quiet_after)} is told",
         f"critical from {P.critical_from} failures on when at least half of the attempts fail",
+        f"without that it ends after {silencing.LONGEST_SECONDS / 86_400:g} days",
+        f"saved every {written_out(sweep.SAVE_INTERVAL)} and when the service ends",
+        f"costs {written_out(sweep.SAVE_INTERVAL)} of it at most",
+        f"room for {memory.MOST:,} destinations",
     ],
     "docs/LOG.md": [
         f"a name of over {NAME_BYTES} bytes",
+        f"tried again after {written_out(sweep.SWEEP_INTERVAL)}",
         f"no more lines can wait ({sinks.LIMIT / 2**20:g} MiB do)",
         f"Up to {coverage.TOLERANCE} connects may have been under way",
         {60.0: "Each minute is compared for itself"}[selfaudit.CHECK_INTERVAL],
@@ -159,6 +170,8 @@ PROMISES = {
         f"(at most {span(heard.LONGEST_SECONDS)})",
         f"not told for {span(heard.LONGEST_SECONDS)} where another one may be gone",
         f"looked at every {daemon._HOUSEKEEPING:g} s",
+        f"the {connect.DESTINATIONS:,} used last",
+        f"Every {written_out(sweep.SWEEP_INTERVAL)} the service reads the entries",
         f"with more than {define('RECORDS_MAX', C)} records",
         f"of more than {define('OWNER_LABELS_MAX', C)} labels",
         f"{NAMES_MAX:,} names are kept",
@@ -180,11 +193,16 @@ OTHERWISE = {
         "about 26 MB.",
         "which is 4 MB more from the start, and 6 MB once HTTPS was spoken",
     ],
-    "docs/ALERTS.md": ["While silenced: 23 failures", "(6 s while 5,000 incidents are open)"],
+    "docs/ALERTS.md": [
+        "While silenced: 23 failures",
+        "(6 s while 5,000 incidents are open)",
+        "(about 0.4 MB)",
+    ],
     "docs/WEBHOOK.md": [
         "ends it after its (5 min)",
         "100 hosts that lose one database send 100 messages",
     ],
+    "docs/KERNEL.md": [f"3 ms at most each, 60 ms for {connect.DESTINATIONS:,}"],
     "docs/TROUBLESHOOTING.md": ["needs 200 MB for some seconds"],
 }
 _UNITS = (

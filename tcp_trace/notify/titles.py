@@ -20,6 +20,7 @@ SYMBOLS = {
     Phase.QUIET: "\N{SLEEPING SYMBOL}",
     Phase.DAILY: "\N{CALENDAR}",
 }
+_TRIED = 60.0  # seconds
 _ENDS = {Phase.RESOLVED: "RECOVERED", Phase.QUIET: "QUIET", Phase.DAILY: "Daily digest"}
 
 
@@ -40,13 +41,13 @@ def _symbol(n: Notification) -> str:
 
 
 def _opened(n: Notification, subject: str) -> str:
-    if n.state is State.UNTRIED:
+    if _is_untried(n):
         return _untried(n, subject)
     return f"{subject}{' fail' if n.size > 1 else ''}: {_numbers(n)}"
 
 
 def _goes_on(n: Notification, subject: str) -> str:
-    if n.state is State.UNTRIED:
+    if _is_untried(n):
         return _untried(n, subject)
     still = "fail" if n.size > 1 else "down" if _is_down(n) else "failing"
     after = f" after {span(n.duration)}" if n.duration >= 1 else ""
@@ -118,6 +119,11 @@ def _of_all(n: Notification) -> str:
 def _is_down(n: Notification) -> bool:
     """Return whether nothing succeeds, and no count says otherwise."""
     return n.state is State.DOWN and not n.established
+
+
+def _is_untried(n: Notification) -> bool:
+    """Return whether nobody tries; what fails again after it was untried is tried."""
+    return n.state is State.UNTRIED and n.at >= n.last + _TRIED
 
 
 def _untried(n: Notification, subject: str) -> str:

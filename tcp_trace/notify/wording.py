@@ -124,7 +124,8 @@ def background(n: Notification) -> str | None:
     topic = TOPICS[n.subject.kind]
     said = "never seen to work"
     if worked is not None:
-        said = f"worked {span(max(0.0, n.first - worked))} before it failed"
+        before = n.first - worked
+        said = f"worked {span(before) if before >= 1 else 'just'} before it failed"
     if latency is not None:
         said += f", usually {topic.usually} {short_span(latency)}"
     if share is not None and share >= _NOTEWORTHY:

@@ -47,6 +47,10 @@ def of(base: Any, **changes: Any) -> str:  # noqa: ANN401
         ),
         (of(DOWN, total=38, established=2), "CRITICAL: X: 95 % of connects failed (38 of 40)"),
         (of(UNTRIED), "WARNING: X failed; nobody has tried for 20 min"),
+        (
+            of(UNTRIED, kind=Phase.UPDATED, last=UNTRIED.at - 2, duration=1198.0, total=2),
+            "WARNING: X still failing after 19 min: all 2 connects failed",
+        ),
         (of(UNTRIED, kind=Phase.REMINDED), "WARNING: X failed; nobody has tried for 20 min"),
         (of(DOWN, **LATER), "CRITICAL: X still down after 10 min: all 412 connects failed"),
         (

@@ -73,7 +73,7 @@ def test_a_share_is_never_rounded_to_none_or_all(share: float, words: str) -> No
         (None, None),
         (Background(), "never seen to work"),
         (Background(worked=OPENED.first - 3), "worked 3 s before it failed"),
-        (Background(worked=OPENED.first + 9), "worked under 1 s before it failed"),
+        (Background(worked=OPENED.first + 9), "worked just before it failed"),
         (
             Background(OPENED.first - 7200, 0.0008, 0.25),
             "worked 2 h before it failed, usually connects in 0.8 ms, usually 25 % fail",

@@ -123,7 +123,7 @@ class Incident(Account):
         """Remember what the kernel had counted at the latest failure, where this is it."""
         self.asked_mono = now.mono
         if succeeded_since(seen, self.tally.last_mono):
-            self.upto = self.upto or self.base
+            self.upto = self.upto or self.row.counts or self.base
         else:
             self.upto = seen
 

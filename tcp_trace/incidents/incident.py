@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from tcp_trace.incidents.subjects import AnyFailure, Counts, Subject
 
 _ASK_EVERY = 10.0
+# Busy places fail several times in this time where they fail (seconds).
+_MOMENT = 2.0
 
 
 class Incident(Account):
@@ -33,8 +35,8 @@ class Incident(Account):
     """
 
     __slots__ = (
-        "asked", "asked_mono", "background", "base", "grave", "mark", "row", "state", "subject",
-        "unwatched", "upto", "watched_mono",
+        "asked", "asked_mono", "background", "base", "calm", "calm_mono", "calm_total", "grave",
+        "mark", "row", "state", "subject", "unwatched", "upto", "watched_mono", "withheld",
     )  # fmt: skip
 
     def __init__(
@@ -46,10 +48,12 @@ class Incident(Account):
         self.base: Counts | None = None
         self.mark: Counts | None = None
         self.upto: Counts | None = None
+        self.calm: Counts | None = None
+        self.calm_mono, self.calm_total = tally.first_mono, 0
         self.watched_mono = tally.first_mono
         self.unwatched = 0
         self.asked = False
-        self.asked_mono = -inf
+        self.asked_mono = self.withheld = -inf
         self.grave = False
         self.state = State.FAILING
         self.background: Background | None = None
@@ -141,13 +145,14 @@ class Incident(Account):
 
     def review(self, now: Moment, seen: Counts | None) -> Notification | None:
         """Return the message that is due, if any, given what the kernel counted until now."""
+        self.note(seen, now)
         if self.asked:
             self._judge(now, seen)
         else:  # after a restart: what was before is not known, and not judged
             self.asked, self.mark = True, seen
             self.watched_mono, self.unwatched = now.mono, self.tally.total
-        self.note(seen, now)
         kind = self.kind(now, seen)
+        self.withheld = now.mono
         return None if kind is None else self._tell(kind, now, seen)
 
     def _tell(self, kind: Phase, now: Moment, seen: Counts | None) -> Notification:
@@ -174,35 +179,64 @@ class Incident(Account):
         if resolve_at <= now.mono:
             resolve_at = min(now.mono + self.policy.recheck, max(now.mono, self.quiet_at()))
         tell_at = self.tell_at()
-        if tell_at <= now.mono and not self.is_recent(now):
-            tell_at = inf  # the next failure says when
+        if tell_at <= now.mono:
+            soon = now.mono if self.heard_mono >= self.withheld else now.mono + self.policy.recheck
+            tell_at = soon if self.is_recent(now) else inf  # else the next failure says when
         elif self.pressing and not self.is_critical and self.is_recent(now):
             tell_at = min(tell_at, now.mono + self.policy.down_after)
         return min(tell_at, resolve_at)
 
     def kind(self, now: Moment, seen: Counts | None) -> Phase | None:
         """Return what is to be told now."""
+        if self._fails_as_usual(now, seen):
+            return Phase.RESOLVED
         if now.mono >= self.resolve_at():
             if succeeded_since(seen, self.tally.last_mono):
                 return Phase.RESOLVED
             if now.mono >= self.quiet_at():
                 return Phase.QUIET
-        if now.mono >= self.tell_at() and self.is_recent(now):
+        if now.mono >= self.tell_at() and self.is_recent(now) and not self._is_well(now, seen):
             return Phase.UPDATED if self.worth else Phase.REMINDED
         return None
+
+    def _fails_as_usual(self, now: Moment, seen: Counts | None) -> bool:
+        """Whether no more failed than usual for as long as an end waits, of what is tried often.
+
+        Since `calm_mono`, when `calm` and `calm_total` were counted: where some in a thousand fail
+        at all times, there is no long time without a failure.
+        """
+        policy, gap = self.policy, self.tally.usual_gap
+        if seen is None or gap > policy.recent:
+            return False
+        failed = self.tally.total - self.calm_total
+        established = 0 if self.calm is None else seen.established - self.calm.established
+        usual = self.background.share if self.background else None
+        most = max(policy.well_share, policy.degraded_factor * (usual or 0.0))
+        if established <= 0 or failed >= most * (failed + established):
+            self.calm, self.calm_mono, self.calm_total = seen, now.mono, self.tally.total
+            return False
+        return now.mono >= self.calm_mono + policy.resolve_after * self.patience
+
+    def _is_well(self, now: Moment, seen: Counts | None) -> bool:
+        """Whether it has worked since its last failure, and not failed for a moment."""
+        moment = min(self.policy.down_after, max(_MOMENT, 3 * self.tally.usual_gap))
+        is_over = now.mono >= self.heard_mono + moment
+        return is_over and succeeded_since(seen, self.tally.last_mono)
 
     def _judge(self, now: Moment, seen: Counts | None) -> None:
         """Judge by what happened since the latest message; see `docs/ALERTS.md`, Severity."""
         if seen is None or not self.is_recent(now):
             return
-        is_over = now.mono >= self.heard_mono + self.policy.down_after
-        if is_over and succeeded_since(seen, self.tally.last_mono):
+        if self._is_well(now, seen):
             return
         is_down = not succeeded_since(seen, self.watched_mono)
-        self.grave = self.grave or seen.last_established_ns > 0
+        has_worked = seen.last_established_ns > 0 and not succeeded_since(
+            seen, self.tally.last_mono
+        )
+        self.grave = self.grave or has_worked
         failed = self.tally.total - self.unwatched
         if failed >= self.policy.critical_from:
-            self.state = State.DOWN if is_down else State.DEGRADED
+            self.state = State.DOWN if is_down or not self._established() else State.DEGRADED
         if is_down:
             self.judge(0, failed)
         elif self.mark is not None:

@@ -59,6 +59,8 @@ class Policy:
     """... which are this share of the attempts, ..."""
     degraded_factor: float = 5.0
     """... and this many times the usual share."""
+    well_share: float = 0.01
+    """What fails at this share, or as often as that factor allows, does so as usual."""
     untried_after: float = 1200.0
     """What worked, failed, and was not tried again for so long is told ..."""
     untried_gaps: float = 8.0
@@ -115,7 +117,12 @@ class Policy:
     storm_namespaces: int = 3
     """... or one address and port in so many network namespaces, within `quiet_after`."""
     breadth_window: float = 15.0
-    """Or `storm_subjects` that worked before, failing within this time, and more than work."""
+    """Or `storm_subjects` that worked before, failing within this time, and all down, or more than
+    work ..."""
+    outage_subjects: int = 3
+    """... or so many ..."""
+    outage_window: float = 120.0
+    """... within this time, while nothing works."""
     storm_gather: float = 5.0
     """The first digest waits this long, so that it can say how large the storm is."""
     storms_prompt: int = 3

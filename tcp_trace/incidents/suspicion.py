@@ -44,12 +44,12 @@ class Suspicion:
         if policy.after is not None:
             return self._counted(suspect, now)
         if row.failures:
-            if self._is_down(suspect, now, seen):
+            if self.is_down(suspect, now, seen):
                 return State.DOWN
             if row.works and now.mono >= self._untried_at(suspect, now):
                 return REDEEMED if seen.working(row.first, suspect.subject) else State.UNTRIED
         if now.mono >= self._window_ends(suspect):
-            if self._is_degraded(suspect):
+            if self._is_degraded(suspect, now):
                 return State.DEGRADED
             if not row.failures:
                 return REDEEMED
@@ -76,7 +76,7 @@ class Suspicion:
             return False
         if policy.after is not None:
             return now.mono > row.last + policy.window
-        return now.mono >= self._window_ends(suspect) and not self._is_degraded(suspect)
+        return now.mono >= self._window_ends(suspect) and not self._is_degraded(suspect, now)
 
     def is_overdue(self, suspect: Incident, now: Moment) -> bool:
         """Whether a suspect that worked before has failed for long enough to be down."""
@@ -92,8 +92,11 @@ class Suspicion:
         is_over = not row.failures and now.mono >= row.last + policy.window
         return REDEEMED if is_over or now.mono >= row.last + policy.forget_after else None
 
-    def _is_down(self, suspect: Incident, now: Moment, seen: Seen) -> bool:
+    def is_down(self, suspect: Incident, now: Moment, seen: Seen) -> bool:
+        """Whether it failed often enough in a row, for long enough."""
         row, policy = suspect.row, self.policy
+        if now.mono > row.last + policy.recent:
+            return False
         if not row.works:
             places = self._places(suspect, now)
             over = min(places * policy.new_after, policy.explorer_after)
@@ -102,9 +105,9 @@ class Suspicion:
             return row.failures >= enough and row.last - row.first >= over
         if row.failures < policy.down_failures or now.mono < row.first + policy.down_after:
             return False
-        return row.last - row.first >= policy.pool_after or not self._is_of_pool(suspect, seen)
+        return row.last - row.first >= policy.pool_after or not self.is_of_pool(suspect, seen)
 
-    def _is_of_pool(self, suspect: Incident, seen: Seen) -> bool:
+    def is_of_pool(self, suspect: Incident, seen: Seen) -> bool:
         """Whether it is one of several places for the same, of which others work."""
         policy = self.policy
         since, began = suspect.row.since, self.began or 0.0
@@ -134,10 +137,13 @@ class Suspicion:
         long = is_open and self._share(suspect) >= self._usual(suspect)
         return row.window + (policy.degraded_within if long else policy.degraded_window)
 
-    def _is_degraded(self, suspect: Incident) -> bool:
-        if self._failed(suspect) < self.policy.degraded_failures or not suspect.row.works:
+    def _is_degraded(self, suspect: Incident, now: Moment) -> bool:
+        """Whether enough attempts of its window failed, others succeeded, and it goes on."""
+        row = suspect.row
+        if self._failed(suspect) < self.policy.degraded_failures or not row.works:
             return False
-        return self._share(suspect) >= self._usual(suspect)
+        goes_on = now.mono - row.last <= (now.mono - row.window) / 4
+        return goes_on and self._usual(suspect) <= self._share(suspect) < 1
 
     def _failed(self, suspect: Incident) -> int:
         row = suspect.row

@@ -120,6 +120,8 @@ class Unheard:
         counts = seen.counts(subject)
         known = None if self._memory is None else self._memory.known(subject)
         incident.row.know(known, counts)
+        if self._memory is not None and known is None:  # it began to work just now, if ever
+            incident.row.since = now.wall
         incident.row.asked, incident.row.counts = now.mono, counts
         incident.background = background_of(known, counts, now)
         incident.base, incident.asked = counts, True
@@ -180,21 +182,31 @@ class Unheard:
             self._count(suspect.subject, past, silenced, now)
 
     def broad(self, now: Moment, seen: Seen) -> list[Incident]:
-        """Return those that failed within seconds though they worked before, if fewer work."""
+        """Return those that worked before and fail together, none where that are not enough.
+
+        They are more than those that work, or all of them are down, or nothing works at all.
+        """
         policy = self.policy
         if now.mono < self._looked + _ASK_EVERY:
             return []
-        onsets = self.suspects.onsets(now.mono - policy.breadth_window)
-        if len(onsets) < policy.storm_subjects:
+        onsets = self.suspects.onsets(now.mono - policy.outage_window)
+        if len(onsets) < policy.outage_subjects:
             return []
         self._looked = now.mono
         for suspect in onsets:
             suspect.row.hear(seen.counts(suspect.subject), now)
         standing = [suspect for suspect in onsets if suspect.row.failures]
-        if len(standing) < policy.storm_subjects:
+        lately = [s for s in standing if s.row.first >= now.mono - policy.breadth_window]
+        if len(lately) >= policy.storm_subjects:
+            if len(lately) > seen.working(min(suspect.row.first for suspect in lately)):
+                return lately
+            down = [each for each in lately if each.row.failures >= policy.down_failures]
+            alone = [each for each in down if not self.suspicion.is_of_pool(each, seen)]
+            if len(alone) >= policy.storm_subjects:
+                return alone
+        if len(standing) < policy.outage_subjects:
             return []
-        first = min(suspect.row.first for suspect in standing)
-        return standing if len(standing) > seen.working(first) else []
+        return [] if seen.working(min(suspect.row.first for suspect in standing)) else standing
 
     def _count(self, subject: Subject, tally: Tally, silenced: int, now: Moment) -> None:
         self.below += tally.total

@@ -98,7 +98,7 @@ def test_news_are_told_ever_more_rarely() -> None:
     updates = [n for n in world.told if n.kind is Phase.UPDATED]
     gaps = [b.at - a.at for a, b in pairwise(updates)]
     assert gaps == sorted(gaps)
-    assert len(world.told) <= 8
+    assert len(world.told) <= 9
 
 
 def test_nothing_is_said_to_fail_still_that_did_not_in_the_last_minute() -> None:

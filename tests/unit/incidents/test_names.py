@@ -132,7 +132,7 @@ def test_programs_get_the_address_that_failed_last() -> None:
 def test_a_digest_counts_names_and_addresses_as_one_kind() -> None:
     """Its words know destinations; programs get the kinds, and the last address of each name."""
     world = World(recent=1000)
-    for number in range(16):
+    for number in range(12):
         host = f"host-{number}.example.com" if number % 3 else None
         world.fail(Destination(f"10.7.0.{number}", 443), host=host)
     restart(world)

@@ -1,6 +1,6 @@
 """100,000 destinations fail within seconds, in a process of its own; prints JSON of what it cost.
 
-`python many_destinations.py FOLDER URL`
+`python many_destinations.py FOLDER URL ALERT_AFTER`
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ def resident() -> float:
     return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
 
 
-def main(folder: Path, url: str) -> None:
+def main(folder: Path, url: str, after: str) -> None:
     """Feed them, let the digest leave, and say what it took."""
-    given = settings(folder, url)
+    given = settings(folder, url, ALERT_AFTER=after)
     logs.setup(given, folder / "log", sys.stderr)
     fed = service(given)
     fed._messages.start()
@@ -44,7 +44,9 @@ def main(folder: Path, url: str) -> None:
     while time.monotonic() < until:
         fed._turn()
         time.sleep(0.05)
-    state = fed._incidents.dump(present())
+    state, below = fed._incidents.dump(present()), fed._incidents.below_threshold
+    alone = [incident["tally"]["total"] for incident in state["incidents"]]
+    storm = state["storm"]
     fed._stop()
     print(  # noqa: T201 - the answer
         json.dumps(
@@ -53,13 +55,12 @@ def main(folder: Path, url: str) -> None:
                 "at_20000": at[20_000],
                 "at_all": at[COUNT],
                 "cpu": cpu,
-                "total": state["storm"]["tally"]["total"],
-                "members": len(state["storm"]["members"]),
-                "untracked": state["storm"]["untracked"],
+                "counted": sum(alone) + below + (storm["tally"]["total"] if storm else 0),
+                "told_apart": len(alone) + (len(storm["members"]) if storm else 0),
                 "disk": sum(path.stat().st_size for path in folder.glob("outbox.db*")),
             }
         )
     )
 
 
-main(Path(sys.argv[1]), sys.argv[2])
+main(Path(sys.argv[1]), *sys.argv[2:])

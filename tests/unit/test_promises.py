@@ -88,6 +88,7 @@ PROMISES = {
             f" or {P.flood_subjects} within {word(P.quiet_factor)} times"
         ),
         f"in {render.DIGEST_LINES} lines at most",
+        f"That it is critical now is said after {P.down_after:g} s, once",
         (
             f"{P.down_failures} failures in a row over {P.down_after:g} s (); one of a pool whose"
             f" others work: over {P.pool_after:g} s"

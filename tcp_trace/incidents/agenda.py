@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from heapq import heappop, heappush
+from heapq import heapify, heappop, heappush
 from math import inf
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from tcp_trace.incidents.account import Account
+
+_LEAST = 1000
 
 
 class Agenda:
@@ -17,6 +19,7 @@ class Agenda:
         # When (seconds of CLOCK_MONOTONIC), a number to settle ties, at what.
         self._heap: list[tuple[float, int, Account]] = []
         self._planned = 0
+        self._crowded = _LEAST
 
     def plan(self, account: Account, when: float) -> None:
         """Put `account` on the agenda, unless it is there for an earlier time."""
@@ -24,6 +27,14 @@ class Agenda:
             account.wake = when
             self._planned += 1
             heappush(self._heap, (when, self._planned, account))
+            if len(self._heap) > self._crowded:
+                self._clear()
+
+    def _clear(self) -> None:
+        """Forget what is void: it would keep accounts that are gone for as long as their time."""
+        self._heap = [entry for entry in self._heap if entry[0] == entry[2].wake]
+        heapify(self._heap)
+        self._crowded = max(_LEAST, 2 * len(self._heap))
 
     def next(self) -> float | None:
         """Return the earliest time, None where nothing is planned."""

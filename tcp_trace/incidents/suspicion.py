@@ -95,7 +95,8 @@ class Suspicion:
     def is_down(self, suspect: Incident, now: Moment, seen: Seen) -> bool:
         """Whether it failed often enough in a row, for long enough."""
         row, policy = suspect.row, self.policy
-        if now.mono > row.last + policy.recent:
+        least = policy.down_failures if row.works else policy.new_failures
+        if row.failures < least or now.mono > row.last + policy.recent:
             return False
         if not row.works:
             places = self._places(suspect, now)
@@ -103,7 +104,7 @@ class Suspicion:
             explores = over >= policy.explorer_after
             enough = policy.explorer_failures if explores else policy.new_failures
             return row.failures >= enough and row.last - row.first >= over
-        if row.failures < policy.down_failures or now.mono < row.first + policy.down_after:
+        if now.mono < row.first + policy.down_after:
             return False
         return row.last - row.first >= policy.pool_after or not self.is_of_pool(suspect, seen)
 

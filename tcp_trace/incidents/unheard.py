@@ -87,6 +87,8 @@ class Unheard:
         suspect.doubt(failure)
         if begins and suspect.row.works:
             self.suspects.note_onset(suspect)
+        if not is_asked:
+            self._agenda.plan(suspect, suspect.row.asked + _ASK_EVERY)
         return suspect, is_asked or self.policy.after is not None
 
     def hush(self, failure: AnyFailure, silence: str, now: Moment, seen: Seen) -> None:

@@ -103,7 +103,7 @@ def families(figures: Figures) -> Iterator[Family]:
     )
     yield _counter(
         "failures_below_threshold",
-        "Failures too few for ALERT_AFTER.",
+        "Failures redeemed by a success, or too few: those of the daily digest.",
         {(): figures.below_threshold},
     )
     yield _gauge(

@@ -57,3 +57,23 @@ def test_a_hundred_thousand_destinations_stay_in_bounded_memory() -> None:
     finally:
         tracemalloc.stop()
     assert sizes[1] < 1.1 * sizes[0] < 12e6
+
+
+def test_a_scan_is_counted_and_bounded() -> None:
+    """100,000 dead destinations are a line in a digest, in bounded time and memory."""
+    world = World(after=None)
+    began = time.process_time()
+    for number in range(100_000):
+        place = destination(number)
+        failure = Failure(
+            place, Reason.TIMED_OUT, 110, 1, None, None, 1, world.now.wall, world.mono
+        )
+        assert world.incidents.failed(failure, world.now, Always()) == []
+        world.mono += 0.01
+    assert time.process_time() - began < 20, "a failure must cost microseconds"
+    assert len(world.incidents._unheard.suspects) == 5_000
+    assert len(world.incidents._agenda._heap) <= 10_000
+    world.wait(5 * 86_400)
+    assert {n.kind for n in world.told} == {Phase.DAILY}
+    assert world.told_failures == world.incidents.below_threshold == 100_000
+    assert sum(dict(n.kinds)["destination"] for n in world.told) <= 5 * 1_000

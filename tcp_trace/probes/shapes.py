@@ -1,4 +1,4 @@
-"""The structs that the C in bpf/ shares with this side, and its numbers that both must know."""
+"""Structs and numbers shared with the C in bpf/."""
 
 from __future__ import annotations
 
@@ -89,6 +89,6 @@ NAME = Shape(
 )
 NAME_SERVER = Shape("name_server", address="16s", scope_id="I")
 
-# Of maps whose keys or values are numbers
+# Keys and values that are plain numbers.
 NUMBER = Shape("u32", value="I")
 LONG = Shape("u64", value="Q")

@@ -42,7 +42,7 @@ def test_a_full_disk_under_the_log_costs_log_lines_only(tmp_path: Path, figure: 
         )
     assert done.returncode == 0
     (complaint,) = map(json.loads, done.stderr.splitlines())
-    assert complaint["message"] == "the log cannot be written: lines are lost until it can"
+    assert complaint["message"] == "cannot write the log: lines are lost until writing works"
     cost = json.loads(done.stdout)
     assert cost["told"] == 2
     assert cost["degraded"] is None

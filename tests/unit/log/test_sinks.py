@@ -134,7 +134,7 @@ def test_a_disk_that_stands_holds_up_nobody(tmp_path: Path, stuck: threading.Eve
     assert 0 < handler.lost < 1000
     wait_for(lambda: stderr.getvalue().count("\n") == 1)
     told = json.loads(stderr.getvalue())
-    assert told["message"] == "the log takes no lines: they are lost until it does"
+    assert told["message"] == "the log is blocked: its queue is full, and new lines are lost"
     assert told["path"] == str(tmp_path / "log")
     stuck.set()
     wait_for(lambda: "log lines were lost" in written(tmp_path / "log"))

@@ -100,7 +100,7 @@ class LogHandler(logging.Handler):
         super().close()
 
 
-class JsonLines(JsonFormatter):  # type: ignore[misc]  # it comes without types
+class JsonLines(JsonFormatter):  # type: ignore[misc]  # the library has no types
     """One JSON object per line: timestamp, level, logger, message, and the record's extra fields.
 
     JSON itself escapes everything but printable ASCII.

@@ -112,7 +112,7 @@ def test_without_threads_the_service_goes_on_and_sends_later(tmp_path: Path) -> 
         running.process.send_signal(signal.SIGUSR1)
         assert len(webhook.wait_for(1)) == 1
         running.wait_for("notification sent")
-        running.wait_for("the metrics runs now")
+        running.wait_for("started the thread for the metrics")
         assert "tcp_trace_failures_total" in running.scrape()
         running.end()
 

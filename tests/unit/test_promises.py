@@ -114,7 +114,7 @@ PROMISES = {
     ],
     "docs/LOG.md": [
         f"a name of over {NAME_BYTES} bytes",
-        f"no more lines can wait ({sinks.LIMIT / 2**20:g} MiB do)",
+        f"the queue ({sinks.LIMIT / 2**20:g} MiB) is full",
         f"Up to {coverage.TOLERANCE} connects may have been under way",
         {60.0: "Each minute is compared for itself"}[selfaudit.CHECK_INTERVAL],
         {60.0: "the metric is of the last minute"}[selfaudit.CHECK_INTERVAL],

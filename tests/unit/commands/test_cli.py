@@ -172,7 +172,10 @@ def test_alert_is_sent_by_the_service_user() -> None:
             SERVICE_USER="tcp-trace-none",
         )
         assert (done.returncode, done.stdout, webhook.received) == (1, "", [])
-        assert "SERVICE_USER=tcp-trace-none does not exist: 'make install' makes it" in done.stderr
+        assert (
+            "SERVICE_USER=tcp-trace-none does not exist: create it with 'make install'"
+            in done.stderr
+        )
     with socket.create_server(("127.0.0.1", 0)) as server:
         url = f"http://127.0.0.1:{server.getsockname()[1]}/x"
         asking = threading.Thread(

@@ -1,4 +1,7 @@
-"""The command line. Each command imports what it needs: stage 2 must start fast and stay small."""
+"""The command line.
+
+Each command imports its modules itself: stage 2 must start fast and stay small.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 EX_USAGE = 2
-"""As argparse has it."""
+"""The same as argparse's."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -29,10 +32,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _COMMANDS[args.command](args)
     except KeyboardInterrupt:
         return 130
-    except BrokenPipeError:  # the reader of the output has seen enough
+    except BrokenPipeError:  # the reader closed the pipe
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
-    except Exception as error:  # noqa: BLE001 - its text may hold what others wrote: escaped
+    except Exception as error:  # noqa: BLE001 - its text may be untrusted: escaped
         output.complain_of_bug(error)
         return 1
 
@@ -85,7 +88,7 @@ def _silence(args: argparse.Namespace) -> int:
 
 
 def _tell(function: Callable[[], str]) -> int:
-    """Show the text that it returns, or its refusal; return the exit code."""
+    """Show the text that `function` returns, or its refusal; return the exit code."""
     from tcp_trace.host.unprivileged import Refused  # noqa: PLC0415
 
     try:

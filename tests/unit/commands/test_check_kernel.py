@@ -128,7 +128,7 @@ def test_wrong_bcc(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "bcc.py").write_text("")
     finding = check._bcc()
     assert finding.level is Level.FAIL
-    assert "another package" in finding.detail
+    assert "a different package" in finding.detail
     monkeypatch.setitem(cast("dict[str, object]", sys.modules), "bcc", None)
     assert check._bcc().level is Level.FAIL
 

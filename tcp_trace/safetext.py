@@ -47,8 +47,8 @@ _UNSEEN_MARKS = frozenset(
         ),
     )
 )
-# Vietnamese has two accents on a letter; Hebrew, Thai, Tibetan and Burmese up to three marks of
-# their own, and Burmese three that take room beside it.
+# Vietnamese has two accents on a letter; Hebrew, Thai, Tibetan and Burmese have up to three marks
+# of their own, and Burmese three more that take room beside the letter.
 _MOST_ACCENTS = 2
 _MOST_ABOVE_OR_BELOW = 3
 _MOST_BESIDE = 3

@@ -123,7 +123,7 @@ def _details(entry: Entry, now: float, wanted: Wanted) -> list[str]:
         ("by", _counts(entry.processes)),
         ("unit", ", ".join(map(plain, entry.units))),
         ("to", _places(entry, None if wanted.everything else _SHOWN_PLACES)),
-        ("told", _told(entry, now)),
+        ("sent", _told(entry, now)),
     )
 
 

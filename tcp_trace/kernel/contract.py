@@ -84,9 +84,8 @@ class Point(NamedTuple):
     """A moment that a probe wants to see.
 
     `alternatives` are in order of preference; either all programs of one are attached, or none.
-    `what` names the moment, `lost` says what is missing without it, `fix` what to do about that. If
-    the first alternative was not taken, the reason goes to the field `note` of the log's line
-    `watching`.
+    `what` names the moment, `lost` the loss without it, `fix` the remedy. If the first alternative
+    was not taken, the reason goes to the field `note` of the log's line `watching`.
 
     `prove` gets the descriptors of the probe's maps once the point is attached. It raises
     NotAttachedError if the program does not run there, OSError if that cannot be tested. `try_out`

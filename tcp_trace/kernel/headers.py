@@ -25,7 +25,7 @@ def require() -> None:
     """
     release = platform.release()
     build, source = MODULES / release / "build", MODULES / release / "source"
-    # Debian has two trees. BCC reads both where both have a link here.
+    # Debian has two trees; BCC reads both if both have a link here.
     trees = (build, source) if os.access(source, os.F_OK) else (build,)
     # Not is_file(), which raises if a parent directory may not be entered.
     if not (
@@ -34,7 +34,7 @@ def require() -> None:
     ):
         raise HeadersMissing(_advice(release, "its exact headers are needed"))
     if not all(_is_safe(path) for tree in trees for path in (tree.parent, tree.resolve())):
-        where = "its exact headers are needed where only root can change them"
+        where = "its exact headers are needed, in directories that only root can change"
         raise HeadersMissing(_advice(release, where))
 
 

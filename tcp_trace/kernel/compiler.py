@@ -156,6 +156,6 @@ def _refused(attach: Attach) -> str:
     return {
         Kind.KPROBE: f"the kprobe on {attach.target} cannot be placed",
         Kind.RAW_TRACEPOINT: f"this kernel has no tracepoint {attach.target}",
-        Kind.FEXIT: f"this kernel lets no program watch {attach.target}() returning",
+        Kind.FEXIT: f"this kernel cannot watch {attach.target}() return",
         Kind.ITERATOR: f"this kernel has no iterator {attach.target}",
     }[attach.kind]

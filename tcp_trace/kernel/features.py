@@ -100,7 +100,7 @@ def lacks(attach: Attach, functions: Mapping[str, int | None]) -> str | None:
     if attach.kind is Kind.FEXIT:
         can = can_watch_returning(functions.get(attach.name), by_attaching=False)
         if not can or not _attaches_what_it_loads(next(filter(None, functions.values()))):
-            return f"this kernel lets no program watch {attach.target}() returning"
+            return f"this kernel cannot watch {attach.target}() return"
     return None
 
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 # at its place in the source.
 _GATE = "the_gate"
 
-NO_RETURNS = "this kernel lets no BPF program watch {} returning (BPF trampolines)"
+NO_RETURNS = "this kernel cannot watch {} return (BPF trampolines)"
 
 
 class Loaded(NamedTuple):

@@ -145,9 +145,9 @@ def test_old_kernel_is_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
     ("refused", "names", "said"),
     [
         (None, "returns", "the return of connect() is watched"),
-        ("tcp_v6_connect", "returns", "watch connect() returning (BPF trampolines); connects that"),
+        ("tcp_v6_connect", "returns", "watch connect() return (BPF trampolines); connects that"),
         ("tcp_v6_connect", "names", "the return of recvmsg() is watched"),
-        ("inet_recvmsg", "names", "watch recvmsg() returning (BPF trampolines); host names are"),
+        ("inet_recvmsg", "names", "watch recvmsg() return (BPF trampolines); host names are"),
         ("inet6_recvmsg", "returns", "the return of connect() is watched"),
     ],
 )

@@ -208,7 +208,7 @@ def test_a_probe_that_cannot_be_is_left_out(kernel: Kernel, load: Any) -> None: 
     assert [*loaded.maps] == ["connect"]
     assert "-DPROBE_NAMES" not in loaded.unit.flags
     assert loaded.notes == {
-        "no_names": "this kernel lets no BPF program watch recvmsg() returning (BPF trampolines)"
+        "no_names": "this kernel cannot watch recvmsg() return (BPF trampolines)"
     }
 
 

@@ -9,11 +9,15 @@
 
 /*
  * `ring` is a random number that identifies this ring. Records before `logged_to` are in the log,
- * except those in `carried`.
+ * except those in `carried`. Once the log file `inode` has `end` bytes, those before `next_to` are,
+ * too.
  */
 struct progress {
 	u64 ring;
 	u64 logged_to;
+	u64 next_to;
+	u64 inode;
+	u64 end;
 };
 
 BPF_ARRAY(progress, struct progress, 1);

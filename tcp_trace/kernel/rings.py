@@ -54,8 +54,8 @@ class Ring:
 
     @property
     def is_crowded(self) -> bool:
-        """Whether unreleased records take more than half of the ring."""
-        return self._producer[0] - self._consumer[0] > self._size // 2
+        """Whether records that were read and not released take more than half of the ring."""
+        return self.position - self._consumer[0] > self._size // 2
 
     @property
     def unread(self) -> int:

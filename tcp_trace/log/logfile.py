@@ -21,7 +21,7 @@ import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from tcp_trace.log.sinks import LOOK_INTERVAL, write_all
+from tcp_trace.log.sinks import LOOK_INTERVAL, Place, write_all
 
 if TYPE_CHECKING:
     import logging
@@ -64,6 +64,20 @@ class LogFile:
         self._next_look = 0.0
         self._clear_the_way()
         self._adopt(open_log(self._path))
+        found = os.fstat(self._fd)
+        self._began = Place(found.st_ino, found.st_size)
+        # Whoever was killed while he wrote left a part of a line.
+        self._torn = _is_torn(self._fd, found.st_size)
+
+    def place(self, length: int) -> Place | None:
+        """Return the end of the file once so many bytes are written."""
+        self.look()
+        found = os.fstat(self._fd)
+        return Place(found.st_ino, found.st_size + self._torn + length)
+
+    def began_with(self, place: Place) -> bool:
+        """Return whether it was that file, and so large, when it was opened."""
+        return self._began.inode == place.inode and self._began.end >= place.end > 0
 
     def write(self, data: bytes) -> int:
         """Write whole lines to the file now at the path; return the number of bytes written."""
@@ -204,6 +218,20 @@ def open_log(path: str) -> int:
         os.close(fd)
         raise
     return fd
+
+
+def _is_torn(fd: int, size: int) -> bool:
+    """Return whether the file ends within a line, as far as it may be read."""
+    try:
+        reading = os.open(f"/proc/self/fd/{fd}", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        return os.pread(reading, 1, max(0, size - 1)) not in {b"", b"\n"}
+    except OSError:
+        return False
+    finally:
+        os.close(reading)
 
 
 def _lstat(path: str) -> os.stat_result | None:

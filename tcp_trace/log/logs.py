@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import TextIO
 
-    from tcp_trace.log.sinks import Target
+    from tcp_trace.log.sinks import Place, Target
     from tcp_trace.settings.config import Settings
 
 EACH = "each"
@@ -59,22 +59,22 @@ class LogHandler(logging.Handler):
 
     def __init__(self, target: Target, *, journal: bool = False) -> None:
         super().__init__()
-        self._sink = Sink(target)
+        self.sink = Sink(target)
         self._journal = journal
 
     @property
     def lost(self) -> int:
         """The number of lines that could not be written: a full disk must not stop the service."""
-        return self._sink.lost
+        return self.sink.lost
 
     def emit(self, record: logging.LogRecord) -> None:
         """Queue the lines of a record; never raises, never waits."""
         try:
             line = self.format(record) + "\n"
         except Exception:  # noqa: BLE001  a line that cannot be formatted must not stop the service
-            self._sink.drop(len(getattr(record, EACH, (record,))))
+            self.sink.drop(len(getattr(record, EACH, (record,))))
         else:
-            self._sink.put(line.encode("utf-8", "backslashreplace"))
+            self.sink.put(line.encode("utf-8", "backslashreplace"))
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the line of a record."""
@@ -86,17 +86,13 @@ class LogHandler(logging.Handler):
             text = text.replace("\n", "\n" + priority)
         return priority + text
 
-    def after(self, callback: Callable[[], None]) -> None:
-        """Call this once all lines so far are written; see `Sink.after`."""
-        self._sink.after(callback)
-
     def flush(self) -> None:
         """Wait until the lines are written, at most `FLUSH_SECONDS`."""
-        self._sink.flush(FLUSH_SECONDS)
+        self.sink.flush(FLUSH_SECONDS)
 
     def close(self) -> None:
         """Release the target once the queued lines are written."""
-        self._sink.close()
+        self.sink.close()
         super().close()
 
 
@@ -228,10 +224,18 @@ def flush() -> None:
         handler.flush()
 
 
-def after(callback: Callable[[], None]) -> None:
-    """Call this, from another thread, once all lines so far are written or given up."""
+def after(callback: Callable[[], None], before: Callable[[Place], None] | None = None) -> None:
+    """Call this, from another thread, once all lines so far are written or given up.
+
+    `before` is called before they are written; see `Sink.after`.
+    """
     for handler in _handlers()[:1]:
-        handler.after(callback)
+        handler.sink.after(callback, before)
+
+
+def began_with(place: Place) -> bool:
+    """Return whether the log was that file, and so large, when it was opened."""
+    return any(handler.sink.began_with(place) for handler in _handlers()[:1])
 
 
 def lost_lines() -> int:

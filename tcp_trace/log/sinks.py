@@ -13,7 +13,7 @@ import select
 import threading
 import time
 from collections import deque
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,8 +32,21 @@ _GATHER = 0.01
 _AT_ONCE = 512 * 1024
 
 
+class Place(NamedTuple):
+    """The end of a file: its inode, and how many bytes it has."""
+
+    inode: int
+    end: int
+
+
 class Target(Protocol):
-    """The target of a sink's thread. `write`, `look` and `close` may block."""
+    """The target of a sink's thread. All but `complain` and `began_with` may block."""
+
+    def place(self, length: int) -> Place | None:
+        """Return the end of the file once so many bytes are written, None if that is unknown."""
+
+    def began_with(self, place: Place) -> bool:
+        """Return whether the target was that file, and at least that long, when it was opened."""
 
     def write(self, data: bytes) -> int:
         """Write whole lines; return the number of bytes written, which may be fewer."""
@@ -48,6 +61,13 @@ class Target(Protocol):
         """Release the target."""
 
 
+class _Mark(NamedTuple):
+    """What to do before and after the lines up to here are written."""
+
+    after: Callable[[], None]
+    before: Callable[[Place], None] | None
+
+
 class Sink:
     """A queue in front of a target. `put` never waits and never raises.
 
@@ -56,7 +76,7 @@ class Sink:
 
     def __init__(self, target: Target) -> None:
         self._target = target
-        self._chunks: deque[bytes | Callable[[], None]] = deque()
+        self._chunks: deque[bytes | _Mark] = deque()
         self._put = 0  # bytes queued so far
         self._taken = 0  # bytes of them written or given up
         self._dropped = 0  # lines beyond the queue's limit
@@ -91,12 +111,23 @@ class Sink:
         if not self._wake.is_set():
             self._wake.set()
 
-    def after(self, callback: Callable[[], None]) -> None:
-        """Have the sink's thread call this once all lines so far are written or given up."""
-        self._chunks.append(callback)
+    def after(
+        self, callback: Callable[[], None], before: Callable[[Place], None] | None = None
+    ) -> None:
+        """Have the sink's thread call this once all lines so far are written or given up.
+
+        It calls `before` before it writes them, with the place where they will end, unless there
+        are none or the place is unknown. If they are more than `_AT_ONCE`, it does so before the
+        last part.
+        """
+        self._chunks.append(_Mark(callback, before))
         if not self._started:
             self._start()
         self._wake.set()
+
+    def began_with(self, place: Place) -> bool:
+        """Return whether the target was that file, and so large, when it was opened."""
+        return self._target.began_with(place)
 
     def drop(self, lines: int) -> None:
         """Count lines as lost that cannot be queued."""
@@ -141,18 +172,21 @@ class Sink:
         """Write the next lines in portions: a copy of all would double the memory."""
         taken: list[bytes] = []
         size = 0
-        callback = None
-        while self._chunks and size < _AT_ONCE and callback is None:
+        mark = None
+        while self._chunks and size < _AT_ONCE and mark is None:
             chunk = self._chunks.popleft()
             if isinstance(chunk, bytes):
                 taken.append(chunk)
                 size += len(chunk)
             else:
-                callback = chunk
+                mark = chunk
         if taken:
+            place = self._target.place(size) if mark and mark.before else None
+            if place and mark and mark.before:
+                mark.before(place)
             self._write(b"".join(taken))
-        if callback is not None:
-            callback()
+        if mark is not None:
+            mark.after()
 
     def _write(self, data: bytes) -> None:
         written = self._target.write(data)
@@ -177,6 +211,14 @@ class Stream:
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
+
+    def place(self, length: int) -> Place | None:  # noqa: ARG002 - of a file
+        """Return nothing: it may be a pipe."""
+        return None
+
+    def began_with(self, place: Place) -> bool:  # noqa: ARG002 - of a file
+        """Return that nobody knows."""
+        return False
 
     def write(self, data: bytes) -> int:
         """Write; lines are lost if nobody reads the stream."""

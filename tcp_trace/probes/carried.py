@@ -21,6 +21,16 @@ class Entry(NamedTuple):
     record: bytes
 
 
+class Reached(NamedTuple):
+    """`struct progress`: what an earlier process noted; all 0 for nothing yet."""
+
+    ring: int
+    logged_to: int
+    next_to: int = 0
+    inode: int = 0
+    end: int = 0
+
+
 class Carried:
     """The maps `carried` and `progress`. Methods raise OSError if a map cannot be written."""
 
@@ -28,14 +38,14 @@ class Carried:
         self._entries = fds["carried"]
         self._progress = fds["progress"]
 
-    def progress(self) -> tuple[int, int]:
-        """Return the ring's random number, 0 for none yet, and `logged_to`."""
-        ring, logged_to = PROGRESS.unpack(lookup(self._progress, _ONLY, PROGRESS.size) or bytes(16))
-        return ring, logged_to
+    def progress(self) -> Reached:
+        """Return which ring this is, and how far its records are in the log."""
+        value = lookup(self._progress, _ONLY, PROGRESS.size) or bytes(PROGRESS.size)
+        return Reached(*PROGRESS.unpack(value))
 
-    def set_progress(self, ring: int, logged_to: int) -> None:
-        """Set the position in the ring up to which records are in the log."""
-        update(self._progress, _ONLY, PROGRESS.pack(ring, logged_to))
+    def set_progress(self, reached: Reached) -> None:
+        """Note how far records are in the log."""
+        update(self._progress, _ONLY, PROGRESS.pack(*reached))
 
     def entries(self) -> dict[int, Entry]:
         """Return all entries that an earlier process kept."""

@@ -74,7 +74,7 @@ HELD_KEY = Shape(
     sent="B",
 )
 HELD = Shape("held", failures="Q", last_ns="Q", first=TRANSITION)
-PROGRESS = Shape("progress", ring="Q", logged_to="Q")
+PROGRESS = Shape("progress", ring="Q", logged_to="Q", next_to="Q", inode="Q", end="Q")
 NAME_KEY = Shape("name_key", who="I", is_shared="I", netns="II", address="16s")
 NAME = Shape(
     "name",

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tcp_trace.log import logs, sinks
+from tcp_trace.log.logfile import LogFile
 from tcp_trace.settings import config
 from tests.captured import Captured
 from tests.unit.log.test_logs import messages, written
@@ -65,7 +66,7 @@ class _Pipe:
         os.set_blocking(self._reader, False)
         found, waits = b"", True
         while True:
-            waits = waits and not handler._sink.flush(0.01)
+            waits = waits and not handler.sink.flush(0.01)
             try:
                 found += os.read(self._reader, 1 << 20)
             except BlockingIOError:
@@ -222,3 +223,27 @@ def test_what_is_to_come_after_lines_comes_after_they_are_written() -> None:
         wait_for(lambda: seen == [1, 2, 3])
         sink.close()
     os.close(reader)
+
+
+def test_the_end_of_lines_in_a_file_is_known_before_they_are_written(tmp_path: Path) -> None:
+    """With it the next process knows whether they were: the file is as large, or it is not."""
+    path = tmp_path / "log"
+    path.write_text("torn")
+    quiet = logging.getLogger("tests.quiet")
+    sink = sinks.Sink(LogFile(path, quiet))
+    seen: list[tuple[sinks.Place, str]] = []
+    assert not sink.began_with(sinks.Place(path.stat().st_ino, 5))
+    sink.put(b"one\n")
+    sink.put(b"two\n")
+    sink.after(lambda: None, lambda place: seen.append((place, path.read_text())))
+    sink.after(lambda: None, lambda place: seen.append((place, "no lines")))
+    assert sink.flush(5)
+    assert path.read_text() == "torn\none\ntwo\n"
+    assert seen == [(sinks.Place(path.stat().st_ino, path.stat().st_size), "torn")]
+    sink.close()
+    again = LogFile(path, quiet)
+    ((place, _),) = seen
+    assert again.began_with(place)
+    assert not again.began_with(place._replace(end=place.end + 1))
+    assert not again.began_with(place._replace(inode=place.inode + 1))
+    again.close()

@@ -48,8 +48,8 @@ def say_much() -> float:
 
 
 def wait_for(condition: Callable[[], bool]) -> None:
-    """Wait until something is so, for 10 s at most."""
-    until = time.monotonic() + 10
+    """Wait until something is so, for a minute at most."""
+    until = time.monotonic() + 60
     while not condition() and time.monotonic() < until:
         time.sleep(0.005)
     assert condition()
@@ -155,7 +155,7 @@ for number in range(1000):
 raise RuntimeError("the end")
 """
     with run(program, str(tmp_path / "log")) as process:
-        assert process.communicate(timeout=20)[1] == b""
+        assert process.communicate(timeout=60)[1] == b""
     assert process.returncode == 1
     assert messages(tmp_path / "log") == [*["line"] * 1000, "uncaught error"]
 
@@ -172,10 +172,10 @@ for number in range(2000):
 """
     began = time.monotonic()
     with run(program) as process:
-        assert process.wait(20) == 0
+        assert process.wait(60) == 0
         assert process.stderr is not None
         process.stderr.read()
-    assert time.monotonic() - began < logs.FLUSH_SECONDS + 6
+    assert time.monotonic() - began < logs.FLUSH_SECONDS + 30
 
 
 def run(program: str, *arguments: str) -> subprocess.Popen[bytes]:

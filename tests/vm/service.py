@@ -35,10 +35,11 @@ Line = dict[str, Any]
 
 
 class Made(NamedTuple):
-    """What a program that connected told: its pid, and its connects by how they ended."""
+    """What a program says of its connects: its pid, how many ended how, ms of the slowest one."""
 
     pid: int
     ends: dict[str, int]
+    slowest: float
 
 
 class Peer:
@@ -138,7 +139,7 @@ class Receiver:
         every = [json.loads(line) for line in record.splitlines()]
         return [one for one in every if about in one["payload"]["text"]]
 
-    def wait_for(self, about: str, count: int = 1, timeout: float = 30.0) -> list[Line]:
+    def wait_for(self, about: str, count: int = 1, timeout: float = 120.0) -> list[Line]:
         """Return the messages about something once there are so many."""
         until = time.monotonic() + timeout
         while len(found := self.messages(about)) < count:
@@ -243,14 +244,14 @@ class Service:
         assert {line["message"] for line in lines} <= {"connect failed"}
         return lines
 
-    def wait_for_failures(self, address: str, count: int, timeout: float = 30.0) -> list[Line]:
+    def wait_for_failures(self, address: str, count: int, timeout: float = 120.0) -> list[Line]:
         """Return the failures once there are `count`, or when time is up."""
         until = time.monotonic() + timeout
         while len(found := self.failures(address)) < count and time.monotonic() < until:
             time.sleep(0.2)
         return found
 
-    def wait_for_lines(self, message: str, *, after: int, timeout: float = 60.0) -> list[Line]:
+    def wait_for_lines(self, message: str, *, after: int, timeout: float = 120.0) -> list[Line]:
         """Return the lines behind the first `after` once one of them begins with `message`."""
         until = time.monotonic() + timeout
         while True:
@@ -279,7 +280,7 @@ class Service:
         )
         return result
 
-    def wait(self, result: str, timeout: float = 60.0) -> Made:
+    def wait(self, result: str, timeout: float = 120.0) -> Made:
         """Wait for a program in the background."""
         return Made(**json.loads(self.vm.wait_until(f"cat {result}", timeout).stdout))
 

@@ -99,7 +99,7 @@ def main(folder: Path, url: str) -> None:
     logs.flush()
 
     cost = stand(fed, disk)
-    assert handler._sink.flush(60)
+    assert handler.sink.flush(60)
     text = (disk / "log").read_text()
     stopped_in = stop_while_it_stands(fed, disk)
     print(  # noqa: T201 - the answer

@@ -241,9 +241,7 @@ def write_all(fd: int, data: bytes) -> tuple[int, OSError | None]:
     while written < len(data):
         try:
             written += os.write(fd, view[written:])
-        except (
-            BlockingIOError
-        ):  # the descriptor may be shared, and another process made it non-blocking
+        except BlockingIOError:  # another process that shares the descriptor set O_NONBLOCK
             poll = select.poll()
             poll.register(fd, select.POLLOUT)
             poll.poll()

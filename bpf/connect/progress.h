@@ -9,8 +9,8 @@
 
 /*
  * `ring` is a random number that identifies this ring. Records before `logged_to` are in the log,
- * except those in `carried`. Once the log file `inode` has `end` bytes, those before `next_to` are,
- * too.
+ * except those in `carried`. Once the log file `inode` has `end` bytes, records before `next_to`
+ * are in it, too.
  */
 struct progress {
 	u64 ring;

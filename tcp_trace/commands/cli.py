@@ -61,7 +61,7 @@ def _test_alert(args: argparse.Namespace) -> int:
         return EX_CONFIG
     from tcp_trace.commands import testalert  # noqa: PLC0415
 
-    return _tell(lambda: testalert.send_as_service(settings))
+    return _show(lambda: testalert.send_as_service(settings))
 
 
 def _incidents(args: argparse.Namespace) -> int:
@@ -71,7 +71,7 @@ def _incidents(args: argparse.Namespace) -> int:
     from tcp_trace.commands import listing  # noqa: PLC0415
 
     wanted = listing.Wanted(as_json=args.json, everything=args.all, columns=output.columns())
-    return _tell(lambda: listing.incidents(settings.state_dir, wanted))
+    return _show(lambda: listing.incidents(settings.state_dir, wanted))
 
 
 def _silence(args: argparse.Namespace) -> int:
@@ -81,13 +81,13 @@ def _silence(args: argparse.Namespace) -> int:
     from tcp_trace.commands import silencing  # noqa: PLC0415
 
     try:
-        return _tell(lambda: silencing.ACTIONS[args.action](settings, args))
+        return _show(lambda: silencing.ACTIONS[args.action](settings, args))
     except ValueError as error:
         output.complain(str(error))
         return EX_USAGE
 
 
-def _tell(function: Callable[[], str]) -> int:
+def _show(function: Callable[[], str]) -> int:
     """Show the text that `function` returns, or its refusal; return the exit code."""
     from tcp_trace.host.unprivileged import Refused  # noqa: PLC0415
 

@@ -37,7 +37,7 @@ def take_over(old: int, new: int, before: Callable[[], None], after: Callable[[]
     _wait_until(from_ns + int(_SETTLING * 1e9))
     after()
     until_ns = _soon()
-    _tell(old, new, from_ns, until_ns)
+    _write(old, new, from_ns, until_ns)
     _wait_until(until_ns + int(_NOTICE * 1e9))
     gate.write(new, Role.OPEN)
 
@@ -47,11 +47,11 @@ def _begin(old: int, new: int) -> int:
     if said.role is Role.COMING:
         return said.from_ns
     from_ns = _soon()
-    _tell(old, new, from_ns, gate.NEVER)
+    _write(old, new, from_ns, gate.NEVER)
     return from_ns
 
 
-def _tell(old: int, new: int, from_ns: int, until_ns: int) -> None:
+def _write(old: int, new: int, from_ns: int, until_ns: int) -> None:
     gate.write(new, Role.COMING, from_ns, until_ns)
     gate.write(old, Role.GOING, from_ns, until_ns)
 

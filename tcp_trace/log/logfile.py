@@ -66,17 +66,17 @@ class LogFile:
         self._adopt(open_log(self._path))
         found = os.fstat(self._fd)
         self._began = Place(found.st_ino, found.st_size)
-        # Whoever was killed while he wrote left a part of a line.
+        # A process that was killed while writing left a partial line.
         self._torn = _is_torn(self._fd, found.st_size)
 
     def place(self, length: int) -> Place | None:
-        """Return the end of the file once so many bytes are written."""
+        """Return the end of the file after `length` more bytes."""
         self.look()
         found = os.fstat(self._fd)
         return Place(found.st_ino, found.st_size + self._torn + length)
 
     def began_with(self, place: Place) -> bool:
-        """Return whether it was that file, and so large, when it was opened."""
+        """Return whether it was that file, of at least that size, when it was opened."""
         return self._began.inode == place.inode and self._began.end >= place.end > 0
 
     def write(self, data: bytes) -> int:
@@ -221,7 +221,7 @@ def open_log(path: str) -> int:
 
 
 def _is_torn(fd: int, size: int) -> bool:
-    """Return whether the file ends within a line, as far as it may be read."""
+    """Return whether the file ends within a line; False if it cannot be read."""
     try:
         reading = os.open(f"/proc/self/fd/{fd}", os.O_RDONLY | os.O_CLOEXEC)
     except OSError:

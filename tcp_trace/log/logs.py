@@ -2,8 +2,8 @@
 
 Fields are given as `extra=`: `log.info("connect failed", extra={"errno": "ECONNREFUSED"})`. With
 `EVENTS=all` a burst of connects writes thousands of lines, so a line must be cheap: one record may
-stand for many lines (`EACH`), the encoder is created once, and `_spare_what_nobody_reads` switches
-off costly fields.
+stand for many lines (`EACH`), the encoder is created once, and `_drop_unused_fields` switches off
+costly fields.
 """
 
 from __future__ import annotations
@@ -204,7 +204,7 @@ def setup(settings: Settings, log_file: Path | None, stream: TextIO) -> LogHandl
         old.close()
     root.addHandler(handler)
     apply(settings)
-    _spare_what_nobody_reads()
+    _drop_unused_fields()
     _catch_the_uncaught()
     return handler
 
@@ -234,7 +234,7 @@ def after(callback: Callable[[], None], before: Callable[[Place], None] | None =
 
 
 def began_with(place: Place) -> bool:
-    """Return whether the log was that file, and so large, when it was opened."""
+    """Return whether the log was that file, of at least that size, when it was opened."""
     return any(handler.sink.began_with(place) for handler in _handlers()[:1])
 
 
@@ -270,7 +270,7 @@ def _is_journal(stream: TextIO) -> bool:
     return os.environ.get("JOURNAL_STREAM") == f"{found.st_dev}:{found.st_ino}"
 
 
-def _spare_what_nobody_reads() -> None:
+def _drop_unused_fields() -> None:
     """Keep logging from looking up caller, thread and process for each line (see its docs)."""
     logging.raiseExceptions = False
     logging.logThreads = False

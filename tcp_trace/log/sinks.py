@@ -33,7 +33,7 @@ _AT_ONCE = 512 * 1024
 
 
 class Place(NamedTuple):
-    """The end of a file: its inode, and how many bytes it has."""
+    """The end of a file: its inode and its size in bytes."""
 
     inode: int
     end: int
@@ -43,7 +43,7 @@ class Target(Protocol):
     """The target of a sink's thread. All but `complain` and `began_with` may block."""
 
     def place(self, length: int) -> Place | None:
-        """Return the end of the file once so many bytes are written, None if that is unknown."""
+        """Return the end of the file after `length` more bytes, None if unknown."""
 
     def began_with(self, place: Place) -> bool:
         """Return whether the target was that file, and at least that long, when it was opened."""
@@ -81,7 +81,7 @@ class Sink:
         self._taken = 0  # bytes of them written or given up
         self._dropped = 0  # lines beyond the queue's limit
         self._failed = 0  # lines that the target failed to write
-        self._told = 0  # lost lines reported so far
+        self._reported = 0  # lost lines reported so far
         self._stands = False
         self._busy = False
         self._closing = False
@@ -114,11 +114,11 @@ class Sink:
     def after(
         self, callback: Callable[[], None], before: Callable[[Place], None] | None = None
     ) -> None:
-        """Have the sink's thread call this once all lines so far are written or given up.
+        """Have the sink's thread call `callback` once all lines so far are written or given up.
 
-        It calls `before` before it writes them, with the place where they will end, unless there
-        are none or the place is unknown. If they are more than `_AT_ONCE`, it does so before the
-        last part.
+        It calls `before` before writing them, with the place where they will end, unless there are
+        no lines or the place is unknown. With more than `_AT_ONCE` bytes, it does so before the
+        last portion.
         """
         self._chunks.append(_Mark(callback, before))
         if not self._started:
@@ -126,7 +126,7 @@ class Sink:
         self._wake.set()
 
     def began_with(self, place: Place) -> bool:
-        """Return whether the target was that file, and so large, when it was opened."""
+        """Return whether the target was that file, of at least that size, when it was opened."""
         return self._target.began_with(place)
 
     def drop(self, lines: int) -> None:
@@ -194,12 +194,12 @@ class Sink:
         self._taken += len(data)
         if written == len(data):
             self._stands = False
-            self._tell_of_loss()
+            self._report_loss()
 
-    def _tell_of_loss(self) -> None:
+    def _report_loss(self) -> None:
         lost = self.lost
-        if lost > self._told and self._put - self._taken < LIMIT / 2:  # room for the report
-            new, self._told = lost - self._told, lost
+        if lost > self._reported and self._put - self._taken < LIMIT / 2:  # room for the report
+            new, self._reported = lost - self._reported, lost
             log.error("log lines were lost", extra={"lost": new, "lost_total": lost})
 
 
@@ -213,11 +213,11 @@ class Stream:
         self._stream = stream
 
     def place(self, length: int) -> Place | None:  # noqa: ARG002 - of a file
-        """Return nothing: it may be a pipe."""
+        """Return None: a stream may be a pipe."""
         return None
 
     def began_with(self, place: Place) -> bool:  # noqa: ARG002 - of a file
-        """Return that nobody knows."""
+        """Return False: a stream has no known place."""
         return False
 
     def write(self, data: bytes) -> int:

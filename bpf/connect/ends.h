@@ -50,7 +50,7 @@ static __always_inline bool is_in_connect(void *sk)
 /*
  * connect() gave up, and only its return value says why. One case can be recognized here: a port
  * that was chosen before is in use for this destination. connect() checks that first, before it
- * sets the socket's hash, which is never reset.
+ * sets the socket's hash, which is never cleared.
  */
 static __always_inline void give_up(void *sk, struct transition *t)
 {

@@ -3,7 +3,7 @@
 A command line is in the process's own memory, and the kernel takes that memory's lock to read it
 (access_remote_vm()). With a file system of its own (FUSE, which needs no privilege) a process can
 make a page fault wait with that lock held. So a thread reads and the caller waits at most
-`PATIENCE`. Until the thread is back, and for `PAUSE` after a late read, no command line is known.
+`PATIENCE`. After a time-out, no command line is known until the thread is back and `PAUSE` is over.
 """
 
 from __future__ import annotations

@@ -208,7 +208,7 @@ def test_stop_drains_all_webhooks_at_the_same_time(tmp_path: Path) -> None:
     outbox = Outbox(tmp_path / "outbox.db")
     hang = Reply(behaviour=Behaviour.HANG)
     with Webhook([hang]) as a, Webhook([hang]) as b, Webhook() as c:
-        workers = Workers(outbox, [to(a), to(b, "b"), to(c, "c")], Pacing())
+        workers = Workers(outbox, [to(a, deadline=60.0), to(b, "b", 60.0), to(c, "c")], Pacing())
         put(outbox, "1", DEFAULT, "b", "c")
         put(outbox, "2", "c")
         workers.start()

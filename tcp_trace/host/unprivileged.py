@@ -260,12 +260,13 @@ def _limit(limits: Limits) -> None:
     pages = int(Path("/proc/self/statm").read_text().split()[0])
     memory = pages * resource.getpagesize() + limits.memory
     seconds = int(limits.seconds)
-    for what, most in (
-        (resource.RLIMIT_CORE, 0),
-        (resource.RLIMIT_CPU, seconds),
-        (resource.RLIMIT_FSIZE, limits.file),
-        (resource.RLIMIT_AS, memory),
+    for what, soft, most in (
+        (resource.RLIMIT_CORE, 0, 0),
+        # SIGXCPU says why at the soft limit; at the hard one, it may be SIGKILL that comes first.
+        (resource.RLIMIT_CPU, seconds, seconds + 1),
+        (resource.RLIMIT_FSIZE, limits.file, limits.file),
+        (resource.RLIMIT_AS, memory, memory),
     ):
         _, hard = resource.getrlimit(what)
         least = most if hard == resource.RLIM_INFINITY else min(most, hard)
-        resource.setrlimit(what, (least, least))
+        resource.setrlimit(what, (min(soft, least), least))

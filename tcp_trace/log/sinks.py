@@ -95,8 +95,12 @@ class Sink:
         return self._dropped + self._failed
 
     def put(self, data: bytes) -> None:
-        """Queue whole lines, or count them as lost if the queue is full."""
-        if self._put - self._taken + len(data) > LIMIT:
+        """Queue whole lines, or count them as lost if the queue is full.
+
+        The sink's own thread always finds room: a report of lost lines must not be lost.
+        """
+        is_full = self._put - self._taken + len(data) > LIMIT
+        if is_full and threading.get_ident() != self._thread.ident:
             self.drop(data.count(b"\n"))
             if not self._stands:
                 self._stands = True
@@ -198,7 +202,8 @@ class Sink:
 
     def _report_loss(self) -> None:
         lost = self.lost
-        if lost > self._reported and self._put - self._taken < LIMIT / 2:  # room for the report
+        # Not at each portion of a queue that stays full.
+        if lost > self._reported and self._put - self._taken < LIMIT / 2:
             new, self._reported = lost - self._reported, lost
             log.error("log lines were lost", extra={"lost": new, "lost_total": lost})
 

@@ -13,7 +13,7 @@ import termios
 import threading
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -108,6 +108,32 @@ def test_a_stream_that_nobody_reads_holds_up_nobody(make: type[_Pipe], *, blocki
         told = [line["lost"] for line in lines if line["message"] == "log lines were lost"]
         assert sum(told) == lost
         logs.flush()
+
+
+@pytest.mark.usefixtures("small")
+def test_a_report_of_lost_lines_is_not_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where others fill the queue again while it is made."""
+    stands = _Pipe()
+    report = sinks.log.error
+
+    def crowded(message: str, **fields: Any) -> None:  # noqa: ANN401 - as logging has it
+        monkeypatch.undo()
+        monkeypatch.setattr(sinks, "LIMIT", SMALL)
+        other = threading.Thread(target=say_much)
+        other.start()
+        other.join()
+        report(message, **fields)
+
+    with open(stands.fd, "w", encoding="utf-8") as stream:  # noqa: PTH123
+        handler = logs.setup(config.load({}, None), None, stream)
+        say_much()
+        monkeypatch.setattr(sinks.log, "error", crowded)
+        text = stands.drain(handler)
+        log.info("line")
+        text += stands.drain(handler)
+        told = [json.loads(line) for line in text.splitlines() if '"log lines were lost"' in line]
+        assert sum(line["lost"] for line in told) == handler.lost == told[-1]["lost_total"]
+        assert len(told) >= 2
 
 
 @pytest.fixture

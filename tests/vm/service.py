@@ -244,7 +244,6 @@ class Service:
 
     def failures(self, address: str) -> list[Line]:
         """Return what the log tells of connects to an address: nothing but failures."""
-        # Found inside: all that the tests before this one wrote would take seconds to transfer.
         found = self.vm.run(["grep", "-F", f'"daddr":"{address}"', LOG_FILE], check=False).stdout
         lines = [json.loads(line) for line in found.splitlines()]
         assert {line["message"] for line in lines} <= {"connect failed"}
@@ -252,10 +251,11 @@ class Service:
 
     def wait_for_failures(self, address: str, count: int, timeout: float = 120.0) -> list[Line]:
         """Return the failures once there are `count`, or when time is up."""
-        until = time.monotonic() + timeout
-        while len(found := self.failures(address)) < count and time.monotonic() < until:
-            time.sleep(0.2)
-        return found
+        # Counted inside, as they are found inside: all of the log takes seconds to transfer.
+        are_there = f"""[ $(grep -cF '"daddr":"{address}"' {LOG_FILE}) -ge {count} ]"""
+        waiting = ["timeout", str(timeout), "bash", "-c", f"until {are_there}; do sleep 0.3; done"]
+        self.vm.run(waiting, check=False, timeout=timeout + 60)
+        return self.failures(address)
 
     def wait_for_lines(self, message: str, *, after: int, timeout: float = 120.0) -> list[Line]:
         """Return the lines behind the first `after` once one of them begins with `message`."""

@@ -50,7 +50,8 @@ def restarting(service: Service) -> Iterator[Service]:
     service.use()
 
 
-def _wait_for_restart(service: Service, old_pid: int) -> None:
+def wait_for_restart(service: Service, old_pid: int) -> None:
+    """Wait until systemd has started another process."""
     # In one look: between two the old process may end.
     service.vm.wait_until(
         f"""shown=$(systemctl show -p ActiveState -p MainPID tcp-trace)
@@ -105,7 +106,7 @@ def test_kill_9_is_survived(restarting: Service, vm: Machine, peer: Peer) -> Non
     attached, pid = _attached(vm), restarting.pid
     restarting.vm.run(f"kill -9 {pid}")
     vm.wait_until("! bpftool -j prog show | grep -q kprobe_tcp_set")
-    _wait_for_restart(restarting, pid)
+    wait_for_restart(restarting, pid)
     _wait_until_attached(vm, attached)
     _assert_works(restarting, peer)
 
@@ -119,7 +120,7 @@ def test_the_watchdog_ends_a_service_that_hangs(restarting: Service, peer: Peer)
     time.sleep(22)  # two of its intervals: one that works is left alone
     assert restarting.pid == pid
     restarting.vm.run(f"kill -STOP {pid}")
-    _wait_for_restart(restarting, pid)
+    wait_for_restart(restarting, pid)
     assert int(restarting.show("NRestarts")) == before + 1
     assert "Watchdog timeout" in restarting.vm.run("journalctl --no-pager -u tcp-trace").stdout
     _assert_works(restarting, peer)

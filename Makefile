@@ -75,7 +75,7 @@ machine-of-the-rest:
 
 reliability: ## Inject every fault for longer (200 kills), and write docs/RELIABILITY.md
 	@tools/packages test
-	TCP_TRACE_KILLS=200 TCP_TRACE_OUTAGE=60 $(PYTEST) tests/reliability \
+	TCP_TRACE_KILLS=200 TCP_TRACE_OUTAGE=60 $(PYTEST) tests/reliability tests/vm/test_restart.py \
 		--reliability docs/RELIABILITY.md
 
 test-kernels: ## Run the virtual machine's tests on each kernel of KERNELS

@@ -1,21 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * Watches outbound TCP connects: one handler behind either of two hooks on the moment a socket
- * changes state.
+ * Watches outbound TCP connects: one handler for socket state changes, behind either of two hooks.
  *
- * An attempt begins when its socket goes to SYN_SENT and ends when it leaves the handshake
- * (SYN_SENT, or SYN_RECV of a simultaneous open). The process is taken at the beginning, which
- * runs in its context; the end mostly runs in softirq under somebody else's PID.
+ * An attempt begins when its socket enters SYN_SENT. It ends when the socket leaves the handshake
+ * (SYN_SENT, or SYN_RECV in a simultaneous open). The process is read at the beginning, which runs
+ * in its context. The end mostly runs in softirq, under the PID of an unrelated process.
  *
- * The kernel does not run a program that it is already running on the same CPU. When a softirq
- * interrupts the handler and closes another socket, the hook is silent for that socket; so it is
- * for all of them while somebody has kprobes disarmed. So a second program, the net, looks at every
- * transition after the hook did, and does what the hook would have done where the entry shows that
- * it did not: an interrupt finds at most one of the two running.
+ * The kernel does not run a program that is already running on the same CPU. When a softirq
+ * interrupts the handler and closes another socket, the hook does not run for that socket. Nor does
+ * it run while kprobes are disarmed. So a second program, the net, runs after the hook on every
+ * transition. Where the entry shows that the hook did not run, the net does its work. An interrupt
+ * can find at most one of the two programs running.
  *
- * Constants come from user space: OFFSETOF_* (layout.h), those that the files below say, and WITH_*
- * for each program that is wanted: one of the two hooks, and what watches connect() returning where
- * that can be. What is not used is not compiled: that takes time.
+ * Constants from user space: OFFSETOF_* (layout.h), those named in the headers below, and WITH_*
+ * for each wanted program: one of the two hooks, and the watch on connect() returning, where the
+ * kernel supports it. Unwanted programs are left out, since compiling takes time.
  */
 #include <uapi/linux/ptrace.h>
 
@@ -79,7 +78,9 @@ static __always_inline void begin(const struct change *change)
 	submit_or_lose(t);
 }
 
-/* The service's own attempt is told to nobody, but held against the kernel's counters. */
+/*
+ * The service's own attempts are not reported, but the audit compares their count to the kernel's.
+ */
 static __always_inline void go_on_own(const struct change *change, const struct attempt *a)
 {
 	u64 key = (u64)change->sk;
@@ -91,8 +92,8 @@ static __always_inline void go_on_own(const struct change *change, const struct 
 }
 
 /*
- * A transition of a socket that has an entry. That of a closed one is left to the net: to it, no
- * entry means that nobody told of the socket.
+ * Handle a transition of a socket that has an entry. The entry of a closed socket is left for the
+ * net to delete: for the net, a missing entry means that the hook did not report the socket.
  */
 static __always_inline void go_on(const struct change *change, struct attempt *a)
 {
@@ -141,7 +142,7 @@ static __always_inline void go_on(const struct change *change, struct attempt *a
 		submit_or_lose(t);
 }
 
-/* A failure without an entry: it was evicted, or the attempt began before the service. */
+/* Report a failure without an entry: it was evicted, or the attempt began before the service. */
 static __always_inline void adopt(const struct change *change)
 {
 	struct transition *t;
@@ -150,7 +151,7 @@ static __always_inline void adopt(const struct change *change)
 
 	if (!may_adopt())
 		return;
-	/* inet_sock_set_state also tells of MPTCP's, DCCP's and SCTP's sockets. */
+	/* inet_sock_set_state also fires for MPTCP, DCCP and SCTP sockets. */
 	READ_FIELD(protocol, change->sk, FIELD(sock, sk_protocol));
 	if (protocol != IPPROTO_TCP_)
 		return;
@@ -170,14 +171,14 @@ static __always_inline void adopt(const struct change *change)
 	submit_failure(t, 0, uid);
 }
 
-/* Whether the entry is of a socket in oldstate; a contradiction means that it is out of date. */
+/* Whether the entry is for a socket in oldstate. If it contradicts the kernel, it is stale. */
 static __always_inline bool is_current(const struct attempt *a, u64 key, u8 oldstate)
 {
 	if (!a)
 		return false;
 	if (a->state == oldstate)
 		return true;
-	if (a->state != BPF_TCP_CLOSE) /* which the net alone missed */
+	if (a->state != BPF_TCP_CLOSE) /* only the net missed the CLOSE */
 		tally(TALLY_MISSED);
 	drop_attempt(key);
 	return false;
@@ -199,8 +200,8 @@ static __always_inline int handle(const struct change *change)
 }
 
 /*
- * A connect that succeeded is left alone from then on, one that was accepted from the beginning:
- * most transitions are of no interest.
+ * Whether a transition needs work. Most do not: those after a connect succeeded, and all of an
+ * accepted connection.
  */
 static __always_inline bool is_of_interest(const struct change *change)
 {
@@ -211,7 +212,7 @@ static __always_inline bool is_of_interest(const struct change *change)
 }
 
 #ifdef WITH_kprobe_tcp_set_state
-/* void tcp_set_state(struct sock *sk, int state): the old state is still in the socket. */
+/* void tcp_set_state(struct sock *sk, int state): skc_state still holds the old state. */
 int kprobe_tcp_set_state(struct pt_regs *ctx)
 {
 	struct change change = {
@@ -228,8 +229,8 @@ int kprobe_tcp_set_state(struct pt_regs *ctx)
 
 #ifdef WITH_tracepoint_inet_sock_set_state
 /*
- * sock:inet_sock_set_state(const struct sock *sk, const int oldstate, const int newstate), raw:
- * it needs no tracefs and no copy of the event's fields.
+ * sock:inet_sock_set_state(const struct sock *sk, const int oldstate, const int newstate), attached
+ * raw: it needs no tracefs and copies no event fields.
  */
 int tracepoint_inet_sock_set_state(struct bpf_raw_tracepoint_args *ctx)
 {
@@ -239,7 +240,7 @@ int tracepoint_inet_sock_set_state(struct bpf_raw_tracepoint_args *ctx)
 }
 #endif
 
-/* What the hook did not do: the entry shows the old state there, and only there. */
+/* Do the hook's work if it did not run: only then does the entry still show the old state. */
 static __always_inline void do_for_hook(const struct change *change, struct attempt *a)
 {
 	u64 key = (u64)change->sk;
@@ -256,7 +257,7 @@ static __always_inline void do_for_hook(const struct change *change, struct atte
 	}
 }
 
-/* The net behind either hook, on the same tracepoint, which comes after the kprobe. */
+/* The net, for either hook, on this tracepoint: it fires after the kprobe. */
 int net_inet_sock_set_state(struct bpf_raw_tracepoint_args *ctx)
 {
 	struct change change = change_of(ctx, SLOT_NET);
@@ -272,7 +273,7 @@ int net_inet_sock_set_state(struct bpf_raw_tracepoint_args *ctx)
 			drop_attempt(key);
 	} else if (a && !a->witnessed) {
 		a->witnessed = true;
-	} else { /* none, or one that was not removed in its time */
+	} else { /* none, or a stale one that was never removed */
 		begin(&change);
 	}
 	return 0;

@@ -1,29 +1,29 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * Finds DNS answers among what applications receive, over UDP and TCP, and where they come from.
+ * Finds DNS answers, and their senders, in what applications receive over UDP and TCP.
  *
- * Attached to the return of inet_recvmsg() and inet6_recvmsg(), which runs in the process that
- * receives, once per call, after the copy: what is read is the application's own buffer.
+ * Attached to the return of inet_recvmsg() and inet6_recvmsg(). That runs in the receiving process,
+ * once per call, after the copy; so the program reads the application's own buffer.
  *
- * An answer comes from port 53. Over UDP that is the source of the datagram; where the process does
- * not ask for it, only the peer is known, and a datagram from somebody else may have been in the
- * queue before connect(). Over TCP it is a connection that this host opened to there.
+ * An answer comes from port 53. Over UDP that is the source of the datagram. If the process does
+ * not ask for the source, only the peer is known, and a datagram from another sender may have been
+ * queued before connect(). Over TCP it is a connection that this host opened to port 53.
  *
- * Compiled behind connect.c, which tells it of connections to servers of names.
+ * Compiled after connect.c, which reports connections to name servers to note_stream().
  */
 #include <uapi/linux/uio.h>
 
 #include "names/answers.h"
 
 #define IPPROTO_UDP_ 17
-/* Flags of recvmsg(): of a peek, and of what comes back from the error queue. */
+/* Flags of recvmsg(): MSG_PEEK and MSG_ERRQUEUE. */
 #define PEEK_OR_ERRQUEUE (0x2 | 0x2000)
-/* Of sk_userlocks: bind() was given a port. */
+/* In sk_userlocks: bind() got a port. */
 #define SOCK_BINDPORT_LOCK_ 8
 
 /*
- * Where the bytes lie that were just copied to a process; fewer if they lie in more than one
- * buffer: those in the last one. The iterator stands behind them. `before` is the buffer before.
+ * Find the bytes just copied to a process. If they lie in several buffers, only those in the last
+ * one; `before` is the buffer before it. The iterator already stands behind them.
  */
 static __always_inline void find_received(void *msg, u32 received, struct packet *p,
 					  struct iovec *before)
@@ -34,9 +34,9 @@ static __always_inline void find_received(void *msg, u32 received, struct packet
 
 	READ_FIELD(p->data, iter, FIELD(iov_iter, iov));
 	READ_FIELD(end, iter, FIELD(iov_iter, iov_offset));
-	/* A single buffer stands there itself (commit fcb14cb1bdac, in v6.0), more in a list. */
+	/* Since v6.0 (commit fcb14cb1bdac) a single buffer is stored in place, without a list. */
 	if ((s64)p->data < 0) {
-		/* A buffer that is full has been left behind. */
+		/* The iterator has moved past a full buffer. */
 		bpf_probe_read_kernel(iov, sizeof(iov), p->data - (end ? 1 : 2) * sizeof(*iov));
 		*before = iov[0];
 		p->data = iov[1].iov_base;
@@ -48,8 +48,8 @@ static __always_inline void find_received(void *msg, u32 received, struct packet
 }
 
 enum piece {
-	PIECE_NONE,   /* nothing of an answer */
-	PIECE_ANSWER, /* one, and all of it, in one buffer */
+	PIECE_NONE,   /* no part of an answer */
+	PIECE_ANSWER, /* a whole answer in one buffer */
 	PIECE_OTHER,
 };
 
@@ -62,7 +62,7 @@ struct sender {
 	u32 scope_id;
 };
 
-/* The source of a datagram, where the process asks for it: the kernel tells of no other. */
+/* Read the source of a datagram if the process asks for it: only then the kernel fills it in. */
 static __always_inline u16 read_sender(void *from, struct name_server *server)
 {
 	struct sender sender = {};
@@ -92,8 +92,9 @@ static __always_inline void read_peer(void *sk, struct name_server *server)
 }
 
 /*
- * A TCP connection that this host opened to a server of names; inode tells the socket from another
- * one at the same address. due is what is to come of a message whose length was received.
+ * A TCP connection that this host opened to a name server. Kernel addresses are reused; the inode
+ * distinguishes the socket from a later one. The map's value, `due`, is the number of bytes still
+ * expected of a message whose length was received.
  */
 struct stream {
 	u64 skaddr;
@@ -117,7 +118,7 @@ static __always_inline struct stream stream_of(void *sk)
 	return stream;
 }
 
-/* A connect begins, in the context of the process that makes it. */
+/* A connect begins; runs in the context of the process that makes it. */
 static __always_inline void note_stream(void *sk)
 {
 	struct stream stream = stream_of(sk);
@@ -128,9 +129,9 @@ static __always_inline void note_stream(void *sk)
 }
 
 /*
- * What was received of a stream of answers, each with its length in front. Some read that by
- * itself, or into a buffer of its own. Once it was received otherwise, nothing is known of where
- * answers begin: somebody's data could be taken for one.
+ * Follow a stream of answers, each preceded by its length. Some clients read the length alone, or
+ * into a buffer of its own. After any other read it is unknown where answers begin, and other data
+ * could be taken for one.
  */
 static __always_inline enum piece follow(u32 *due, struct packet *p, u32 received,
 					 const struct iovec *before)
@@ -174,8 +175,8 @@ static __always_inline enum piece take_stream(void *sk, void *msg, u32 received,
 }
 
 /*
- * Whether a socket is bound to a port that somebody chose: strangers find a server's there, and
- * may send to it from port 53.
+ * Whether bind() chose the socket's port: then it is a server's, and strangers may send to it from
+ * port 53.
  */
 static __always_inline bool is_bound_to_port(void *sk)
 {
@@ -211,15 +212,15 @@ static __always_inline void hear(void *sk, enum piece piece, struct packet *p, s
 	h->born_ns = read_born(current_task());
 	READ_FIELD(net, sk, FIELD(sock_common, skc_net));
 	identify_netns(net, &h->key.netns);
-	/* In other network namespaces nobody knows the name servers. */
+	/* The name servers of other network namespaces are unknown. */
 	h->is_shared = !h->key.netns.inum && !is_self() && name_servers.lookup(&h->server);
 	if (piece == PIECE_OTHER || !read_answer(sk, p, h))
 		doubt(h);
 }
 
 /*
- * Loaded a second time for inet6_recvmsg(), whose arguments are the same. The cheapest tests come
- * first: nearly all that is received is no answer.
+ * Loaded a second time for inet6_recvmsg(), which has the same arguments. The cheapest checks come
+ * first: nearly all received data is no DNS answer.
  */
 KRETFUNC_PROBE(inet_recvmsg, void *socket, void *msg, size_t size, int flags, int length)
 {
@@ -231,7 +232,9 @@ KRETFUNC_PROBE(inet_recvmsg, void *socket, void *msg, size_t size, int flags, in
 
 	if (length <= 0)
 		return 0;
-	/* Read in place: the verifier knows the types of arguments and what they lead to. */
+	/*
+	 * Read in place: the verifier knows the types of the arguments and of what they point to.
+	 */
 	sk = *(void **)(socket + FIELD(socket, sk));
 	dport = *(u16 *)(sk + FIELD(sock_common, skc_dport));
 	if (dport ? dport != bpf_htons(DNS_PORT) : !*(void **)(msg + FIELD(msghdr, msg_name)))

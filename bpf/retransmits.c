@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * Counts the segments that TCP sent again, by destination, state and process.
+ * Counts retransmitted TCP segments by destination, state and process.
  *
- * Only to destinations that somebody of this host connected to: peers of accepted connections have
- * a port each, and would fill the map. The process is the maker of an attempt that still has an
- * entry: of a SYN that is sent again always, of later segments with EVENTS=all.
+ * Only for destinations that this host connected to: each peer of an accepted connection has its
+ * own port, and would fill the map. The process is the maker of an attempt that still has an entry:
+ * always for a retransmitted SYN, for later segments only with EVENTS=all.
  *
  * Constant from user space: RETRANSMITS_MAX.
  */
@@ -14,9 +14,9 @@
 
 struct retransmitter {
 	struct destination destination;
-	u32 state; /* as the kernel numbers them */
+	u32 state; /* a TCP_* state of the kernel */
 	u32 pad;
-	char comm[16]; /* empty where no process is known */
+	char comm[16]; /* empty if the process is unknown */
 };
 
 BPF_TABLE("lru_hash", struct retransmitter, u64, retransmits, RETRANSMITS_MAX);
@@ -45,15 +45,17 @@ static __always_inline int count_retransmit(void *sk)
 }
 
 /*
- * tcp:tcp_retransmit_skb(const struct sock *sk, const struct sk_buff *skb, int err), which also
- * tells of a segment that could not be sent (since Linux 6.17).
+ * tcp:tcp_retransmit_skb(const struct sock *sk, const struct sk_buff *skb, int err). Since Linux
+ * 6.17 it also fires for a segment that could not be sent.
  */
 int retransmit_of_three(struct bpf_raw_tracepoint_args *ctx)
 {
 	return (int)ctx->args[2] ? 0 : count_retransmit((void *)ctx->args[0]);
 }
 
-/* The same, before. A program that reads an argument more is not attached there. */
+/*
+ * The same before 6.17. There the kernel refuses to attach a program that reads a third argument.
+ */
 int retransmit_of_two(struct bpf_raw_tracepoint_args *ctx)
 {
 	return count_retransmit((void *)ctx->args[0]);

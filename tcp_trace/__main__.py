@@ -1,7 +1,7 @@
-"""`python3 -m tcp_trace` is `tcp-trace`; so is `python3 -I` with the path of this file.
+"""Runs `tcp-trace`, by `python3 -m tcp_trace` or by `python3 -I` with the path of this file.
 
-By its path nothing is imported but from Python's own directories and from the one that this package
-is in, wherever one stands and whatever the environment says.
+With `-I`, modules come only from Python's own directories and from the parent of this package,
+whatever the working directory and the environment are.
 """
 
 import sys

@@ -1,6 +1,6 @@
 """Finds the files that are not Python: `bpf/`, `systemd/`, `logrotate/`.
 
-They stand at the top level of the project and travel inside the package when it is installed.
+They are at the top level of a checkout, and inside the package when installed.
 """
 
 from __future__ import annotations

@@ -1,17 +1,17 @@
-"""Text that others chose, made safe to show beside our own.
+"""Makes untrusted text safe to show beside our own.
 
-A process name is chosen by whoever runs the process. Shown as it is, it could wake a channel
-(`<!channel>`, `@all`), begin a line of its own, or turn around the text that follows it. So:
+Every user chooses the names of his processes. Shown unchanged, a name could notify a channel
+(`<!channel>`, `@all`), begin a line of its own, or reverse the text after it. So characters are
 
-    escaped     what is not seen: controls, formats, spaces but one, letters that are blank; and
-                marks that sit on no letter of theirs, or too many on one
-    isolated    text with letters that run from right to left stands between the characters FSI and
-                PDI, so that nothing beside it is turned around (UAX #9); it cannot end that itself,
+    escaped     if unseen: controls, formats, spaces but one, blank letters; and combining marks
+                that belong to no letter, or are too many on one
+    isolated    if read from right to left: such text stands between the characters FSI and PDI, so
+                that it reverses nothing beside it (UAX #9); it cannot end the isolation itself,
                 since those characters are escaped in it
-    passed on   every other character, whatever its script
+    passed on   otherwise, in any script
 
-Slack's three characters are escaped as Slack says, and names stand in a code span, where neither
-Slack nor Mattermost nor Rocket.Chat looks for mentions, emoji, links or markup.
+Slack's three characters are escaped as Slack demands. Names stand in a code span, where Slack,
+Mattermost and Rocket.Chat look for no mentions, emoji, links or markup.
 """
 
 from __future__ import annotations
@@ -21,22 +21,22 @@ from unicodedata import bidirectional, category, combining, east_asian_width, na
 
 ELLIPSIS = "…"
 QUOTED_LIMIT = 60
-"""Characters of what somebody wrote that an error repeats."""
+"""Characters of untrusted text that an error quotes."""
 
 PATH_LIMIT = 200
-"""Characters of a path that an error repeats."""
+"""Characters of a path that an error quotes."""
 ERRORS_LIMIT = 300
-"""Characters of an error that tells of several wrong items, with the first of them at least."""
+"""Characters of an error about several wrong items; it has at least the first."""
 
 _ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
 _JOINERS = "\u200c\u200d"
 _BACKTICKS = dict.fromkeys(map(ord, "`\u1fef"), "'")  # the second is the first, normalised
 RIGHT_TO_LEFT = {"R", "AL", "AN"}
-"""Bidirectional classes (UAX #9) of what is read from right to left."""
+"""Bidirectional classes (UAX #9) of right-to-left characters."""
 _FIRST_STRONG_ISOLATE, _POP_ISOLATE = "\u2068", "\u2069"
-# Fillers, blanks of Braille, music and hieroglyphs, and what stands for an object.
+# Fillers; blanks of Braille, music and hieroglyphs; the object replacement character.
 _BLANK = "\u115f\u1160\u2800\u3164\uffa0\ufffc\U0001d159\U00013441\U00013442"
-# Marks without a look of their own: Default_Ignorable_Code_Point of Unicode's core properties.
+# Invisible marks: Default_Ignorable_Code_Point of Unicode's core properties.
 _UNSEEN_MARKS = frozenset(
     map(
         chr,
@@ -47,17 +47,17 @@ _UNSEEN_MARKS = frozenset(
         ),
     )
 )
-# Vietnamese has two accents on a letter; Hebrew, Thai, Tibetan and Burmese up to three marks of
-# their own, and Burmese three that take room beside it.
+# Vietnamese has two accents on a letter; Hebrew, Thai, Tibetan and Burmese have up to three marks
+# of their own, and Burmese three more that take room beside the letter.
 _MOST_ACCENTS = 2
 _MOST_ABOVE_OR_BELOW = 3
 _MOST_BESIDE = 3
-# Canonical combining classes of what strikes a letter out, or reaches over to the next one.
+# Canonical combining classes of marks that strike a letter out, or reach over to the next one.
 _REACHING = {1, 233, 234}
 
 
 def printable(text: str) -> str:
-    """Return text in which all that is not printable is escaped as in a Python string."""
+    """Return text with all unprintable characters escaped as in a Python string."""
     if text.isprintable():
         return text
     return "".join(
@@ -67,9 +67,9 @@ def printable(text: str) -> str:
 
 
 def visible(text: str) -> str:
-    """Return `text` with every unseen character written as its escape, and marks out of place.
+    """Return `text` with unseen characters and misplaced marks escaped.
 
-    What it returns it returns unchanged. Beside other text it must be `isolated`.
+    It is idempotent. Beside other text the result must be `isolated`.
     """
     if text.isascii() and text.isprintable():
         return text
@@ -86,19 +86,19 @@ def visible(text: str) -> str:
 
 
 def isolated(text: str) -> str:
-    """Return `text`, which is visible, so that it turns around nothing that stands beside it."""
+    """Return `text`, which must be visible, isolated so that it reverses no text beside it."""
     if text.isascii() or not any(bidirectional(each) in RIGHT_TO_LEFT for each in text):
         return text
     return f"{_FIRST_STRONG_ISOLATE}{text}{_POP_ISOLATE}"
 
 
 def plain(text: str) -> str:
-    """Return `text` safe to show beside other text where nothing looks for markup."""
+    """Return `text` safe to show beside other text, in a place without markup."""
     return isolated(visible(text))
 
 
 def columns(text: str) -> int:
-    """Return how many columns of a terminal `text` takes."""
+    """Return the number of terminal columns that `text` takes."""
     if text.isascii():
         return len(text)
     wide = sum(east_asian_width(each) in {"W", "F"} for each in text)
@@ -106,15 +106,15 @@ def columns(text: str) -> int:
 
 
 def brief(text: object, limit: int = QUOTED_LIMIT) -> str:
-    """Return what somebody wrote as an error repeats it: visible, and no more than is needed."""
+    """Return untrusted text as an error quotes it: visible and short."""
     shown = visible(str(text)[: limit + 1])
     return isolated(shown if len(shown) <= limit else shown[: limit - 1] + ELLIPSIS)
 
 
 def at_most(sentences: list[str], limit: int) -> str:
-    """Return the first of these sentences, as many as `limit` allows, and how many more there are.
+    """Return as many of these sentences as `limit` allows, and the number of those left out.
 
-    The first is there, however long.
+    The first is always there, however long.
     """
     text, *others = sentences
     while others and len(text) + len(others[0]) < limit:
@@ -125,14 +125,14 @@ def at_most(sentences: list[str], limit: int) -> str:
 
 
 def escape(text: str) -> str:
-    """Return `text` with `&`, `<` and `>`, and nothing else, as Slack wants them."""
+    """Return `text` with only `&`, `<` and `>` escaped, as Slack demands."""
     return "".join(_ENTITIES.get(character, character) for character in text)
 
 
 def clip(text: str, limit: int) -> str:
     """Return `text` escaped for Slack, in at most `limit` characters, no escape cut in half.
 
-    What is too long ends in an ellipsis; what is isolated in it stays so.
+    Text that is too long ends in an ellipsis; isolated parts stay isolated.
     """
     escaped = escape(text)
     if len(escaped) <= limit:
@@ -150,9 +150,9 @@ def clip(text: str, limit: int) -> str:
 
 
 def clip_lines(lines: list[str], limit: int) -> str:
-    """Return as many of these lines, already escaped, as `limit` allows, joined.
+    """Return as many of these escaped lines as `limit` allows, joined.
 
-    Lines are left out whole, so that no markup is cut in half; an ellipsis stands for them.
+    Only whole lines are left out, so that no markup is cut in half; an ellipsis replaces them.
     """
     text = "\n".join(lines)
     kept = list(lines)
@@ -163,14 +163,14 @@ def clip_lines(lines: list[str], limit: int) -> str:
 
 
 def code(text: str, limit: int) -> str:
-    """Return `text` as a code span that nothing in it can end, its inside within `limit`."""
+    """Return `text` as a code span that it cannot end itself, its inside within `limit`."""
     return _code(visible(text), limit)
 
 
 def trusted(text: str) -> str:
     """Return the operator's own text, such as the host's name, safe to show beside other text.
 
-    It may look as it likes, if only it is printable. Joiners are: emoji are written with them.
+    Any printable text is allowed, and joiners, which emoji need.
     """
     return isolated(_printable_but_joiners(text))
 
@@ -190,12 +190,12 @@ def _code(text: str, limit: int) -> str:
 
 
 def _is_seen(character: str) -> bool:
-    """Return whether a character that is no mark is plainly seen."""
+    """Return whether a character other than a mark is visible."""
     return character == " " or not (category(character)[0] in "CZ" or character in _BLANK)
 
 
 def _belong(marks: str, base: str) -> bool:
-    """Return whether marks may sit on this letter: of its script, seen, and no more than it has."""
+    """Return whether marks belong on this letter: of its script, visible, and not too many."""
     if category(base or "\0")[0] != "L" or len(marks) > _MOST_ABOVE_OR_BELOW + _MOST_BESIDE:
         return False
     accents = [each for each in marks if _script(each) == "COMBINING"]
@@ -211,7 +211,7 @@ def _belong(marks: str, base: str) -> bool:
 
 
 def _script(character: str) -> str:
-    """Return the first word of a character's name: its script, `COMBINING` for those of many."""
+    """Return the first word of a character's name: its script, or `COMBINING`."""
     return name(character, "").partition(" ")[0]
 
 

@@ -1,4 +1,4 @@
-"""Threads that the system may refuse to start: TasksMax of a unit, or the processes of a user."""
+"""Threads that the system may refuse to start: TasksMax of a unit, or the user's process limit."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ log = logging.getLogger(__name__)
 
 
 class Worker:
-    """A thread that runs from the first `start` on for which the system has one.
+    """A thread that starts as soon as the system allows it.
 
-    `name` says in the log what does not run without it. It belongs to the thread that starts it.
+    `name` says in the log which work waits for it. Only the thread that starts it may use this.
     """
 
     def __init__(self, target: Callable[[], None], name: str) -> None:
@@ -37,22 +37,22 @@ class Worker:
         except RuntimeError:
             if not self._refused:
                 log.error(  # noqa: TRY400 - the sentence says it all
-                    "no thread can be started for the %s: let the user or the unit have more tasks"
-                    " (TasksMax=); it is tried again",
+                    "no thread can be started for the %s: allow the user or the unit more tasks"
+                    " (TasksMax=); retrying",
                     self._name,
                 )
             self._refused = True
             return False
         if self._refused:
-            log.info("the %s runs now", self._name)
+            log.info("started the thread for the %s", self._name)
         self._thread = thread
         return True
 
     def retry(self) -> bool:
-        """Start it where the system had no room before; return whether it runs since now."""
+        """Start it if the system refused before; return whether it was started now."""
         return self._refused and self._thread is None and self.start()
 
     def join(self, seconds: float) -> None:
-        """Wait for the thread's end, so long at most."""
+        """Wait for the thread's end, at most this long."""
         if self._thread is not None:
             self._thread.join(seconds)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 ROOT = Path(__file__).parents[1]
-_SECONDS = 30.0
+_SECONDS = 120.0
 
 
 class Terminal:

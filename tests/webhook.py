@@ -142,7 +142,7 @@ class Webhook(Loopback):
             self._arrived.notify_all()
             return self.script.popleft() if self.script else self.default
 
-    def wait_for(self, count: int, timeout: float = 10.0) -> list[Received]:
+    def wait_for(self, count: int, timeout: float = 60.0) -> list[Received]:
         """Return what was received once there are `count` requests, or when time is up."""
         with self._arrived:
             self._arrived.wait_for(lambda: len(self.received) >= count, timeout)

@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Budgets for failures, so that nobody's hide another's: whoever makes more than he has a budget
- * for has the rest counted, and not told one by one.
+ * Budgets for failures, so that one user's failures cannot crowd out another's. Failures within the
+ * budget are submitted one by one; those beyond it are counted in `held`.
  *
- * A budget is a token bucket kept as the time at which it would be full again (GCRA): BUDGET_BURST
- * at once, then BUDGET_PER_SECOND. It is that of a user in the cgroups of one owner; WIDER times
- * that is the budget of a user in all cgroups, who may have many sessions, and of an owner's
- * cgroups for all users, whom a container's root can be. Looked at for failures alone. The maps are
- * bounded; what is evicted begins anew, with a full bucket.
+ * A budget is a token bucket, stored as the time at which it would be full again (GCRA):
+ * BUDGET_BURST at once, then BUDGET_PER_SECOND. Each user has one in the cgroups of each owner.
+ * WIDER times that is the budget of a user in all cgroups, since a user may have many sessions, and
+ * of an owner's cgroups for all users, since a container's root can become any user. Budgets are
+ * checked for failures only. The maps are bounded; an evicted budget starts again with a full
+ * bucket.
  *
  * Constants from user space: BUDGET_BURST, BUDGET_PER_SECOND, BUDGETS_MAX, HELD_MAX, ENDS_MAX.
  */
@@ -21,10 +22,7 @@
 #define INTERVAL    (SECOND / BUDGET_PER_SECOND)
 #define BUDGET_SPAN (BUDGET_BURST * INTERVAL)
 
-/*
- * Whose failures are told one by one, within a budget: a user's in one owner's
- * cgroups; a user's; an owner's.
- */
+/* Who pays for a failure: a user in one owner's cgroups, a user, and an owner. */
 enum payer_kind { PAYER_BOTH, PAYER_USER, PAYER_OWNER, PAYERS };
 
 struct payer {
@@ -35,7 +33,7 @@ struct payer {
 
 BPF_TABLE("lru_hash", struct payer, u64, budgets, BUDGETS_MAX);
 
-/* Take one from a budget; false where there is nothing left. Two CPUs at once may take the same. */
+/* Take one from a budget; false if it is empty. Two CPUs may take the same one at the same time. */
 static __always_inline bool pay(const struct payer *payer, u64 interval, u64 now)
 {
 	u64 *full_ns = budgets.lookup((struct payer *)payer);
@@ -52,7 +50,7 @@ static __always_inline bool pay(const struct payer *payer, u64 interval, u64 now
 	return true;
 }
 
-/* Whether a failure is within the budgets of whose it is. */
+/* Whether a failure is within all budgets that pay for it. */
 static __always_inline bool is_affordable(u64 owner, u32 uid, u64 now)
 {
 	struct payer both = {.owner = owner, .uid = uid, .kind = PAYER_BOTH};
@@ -64,9 +62,10 @@ static __always_inline bool is_affordable(u64 owner, u32 uid, u64 now)
 }
 
 /*
- * Failures beyond it, or that found the ring full, which are counted and not submitted: those of
- * one user, cgroup and destination that ended alike, in one slot of time (2^HELD_SLOT_BITS ns).
- * User space takes a slot when it is over, so that nothing is added while it does.
+ * Failures that were counted and not submitted, because they were beyond a budget or the ring was
+ * full. One entry counts the failures of one user, cgroup and destination that ended alike within
+ * one time slot of 2^HELD_SLOT_BITS ns. User space reads a slot after it is over, when no program
+ * adds to it any more.
  */
 #define HELD_SLOT_BITS 30
 
@@ -78,7 +77,7 @@ struct held_key {
 	int error;
 	u16 flags;
 	u8 newstate;
-	u8 sent; /* whether it had a local port, and (2) sent a SYN */
+	u8 sent; /* bit 0: it had a local port; bit 1: it sent a SYN */
 };
 
 struct held {
@@ -90,7 +89,7 @@ struct held {
 BPF_TABLE("hash", struct held_key, struct held, held, HELD_MAX);
 BPF_ARRAY(no_held, struct held, 1); /* too large for the stack */
 
-/* Count a failure for whoever asks once a second; false where there is no place for it. */
+/* Count a failure in `held`, which user space reads once a second; false if the map is full. */
 static __always_inline bool hold_back(const struct transition *t, u32 uid)
 {
 	struct held_key key = {
@@ -109,7 +108,7 @@ static __always_inline bool hold_back(const struct transition *t, u32 uid)
 
 	if (!known) {
 		none = no_held.lookup(&only);
-		/* Where two CPUs are first at once, one of them is. */
+		/* insert() fails on all but one of the CPUs that race here. */
 		is_first = none && !held.insert(&key, none);
 		known = held.lookup(&key);
 	}
@@ -124,8 +123,8 @@ static __always_inline bool hold_back(const struct transition *t, u32 uid)
 }
 
 /*
- * Tell of a transition; false where the ring is full. Whoever reads is woken although he keeps
- * records for a while: the kernel would wake only who has let go of all.
+ * Submit a transition; false if the ring is full. Force the wake-up: by default the kernel wakes
+ * only a reader that has consumed all records, and this one holds records for a while.
  */
 static __always_inline bool submit(struct transition *t)
 {
@@ -135,7 +134,7 @@ static __always_inline bool submit(struct transition *t)
 	return true;
 }
 
-/* Tell of what nothing else counts. */
+/* Submit a transition that is counted nowhere else. */
 static __always_inline void submit_or_lose(struct transition *t)
 {
 	if (!submit(t))
@@ -143,14 +142,14 @@ static __always_inline void submit_or_lose(struct transition *t)
 }
 
 /*
- * The attempt that a thread's connect() closed last, for what that is about to return. Like
- * attempts, the map is not handed to user space: both know sockets by their addresses.
+ * The attempt that a thread's connect() closed last, until that connect() returns. This map is not
+ * handed to user space, and neither is attempts: both hold kernel addresses of sockets.
  */
 struct ended {
 	u64 skaddr;
 	u64 start_ns;
 	u32 start_cpu;
-	u32 is_held; /* it was not submitted, and what connect() returns is all that is counted */
+	u32 is_held; /* not submitted: only connect()'s return is counted */
 	struct destination destination;
 };
 
@@ -158,7 +157,7 @@ struct ended {
 BPF_TABLE("lru_hash", u64, struct ended, ends, ENDS_MAX);
 #endif
 
-/* Whether what connect() returns will be counted in place of this: only that says why. */
+/* Whether connect()'s return is counted in place of this failure: only that has the reason. */
 static __always_inline bool is_left_to_return(const struct transition *t)
 {
 #ifdef RETURNS
@@ -177,8 +176,8 @@ static __always_inline bool is_left_to_return(const struct transition *t)
 }
 
 /*
- * A failure of `uid`: the maker's, or the socket's where he is not known; then owner is 0, too.
- * What is beyond a budget is counted, and so is what a full ring does not take.
+ * Submit a failure. uid is the maker's, or the socket's if the maker is unknown; then owner is 0,
+ * too. A failure that is beyond a budget, or that the full ring does not take, is counted.
  */
 static __always_inline void submit_failure(struct transition *t, u64 owner, u32 uid)
 {

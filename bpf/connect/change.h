@@ -7,8 +7,8 @@
 #include "include/transition.h"
 
 /*
- * What a hook tells, or the net; slot is which of them. `early` where it tells so before the socket
- * changes.
+ * A state change as a hook or the net sees it; slot says which (SLOT_*). early: the socket still
+ * has its old state.
  */
 struct change {
 	void *sk;
@@ -18,7 +18,7 @@ struct change {
 	bool early;
 };
 
-/* skc_num is already 0 when the tracepoint tells of a CLOSE; its event takes inet_sport, too. */
+/* At the tracepoint for CLOSE, skc_num is already 0. Its own event reads inet_sport, too. */
 static __always_inline u16 read_lport(const struct change *change)
 {
 	u16 port = 0;
@@ -31,7 +31,9 @@ static __always_inline u16 read_lport(const struct change *change)
 	return bpf_ntohs(port);
 }
 
-/* What is submitted, but for what is known of the attempt; NULL never, but to the verifier. */
+/*
+ * Fill a draft with all fields but those of the attempt. The NULL check is for the verifier only.
+ */
 static __always_inline struct transition *describe(const struct change *change, u64 now)
 {
 	u32 slot = change->slot;

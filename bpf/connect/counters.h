@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What is counted for each destination. Constants from user space: DESTINATIONS_MAX;
- * LATENCY where somebody reads how long connects take.
+ * Counters of each destination. Constants from user space: DESTINATIONS_MAX; LATENCY if connect
+ * latencies are read.
  */
 #pragma once
 
@@ -22,7 +22,7 @@ static __always_inline struct counters *counters_of(struct destination *to)
 {
 	struct counters *c = destinations.lookup(to);
 
-	/* Not zeroed where there is one, which is nearly always. */
+	/* Look up first: nearly always there is one, and no zeroed struct is needed. */
 	if (c)
 		return c;
 	struct counters zero = {};

@@ -13,8 +13,8 @@
 #define SS_UNCONNECTED_ 1
 
 /*
- * How many SYNs TCP sent: SYN_SENT comes before the first one, and there may be none. total_retrans
- * counts also those that found no memory, segs_out also the answer to a SYN that crossed ours.
+ * How many SYNs TCP sent. SYN_SENT comes before the first one, so there may be none. total_retrans
+ * also counts those that got no memory; segs_out also counts the answer to a SYN that crossed ours.
  */
 static __always_inline u32 read_syns(void *sk)
 {
@@ -33,9 +33,9 @@ static __always_inline void read_end(void *sk, struct transition *t)
 }
 
 /*
- * Whether connect() is what closes the socket. It says that a socket connects (SS_CONNECTING) when
- * it has sent the SYN, and holds the socket until then. Whoever closes it later, by close(),
- * shutdown() or connect(AF_UNSPEC), finds that said; so does a timer, or an answer.
+ * Whether connect() itself is closing the socket. It sets SS_CONNECTING after it has sent the SYN,
+ * and holds the socket lock until then. A later close(), shutdown(), connect(AF_UNSPEC), timer or
+ * answer finds SS_CONNECTING.
  */
 static __always_inline bool is_in_connect(void *sk)
 {
@@ -48,9 +48,9 @@ static __always_inline bool is_in_connect(void *sk)
 }
 
 /*
- * connect() gave up, and told nobody but its caller why. One case shows: a port that was chosen
- * before is in use for this destination. It is the first thing that connect() finds out, before it
- * gives the socket a hash, which a socket has for good.
+ * connect() gave up, and only its return value says why. One case can be recognized here: a port
+ * that was chosen before is in use for this destination. connect() checks that first, before it
+ * sets the socket's hash, which is never cleared.
  */
 static __always_inline void give_up(void *sk, struct transition *t)
 {
@@ -73,7 +73,7 @@ static __always_inline void give_up(void *sk, struct transition *t)
 #endif
 }
 
-/* Whether a write was under way that connects, too: the first one of TCP Fast Open. */
+/* Whether a write that also connects is under way: the first write of TCP Fast Open. */
 static __always_inline bool is_fast_opening(void *sk)
 {
 	void *request = NULL;
@@ -83,9 +83,9 @@ static __always_inline bool is_fast_opening(void *sk)
 }
 
 /*
- * Count an attempt that failed as the kernel does: ActiveOpens where a SYN was sent, AttemptFails
- * where the kernel ended it, which leaves an error in the socket. A connect() that finds the port
- * in use, or that Fast Open puts off, sends nothing.
+ * Count a failed attempt as the kernel does: ActiveOpens if a SYN was sent, AttemptFails if the
+ * kernel ended it, which leaves an error in the socket. A connect() that finds its port in use, or
+ * that Fast Open defers, sends nothing.
  */
 static __always_inline void tally_failed(void *sk, const struct netns *netns)
 {
@@ -102,7 +102,7 @@ static __always_inline void tally_failed(void *sk, const struct netns *netns)
 		tally(TALLY_ABORTED);
 }
 
-/* Whether a socket that no error ended was closed before anything was sent, and not for that. */
+/* Whether a socket without an error was closed before it sent anything, and not by connect(). */
 static __always_inline bool is_unsent(void *sk, const struct transition *t)
 {
 	return !t->syns && !is_in_connect(sk) && !is_fast_opening(sk);
@@ -112,7 +112,7 @@ static __always_inline void fail(void *sk, struct transition *t, int error)
 {
 	tally_failed(sk, &t->destination.netns);
 	read_end(sk, t);
-	/* The kernel calls it a time-out where the application took the error out of the socket. */
+	/* If the application has read the error from the socket, the kernel reports ETIMEDOUT. */
 	if (error && (!t->sk_err || t->sk_err == ETIMEDOUT_))
 		t->sk_err = error;
 	if (!t->sk_err && is_unsent(sk, t)) {

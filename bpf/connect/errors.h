@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Errors that an application is told of before its socket is closed.
+ * Errors that the kernel reports to the application before the socket is closed.
  */
 #pragma once
 
 #include <uapi/linux/errqueue.h>
 #include "include/attempt.h"
 
-/* The error in the ICMP message that was queued last, 0 where it was none. */
+/* The error of the ICMP message queued last, 0 if the last message is not ICMP. */
 static __always_inline int read_icmp_error(void *sk)
 {
 	struct sock_extended_err ee = {};
@@ -23,9 +23,9 @@ static __always_inline int read_icmp_error(void *sk)
 }
 
 /*
- * The application is told of an error, soft or not. It may take it out of the socket (SO_ERROR)
- * before the socket is closed, by the kernel or by itself; then this is where it was seen. Of an
- * ICMP message it is told before the error is in the socket.
+ * Keep an error, soft or hard, that the kernel reports to the application. The application may
+ * clear it from the socket (SO_ERROR) before the socket is closed; then only this entry has it. For
+ * an ICMP message, the report comes before the error is in the socket.
  */
 static __always_inline int note_error(void *sk)
 {
@@ -54,7 +54,7 @@ int error_inet_sk_error_report(struct bpf_raw_tracepoint_args *ctx)
 	return note_error((void *)ctx->args[0]);
 }
 
-/* void sock_def_error_report(struct sock *sk): what tells it, where there is no tracepoint. */
+/* void sock_def_error_report(struct sock *sk): for kernels without that tracepoint. */
 int error_sock_def_error_report(struct pt_regs *ctx)
 {
 	return note_error((void *)PT_REGS_PARM1(ctx));

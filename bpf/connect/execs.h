@@ -1,17 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/*
- * When a process became another program.
- */
 #pragma once
 
-#define EXECS 32768 /* a power of two, and as many PIDs as a host has if nobody asked for more */
+#define EXECS 32768 /* a power of two, and the default number of PIDs of a host */
 
 BPF_ARRAY(execs, u64, EXECS);
 
 /*
- * sched:sched_process_exec: when a process became another program, so that nobody takes that one's
- * command line for the one that connected. A PID shares its place with others: what happened to
- * any of them may have happened to it.
+ * sched:sched_process_exec: notes when a process became another program, whose command line must
+ * not be shown for the one that connected. Several PIDs share a place: an exec in one of them casts
+ * doubt on all.
  */
 int exec_sched_process_exec(struct bpf_raw_tracepoint_args *ctx)
 {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * How long connects take. Constant from user space: LATENCIES_MAX, 0 for no destination by itself.
+ * Connect latencies. Constant from user space: LATENCIES_MAX, 0 for no latencies per destination.
  */
 #pragma once
 
@@ -9,8 +9,8 @@
 #define LATENCY_SLOTS 32 /* a power of two; 2^31 us is more than any SYN timeout */
 
 /*
- * From SYN_SENT to ESTABLISHED. Slot i counts what took 2^i to 2^(i+1) us; the first one has the
- * shorter ones, too.
+ * From SYN_SENT to ESTABLISHED. Slot i counts latencies from 2^i to 2^(i+1) us; slot 0 also counts
+ * the shorter ones.
  */
 struct latency {
 	u64 sum_ns;
@@ -25,7 +25,7 @@ BPF_ARRAY(no_latency, struct latency, 1); /* too large for the stack */
 
 static __always_inline void add_latency(struct latency *l, u64 took_ns)
 {
-	/* The mask is for the verifier: kernel 6.1's loses track of a bound set by comparison. */
+	/* The mask is for the verifier: that of 6.1 loses a bound that was set by comparison. */
 	u32 slot = (bpf_log2l(took_ns / 1000 | 1) - 1) & (LATENCY_SLOTS - 1);
 
 	__sync_fetch_and_add(&l->sum_ns, took_ns);

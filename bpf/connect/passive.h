@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Handshakes that somebody else began, of which the kernel counts failures together with ours.
+ * Passive handshakes, begun by a peer. The kernel counts their failures and ours together.
  */
 #pragma once
 
@@ -9,7 +9,7 @@
 
 #define ECONNRESET_ 104
 
-/* An end that AttemptFails may count although somebody else began the handshake. */
+/* Whether this may be the end of a passive handshake that AttemptFails counts. */
 static __always_inline bool is_passive_end(const struct change *change)
 {
 	return change->newstate == BPF_TCP_CLOSE &&
@@ -17,9 +17,9 @@ static __always_inline bool is_passive_end(const struct change *change)
 }
 
 /*
- * Count as AttemptFails does: an error in tcp_done(), and before it, where Fast Open began the
- * handshake, a reset in tcp_check_req(). That one also in FIN_WAIT1, where a socket without a
- * round-trip time has had no answer to its SYN-ACK.
+ * Count as AttemptFails does: once in tcp_done() for an error, and before that once in
+ * tcp_check_req() for a reset, if Fast Open began the handshake. The reset also counts in
+ * FIN_WAIT1: a socket without a round-trip time has had no answer to its SYN-ACK.
  */
 static __always_inline void tally_passive(const struct change *change)
 {

@@ -6,7 +6,7 @@
 
 #include "include/transition.h"
 
-/* A process that connects to a port: what may race against each other. */
+/* A process that connects to one port: its attempts may race against each other. */
 struct racer {
 	u32 pid;
 	u32 netns;
@@ -15,8 +15,9 @@ struct racer {
 };
 
 /*
- * The last success with one address. outlived_ns are earlier ones, and the last one, at least
- * RACE_OUTLIVED apart, the latest first: who was there then, and still is, does not race.
+ * The last success with one address. outlived_ns are times of successes at least RACE_OUTLIVED
+ * apart, latest first: an attempt that was under way at one of them, and still is, is not in a
+ * race.
  */
 struct rival {
 	union address daddr;
@@ -25,7 +26,7 @@ struct rival {
 	u64 outlived_ns[2];
 };
 
-/* Each address has its place; another one may have it, too, and then takes it over. */
+/* Each address has a place by its hash; a later address with the same hash takes it over. */
 #define RIVALS 8 /* a power of two */
 
 struct rivals {
@@ -37,11 +38,11 @@ BPF_ARRAY(no_rivals, struct rivals, 1); /* too large for the stack */
 
 /*
  * Happy Eyeballs (RFC 8305): a client connects to several addresses of one name at about the same
- * time, and closes what is left when one is established. Here no name is known; by its times an
- * attempt lost a race where the same process connected to another address on the same port, both
- * began within RACE_BEGIN, and the loser was closed within RACE_END after the success. Who lives on
- * for RACE_OUTLIVED after a success with that address does not race against it: the process goes
- * there anyway.
+ * time, and closes the others once one is established. The name is not known here, so times decide.
+ * An attempt lost a race if the same process connected to another address on the same port, both
+ * attempts began within RACE_BEGIN, and the loser was closed within RACE_END after the success. An
+ * attempt that outlives a success with that address by RACE_OUTLIVED is not racing against it: the
+ * process connects there anyway.
  */
 #define RACE_BEGIN    2000000000ULL
 #define RACE_END      200000000ULL
@@ -66,7 +67,7 @@ static __always_inline struct rivals *rivals_of(struct racer *racer)
 	return rivals ? races.lookup_or_try_init(racer, rivals) : NULL;
 }
 
-/* In place: an update would take a new element, which costs several times as much. */
+/* Update in place: update() would take a new element, which costs several times as much. */
 static __always_inline void note_success(const struct attempt *a, u64 now)
 {
 	struct racer racer = racer_of(&a->maker, &a->destination);

@@ -1,7 +1,4 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/*
- * What connect() returned.
- */
 #pragma once
 
 #include "connect/ends.h"
@@ -13,10 +10,10 @@
 #define SIN6_LEN 24
 
 /*
- * The destination that a process asked for; false where that is none. The kernel has copied
- * addr_len bytes from it, and what lies behind them is the kernel's own. An address of another
- * family than the socket's it refuses: a mistake (EAFNOSUPPORT), of which no bytes are a
- * destination. For a v4-mapped address tcp_v6_connect() calls tcp_v4_connect(), and tells itself.
+ * Read the destination that the process asked for; false if there is none. The kernel copied
+ * addr_len bytes of the address; the bytes behind them are the kernel's own. The kernel refuses an
+ * address of another family than the socket's (EAFNOSUPPORT), so that address is no destination.
+ * For a v4-mapped address tcp_v6_connect() calls tcp_v4_connect(), which reports it.
  */
 static __always_inline bool read_asked(void *sk, void *uaddr, int addr_len, struct destination *to)
 {
@@ -41,8 +38,8 @@ static __always_inline bool read_asked(void *sk, void *uaddr, int addr_len, stru
 }
 
 /*
- * Whether the attempt was made for this connect(), and is not one whose return was not seen. Who
- * asks for 0.0.0.0 is led to an address of this host.
+ * Whether the attempt was made for this connect(), and not for an earlier one whose return was
+ * missed. connect() to 0.0.0.0 goes to an address of this host.
  */
 static __always_inline bool leads_to(const struct destination *asked, const struct destination *to)
 {
@@ -54,8 +51,8 @@ static __always_inline bool leads_to(const struct destination *asked, const stru
 }
 
 /*
- * connect() returned an error. Mostly it sent nothing; if its attempt had begun and was closed in
- * this call, the transition was submitted, and this tells its error.
+ * connect() returned an error. Mostly it sent nothing. If its attempt had begun and was closed in
+ * this call, the transition is already submitted, and this record adds its error.
  */
 static __always_inline int on_return(void *sk, void *uaddr, int addr_len, int result)
 {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Addresses. One is always 16 bytes: IPv4 in its v4-mapped form (::ffff:0:0/96), so that there is
- * one struct for both families and a v4-mapped socket is IPv4 without a special case.
+ * Addresses. Each is 16 bytes, IPv4 in its v4-mapped form (::ffff:0:0/96): both families share one
+ * struct, and a v4-mapped socket is IPv4 without a special case.
  */
 #pragma once
 

@@ -8,9 +8,10 @@
 #include "include/maker.h"
 
 /*
- * One per socket address, from SYN_SENT until the attempt ends. state is the last one seen,
- * witnessed whether the net has seen it begin, error the last one that the application was told of.
- * An attempt is known by when and on which CPU it began: no CPU begins two at one time.
+ * One per socket, by its kernel address, from SYN_SENT until the attempt ends. `state` is the last
+ * one seen; `witnessed` says that the net saw the attempt begin; `error` is the last one that the
+ * kernel reported to the application. start_ns and start_cpu identify the attempt: a CPU cannot
+ * begin two at the same time.
  */
 struct attempt {
 	u64 start_ns;
@@ -19,19 +20,19 @@ struct attempt {
 	u16 state;
 	u16 witnessed;
 	int error;
-	u64 owner; /* see struct cgroup_path; kept, since that may be evicted before the end */
+	u64 owner; /* see struct cgroup_path; copied, since that may be evicted before the end */
 	struct maker maker;
 	struct destination destination;
 };
 
 /*
- * Most attempts have a cell, by a hash of the socket's address: to take one and give it back costs
- * a third of what an entry of a map does. An attempt whose cell is taken goes to the map.
+ * Most attempts have a cell, chosen by a hash of the socket's address. Taking and releasing one
+ * costs a third of a map entry. An attempt whose cell is taken goes to the map.
  *
- * Two may want a cell at once, and Linux 5.10 has no atomic exchange: who adds to claims and finds
- * 1 has it. skaddr is 0 while the rest is not valid. Where a processor shows stores in another
- * order (arm64), whoever takes a cell in the moment that it is given back may be without an entry,
- * as if that was evicted.
+ * Two CPUs may want a cell at once, and Linux 5.10 has no atomic exchange: the one that adds to
+ * `claims` and then reads 1 has it. skaddr is 0 while the rest is invalid. On processors that
+ * reorder stores (arm64), an attempt that takes a cell just as it is released may lose its entry,
+ * as if the entry was evicted.
  */
 struct cell {
 	u64 claims;
@@ -98,8 +99,8 @@ static __always_inline void drop_attempt(u64 skaddr)
 }
 
 /*
- * Whether any attempt has gone to SYN_RECV: it crossed another (a simultaneous open). As long as
- * none has, a socket in SYN_RECV is one that was accepted, and is not looked for.
+ * Whether any attempt has gone to SYN_RECV (a simultaneous open). Until one has, every socket in
+ * SYN_RECV is an accepted one, and is not looked up.
  */
 BPF_ARRAY(crossed, u32, 1);
 
@@ -118,7 +119,7 @@ static __always_inline void note_crossing(void)
 		*any = true;
 }
 
-/* Whether what is left is the handshake: only there an attempt succeeds or fails. */
+/* Whether a socket that leaves this state leaves the handshake: only then an attempt ends. */
 static __always_inline bool is_handshake(u8 state)
 {
 	return state == BPF_TCP_SYN_SENT || state == BPF_TCP_SYN_RECV;

@@ -1,21 +1,21 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The cgroups of those who connect: paths, and owners. Constant from user space: CGROUPS_MAX.
+ * Cgroups of processes that connect: their paths and owners. Constant from user space: CGROUPS_MAX.
  */
 #pragma once
 
 #include "include/layout.h"
 
 /*
- * The names of a cgroup and of those above it, up to the root, which has none. A cgroup that lies
- * deeper has no names of its topmost ones here. A name has at most 255 bytes. root is the place of
- * the cgroup that is the root to the process that was seen there, CGROUP_LEVELS where it is none of
- * these: that one and those above it were named outside.
+ * The names of a cgroup and its ancestors, up to the root cgroup, which has no name. A deeper
+ * cgroup lacks its topmost names here. A name has at most 255 bytes. root is the index of the
+ * cgroup that the process, when it was seen, had as its root; CGROUP_LEVELS if none of these. The
+ * host named that one and those above it, not the container.
  *
- * owner is the id of the one of these at OWNER_LEVEL, or of the cgroup itself where it is not that
- * deep: a service, a pod, a user's manager. What lies deeper its owner makes as he likes. It is 0
- * for the root. Those that lie deeper than is looked have one owner together, OWNER_DEEP: nobody
- * escapes a budget by depth.
+ * owner is the id of the ancestor at OWNER_LEVEL (a service, a pod, a user's manager), or of the
+ * cgroup itself if it is not that deep. The owner may create deeper cgroups at will. owner is 0 for
+ * the root. Cgroups deeper than CGROUP_LEVELS_MAX all share the owner OWNER_DEEP: nobody escapes a
+ * budget by depth.
  */
 #define CGROUP_LEVELS	  8
 #define CGROUP_NAME	  256
@@ -31,8 +31,8 @@ struct cgroup_path {
 };
 
 /*
- * The cgroup that a program met last on a CPU. After CGROUP_RECENT it is looked up again: only then
- * the map, which keeps those used last, knows that it is in use.
+ * The cgroup that a program saw last on a CPU. After CGROUP_RECENT ns it is looked up in the map
+ * again, so that the map (LRU) keeps a cgroup that is in use.
  */
 #define CGROUP_RECENT 1000000000ULL
 
@@ -47,18 +47,18 @@ BPF_TABLE("lru_hash", u64, struct cgroup_path, cgroups, CGROUPS_MAX);
 BPF_PERCPU_ARRAY(new_cgroup, struct cgroup_path, 3);
 BPF_PERCPU_ARRAY(last_cgroup, struct last_cgroup, 3);
 
-/* The owner of a cgroup, by its node: see struct cgroup_path. */
+/* Return the owner of a cgroup, by its kernfs node: see struct cgroup_path. */
 static __always_inline u64 owner_of(void *kn)
 {
-	/* Of the node, and of those that lead to it from below. */
+	/* Ids of the last nodes visited, topmost first. */
 	u64 ids[OWNER_LEVEL + 1] = {}, leaf = 0;
 	void *parent;
 	int i;
 
 	READ_FIELD(leaf, kn, FIELD(kernfs_node, id));
 	/*
-	 * Left at its end alone: the verifier of 6.1 wants the way back to be a jump, and for
-	 * another way out the compiler may lay out the loop so that there is none.
+	 * The loop is left at its end only: the verifier of 6.1 wants the way back to be a jump,
+	 * and with a second exit the compiler may lay out the loop without one.
 	 */
 #pragma clang loop unroll(disable)
 	for (i = 0; kn && i < CGROUP_LEVELS_MAX; i++) {
@@ -86,7 +86,7 @@ static __always_inline void *read_cgroup_ns(void *task)
 	return cgroup_ns;
 }
 
-/* The kernfs node of the cgroup that is the root to the current process. */
+/* The kernfs node of the cgroup that the current process has as its root. */
 static __always_inline void *read_cgroup_root(void)
 {
 	void *cset = NULL, *cgroup = NULL, *kn = NULL;
@@ -97,12 +97,12 @@ static __always_inline void *read_cgroup_root(void)
 	return kn;
 }
 
-/* A slot for each program that may be preempted by another: they must not share their draft. */
+/* One slot for each program that another may preempt: they must not share a draft. */
 #define SLOT_HOOK   0
 #define SLOT_NET    1
 #define SLOT_RETURN 2
 
-/* Keep the path of the current process's cgroup, which has this id; NULL where that fails. */
+/* Keep the path of the current process's cgroup, whose id is given; NULL if that fails. */
 static __always_inline struct cgroup_path *keep_cgroup(u64 id, u32 slot)
 {
 	void *cset = NULL, *cgroup = NULL, *kn = NULL, *root, *parent, *name;
@@ -116,7 +116,7 @@ static __always_inline struct cgroup_path *keep_cgroup(u64 id, u32 slot)
 	READ_FIELD(cgroup, cset, FIELD(css_set, dfl_cgrp));
 	READ_FIELD(kn, cgroup, FIELD(cgroup, kn));
 	READ_FIELD(kn_id, kn, FIELD(kernfs_node, id));
-	if (kn_id != id) /* it was moved just now */
+	if (kn_id != id) /* the process was moved just now */
 		return NULL;
 	path->owner = owner_of(kn);
 	root = read_cgroup_root();
@@ -139,10 +139,9 @@ static __always_inline struct cgroup_path *keep_cgroup(u64 id, u32 slot)
 }
 
 /*
- * Return the owner of the current process's cgroup, 0 where that is not known, and keep the path
- * under the id that bpf_get_current_cgroup_id() gives it: by the time somebody asks, the process
- * and its cgroup may be gone. An id is never given twice and a cgroup never renamed, so once is
- * enough.
+ * Return the owner of the current process's cgroup, 0 if unknown. Keep the path under the id that
+ * bpf_get_current_cgroup_id() returns: by the time user space looks, the process and its cgroup may
+ * be gone. Once is enough: an id is never reused and a cgroup never renamed.
  */
 static __always_inline u64 meet_cgroup(u64 id, u64 now, u32 slot)
 {

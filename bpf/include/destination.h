@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Where a connect goes, read from its socket.
+ * The destination of a connect, read from its socket.
  */
 #pragma once
 
@@ -8,9 +8,10 @@
 #include "include/netns.h"
 
 /*
- * A place: the same address is another one in another network namespace, and over another
- * interface that the socket is bound to. That is how a socket gets into a VRF, and a link-local
- * address to its link. ifindex is 0 for a socket that is not bound.
+ * An address and port, in a network namespace and over an interface: the same address is another
+ * destination in another namespace, and over another interface that the socket is bound to. Such a
+ * binding puts a socket into a VRF, and a link-local address on its link. ifindex is 0 for an
+ * unbound socket.
  */
 struct destination {
 	union address daddr;
@@ -21,8 +22,8 @@ struct destination {
 };
 
 /*
- * A read is a call: begin() takes the fields of struct sock_common out of a copy of its beginning,
- * up to the last one of these. All of it would take more of the stack than there is.
+ * Each read is a helper call, so one read copies the beginning of struct sock_common up to the last
+ * of these fields. A copy of the whole struct would not fit on the stack.
  */
 #define END_OF(field, type) ((field) + sizeof(type))
 #define LATER(a, b)	    ((a) > (b) ? (a) : (b))

@@ -1,29 +1,29 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What this program is to do, and for whom: written by the service when it starts.
+ * The gate: the role of this program, written by the service when it starts.
  *
- * Where another version of the program takes over, both are attached for a moment, and each failure
- * has to be told by one of them. So attempts that begin before from_ns are the old one's, and later
- * ones the new one's. What is left of the old one's attempts is copied to the new one, which ends
- * them from until_ns on.
+ * When a new version of the program takes over from an old one, both are attached for a moment, and
+ * exactly one of them must report each failure. The old one takes attempts that begin before
+ * from_ns, the new one later ones. Then the old one's remaining attempts are copied to the new one,
+ * which handles their ends from until_ns on.
  *
- * Before this is compiled the map is given a name with the digest of the program, its constants and
- * what it hangs on, so that nobody can pass off another program for this one.
+ * Before this is compiled, the map is given a name with the digest of the program, its constants
+ * and its hooks, so that nobody can pass off another program for this one.
  */
 #pragma once
 
 enum gate_role {
-	GATE_CLOSED, /* nothing */
-	GATE_OPEN,   /* everything */
-	GATE_COMING, /* takes over from another one */
-	GATE_GOING,  /* gives over to another one */
+	GATE_CLOSED, /* do nothing */
+	GATE_OPEN,   /* handle everything */
+	GATE_COMING, /* take over from an old program */
+	GATE_GOING,  /* hand over to a new program */
 };
 
 struct gate {
 	u64 from_ns; /* CLOCK_MONOTONIC */
 	u64 until_ns;
 	u32 role;
-	u32 pid; /* the service's own */
+	u32 pid; /* the service */
 };
 
 BPF_ARRAY(the_gate, struct gate, 1);
@@ -42,7 +42,7 @@ static __always_inline bool is_at_work(void)
 	return gate && gate->role != GATE_CLOSED;
 }
 
-/* Whether an attempt that begins now is this program's. */
+/* Whether this program handles an attempt that begins now. */
 static __always_inline bool may_begin(void)
 {
 	const struct gate *gate = read_gate();
@@ -54,7 +54,7 @@ static __always_inline bool may_begin(void)
 	return (bpf_ktime_get_ns() >= gate->from_ns) == (gate->role == GATE_COMING);
 }
 
-/* Whether the end of an attempt that began then is. */
+/* Whether it handles the end of an attempt that began at start_ns. */
 static __always_inline bool may_end(u64 start_ns)
 {
 	const struct gate *gate = read_gate();
@@ -66,7 +66,7 @@ static __always_inline bool may_end(u64 start_ns)
 	return (bpf_ktime_get_ns() >= gate->until_ns) == (gate->role == GATE_COMING);
 }
 
-/* Whether an end is of which no entry tells when it began: the other one may have that. */
+/* Whether it handles the end of an attempt without an entry: the other program may have one. */
 static __always_inline bool may_adopt(void)
 {
 	const struct gate *gate = read_gate();

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Where the fields are: FIELD() is an offset in bytes, from the struct it names. They come from the
- * running kernel's BTF, as constants that user space makes for every FIELD that it finds in the
- * text, and no header of the kernel is read (kernel/include has what BCC insists on). Only where
- * the kernel has no BTF do its headers decide, and then they must be the exact ones.
+ * Field offsets: FIELD() is the offset in bytes from the start of the struct it names. User space
+ * makes a constant for every FIELD that it finds in the text, from the running kernel's BTF, so no
+ * kernel header is read (kernel/include has the few that BCC insists on). A kernel without BTF
+ * needs its exact headers.
  */
 #pragma once
 
@@ -28,16 +28,19 @@
 #define FIELD(type, member) OFFSETOF_##type##_##member
 #endif
 
-/* The same in bits, of a field that has some. */
+/* The same in bits, for a bit field. */
 #define BIT_FIELD(type, member) BITOFFSET_##type##_##member
 
-/* Kernel memory is read explicitly: BCC rewrites pointer accesses only as far as it can follow. */
+/*
+ * Read kernel memory explicitly: BCC rewrites a pointer access only if it can follow the pointer.
+ */
 #define READ_FIELD(into, base, field)                                                              \
 	bpf_probe_read_kernel(&(into), sizeof(into), (void *)(base) + (field))
 
 /*
- * The current task, and what it leads to. Where the verifier knows its type, it is read in place,
- * which costs nothing; where not, as all else is. By another name, for BCC would rewrite the reads.
+ * The current task, and structs it points to. Where the verifier knows the task's type they are
+ * read in place, which costs nothing; elsewhere as all else. current_task has a name of its own,
+ * since BCC would rewrite reads through the usual one.
  */
 #ifdef TYPED_TASK
 static void *(*current_task)(void) = (void *)BPF_FUNC_get_current_task_btf;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Who makes an attempt. Constant from user space: PROBE_NAMES where names are learned.
+ * The maker of an attempt. Constant from user space: PROBE_NAMES if names are learned.
  */
 #pragma once
 
@@ -11,10 +11,10 @@
 #define CGROUP_INIT_INUM 0xeffffffb /* PROC_CGROUP_INIT_INO of include/linux/proc_ns.h */
 
 /*
- * Who made an attempt, all zero but netns where no process did. pid is what user space calls one:
- * the thread group, and comm its first thread's name; thread is the name of another one of its
- * threads, if that connects. born_ns is when the process was started (CLOCK_MONOTONIC), 0 where no
- * names are learned.
+ * The process that made an attempt; all zero but netns if none did. pid is the thread group's id,
+ * the PID of user space, and comm the name of its first thread. `thread` is the name of the
+ * connecting thread if that is another one. born_ns is the start of the process (CLOCK_MONOTONIC),
+ * 0 if no names are learned.
  */
 struct maker {
 	u64 cgroup_id;
@@ -28,8 +28,8 @@ struct maker {
 };
 
 /*
- * Whether the current process is not one of the host's, but in a container of any kind: it has its
- * own idea of what PIDs there are, or of what cgroups.
+ * Whether the current process is in a container of any kind: in a PID or cgroup namespace other
+ * than the host's.
  */
 static __always_inline bool is_foreign(void *task)
 {
@@ -45,7 +45,7 @@ static __always_inline bool is_foreign(void *task)
 	return inum != CGROUP_INIT_INUM;
 }
 
-/* When a task's process was started; of all its threads the first one is asked. */
+/* Return when a task's process was started: the start of its first thread. */
 static __always_inline u64 read_born(void *task)
 {
 	void *leader = NULL;
@@ -57,9 +57,9 @@ static __always_inline u64 read_born(void *task)
 }
 
 /*
- * Who runs now, nobody where that is the kernel itself (kworker, for a file system): whom it serves
- * cannot be known. A worker of io_uring is a thread of the process that it works for. Return the
- * owner of his cgroup, 0 where that is not known.
+ * Read the current process; none if it is a kernel thread (a kworker for a file system): its client
+ * cannot be known. A worker of io_uring is a thread of the process it works for. Return the owner
+ * of the cgroup, 0 if unknown.
  */
 static __always_inline u64 read_maker(struct maker *maker, u64 now, u32 slot)
 {
@@ -87,7 +87,7 @@ static __always_inline u64 read_maker(struct maker *maker, u64 now, u32 slot)
 	return meet_cgroup(maker->cgroup_id, now, slot);
 }
 
-/* The service's own connects would make an alert of every alert that fails. */
+/* Skip the service's own connects: each failed send of an alert would raise another alert. */
 static __always_inline bool is_self(void)
 {
 	return is_own(bpf_get_current_pid_tgid() >> 32);

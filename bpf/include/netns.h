@@ -8,9 +8,9 @@
 #include "include/tally.h"
 
 /*
- * A network namespace. The kernel gives an inode number again as soon as it is free, and with it
- * the same namespace to another owner; hash_mix is drawn at random for each (commit 355b98553789
- * "netns: provide pure entropy for net_hash_mix()", in v5.1). The service's own is 0 and 0.
+ * A network namespace. The kernel reuses an inode number as soon as it is free, so the number alone
+ * may mean another namespace; hash_mix is random for each (commit 355b98553789 "netns: provide pure
+ * entropy for net_hash_mix()", in v5.1). Both are 0 for the service's own.
  */
 struct netns {
 	u32 inum;
@@ -25,7 +25,7 @@ static __always_inline u32 read_inum(void *net)
 	return inum;
 }
 
-/* What tells a namespace from all others: 0 and 0 for the service's own. Return its number. */
+/* Fill in the identity of a namespace, 0 and 0 for the service's own. Return its number. */
 static __always_inline u32 identify_netns(void *net, struct netns *netns)
 {
 	u32 inum = read_inum(net);
@@ -45,7 +45,7 @@ static __always_inline u32 read_netns(void *sk)
 	return read_inum(net);
 }
 
-/* What is held against the kernel's own counters, which each network namespace has for itself. */
+/* Count only in the service's own namespace: the kernel's counters are per network namespace. */
 static __always_inline void tally_own(const struct netns *netns, u32 which)
 {
 	if (!netns->inum)

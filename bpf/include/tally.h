@@ -1,25 +1,25 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What the programs count.
+ * The programs' own counters.
  */
 #pragma once
 
 enum tally {
 	TALLY_SUBMITTED,
-	TALLY_LOST,	     /* neither ring nor `held` had room */
-	TALLY_EVICTED,	     /* an attempt ended and its entry was gone */
-	TALLY_NETTED,	     /* the hook was not run, the net was */
-	TALLY_MISSED,	     /* an entry's socket had changed state unseen */
-	TALLY_OPENED,	     /* attempts in the service's own network namespace, with its own */
+	TALLY_LOST,	     /* ring and `held` were full */
+	TALLY_EVICTED,	     /* an attempt ended without an entry */
+	TALLY_NETTED,	     /* transitions that only the net saw */
+	TALLY_MISSED,	     /* stale entries: both hook and net missed a transition */
+	TALLY_OPENED,	     /* attempts in the service's network namespace, its own included */
 	TALLY_UNSENT,	     /* of these, ended before a SYN was sent */
-	TALLY_ABORTED,	     /* of these, ended by an error of the socket */
-	TALLY_NAMES_LEARNED, /* addresses that were taken from DNS answers */
+	TALLY_ABORTED,	     /* of these, ended with an error in the socket */
+	TALLY_NAMES_LEARNED, /* addresses learned from DNS answers */
 	TALLY_NAMES_LONG,    /* DNS answers to a name longer than NAME_BYTES */
-	TALLY_TAKEN_UP,	     /* attempts that the net began: the hook was not run */
-	TALLY_PASSIVE,	     /* AttemptFails of handshakes that somebody else began */
-	TALLY_HELD,	     /* failures that were counted in `held` and not submitted */
-	TALLY_HELD_FULL,     /* those beyond a budget that it had no place for */
-	TALLY_NAMES_UNKEPT,  /* DNS answers that could not be taken in full, long names with them */
+	TALLY_TAKEN_UP,	     /* attempts that only the net saw begin */
+	TALLY_PASSIVE,	     /* AttemptFails of passive handshakes */
+	TALLY_HELD,	     /* failures counted in `held`, not submitted */
+	TALLY_HELD_FULL,     /* failures beyond a budget while `held` was full */
+	TALLY_NAMES_UNKEPT,  /* DNS answers not read in full, those to long names included */
 	TALLIES,
 };
 

@@ -1,22 +1,22 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What is submitted. Constants from user space: EVENTS, RING_BYTES.
+ * Records for user space. Constants from user space: EVENTS, RING_BYTES.
  */
 #pragma once
 
 #include "include/attempt.h"
 
-/* What user space asked for. */
+/* Values of EVENTS: the records that user space wants. */
 #define EVENTS_FAILURES 0
 #define EVENTS_ATTEMPTS 1
 #define EVENTS_ALL	2
 
 /*
- * What is submitted. start_ns and maker are 0 where there is no entry for the attempt. Nothing in
- * it tells where the kernel keeps a socket.
+ * One record. start_ns and maker are 0 if the attempt has no entry. No field reveals a kernel
+ * address.
  *
- * With newstate 0 it is no transition but an error that connect() returned, in sk_err: of an
- * attempt that ended in this call where start_ns is set, else of one that sent nothing.
+ * With newstate 0 it is no transition but an error returned by connect(), in sk_err. If start_ns is
+ * set, the error belongs to an attempt that ended in this call; if not, connect() sent nothing.
  */
 struct transition {
 	u64 start_ns;
@@ -38,13 +38,13 @@ struct transition {
 /* connect() itself closed the socket, with no error in it, and will return one. */
 #define FLAG_RETURNS 1
 
-/* By its times the attempt may have lost a race against one of the same process. */
+/* By its times, the attempt may have lost a race against another of the same process. */
 #define FLAG_RACED 2
 
 /* The socket was closed, without an error, before anything was sent: nothing failed. */
 #define FLAG_UNSENT 4
 
-/* BCC takes it in pages, of a size that headers have. */
+/* BCC takes the ring's size in pages, of a PAGE_SIZE that only kernel headers define. */
 #undef PAGE_SIZE
 #define PAGE_SIZE 1
 BPF_RINGBUF_OUTPUT(transitions, RING_BYTES);

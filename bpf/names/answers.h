@@ -1,41 +1,44 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Reads DNS answers out of the memory of the process that received them.
+ * Reads DNS answers from the memory of the process that received them.
  *
- * The question's name is what it asked for, so that CNAMEs need no following: every address of the
- * answer is that name's. Everything in an answer is a stranger's choice. It is read with bounds on
- * every step, and no compression pointer is ever followed.
+ * Every address of an answer counts as an address of the question's name, which is what the process
+ * asked for; so CNAMEs need no following. All of an answer is untrusted: every read is bounded, and
+ * no compression pointer is followed.
  */
 #pragma once
 
 #include "names/keep.h"
 
 #define HEADER_BYTES 12
-#define RECORD_BYTES 10 /* type, class, ttl and length, behind the owner's name */
+#define RECORD_BYTES 10 /* type, class, ttl and length, after the owner's name */
 #define TYPE_A	     1
 #define TYPE_AAAA    28
 #define TYPE_ANY     255
 #define CLASS_IN     1
-/* What an answer must have and not have: QR; opcode and rcode 0. */
+/* Header flags of an answer: QR set; opcode and rcode 0. */
 #define FLAGS_MASK	 0xf80f
 #define FLAGS_ANSWER	 0x8000
-#define LABELS_MAX	 32 /* of the question; below, of a record's owner */
+#define LABELS_MAX	 32 /* in the question; the next one is for a record's owner */
 #define OWNER_LABELS_MAX 10
 #define RECORDS_MAX	 16
 
-/* What an answer tells, with its name in lower case; a slot for each function (they preempt). */
+/*
+ * The name of an answer, in lower case; one slot for each function, since one can preempt the
+ * other.
+ */
 BPF_PERCPU_ARRAY(told_name, struct name, 2);
 
 /*
- * bpf_probe_read_user() by another name: where BCC meets that one, it reads all of kallsyms to see
- * whether the kernel has it, and compiling takes a third longer. A kernel with trampolines has it.
+ * bpf_probe_read_user() by another name: under its own, BCC reads all of kallsyms to check that the
+ * kernel has it, and compiling takes a third longer. A kernel with trampolines has it.
  */
 static long (*read_user)(void *to, u32 size, const void *from) = (void *)BPF_FUNC_probe_read_user;
 
 /*
- * An answer in the memory of the process, and how far it was read. `at` lies in the second half of
- * a stack slot, where the verifier knows nothing of a value: what it would know of each way that
- * leads to a place would keep it from seeing that they are all alike from there on.
+ * An answer in the memory of the process, and the position `at` reached in it. `at` lies in the
+ * second half of a stack slot, where the verifier tracks no value. If it did, each path to one
+ * place would be a new state to verify, although they are all alike from there on.
  */
 struct packet {
 	void *data;
@@ -52,8 +55,8 @@ struct header {
 };
 
 /*
- * Go behind a name of up to `most` labels; false where there is none. A pointer ends it, and is
- * not followed; `plain` does not allow one.
+ * Skip a name of up to `most` labels; false if there is none. A compression pointer ends the name
+ * and is not followed; `plain` allows none.
  */
 static __always_inline bool skip_name(struct packet *p, u32 most, bool plain)
 {
@@ -90,12 +93,12 @@ static __always_inline u64 lower(u64 word)
 }
 
 enum question {
-	QUESTION_BAD,	/* who knows what was asked */
-	QUESTION_OTHER, /* not for addresses */
+	QUESTION_BAD,	/* malformed or not understood */
+	QUESTION_OTHER, /* does not ask for addresses */
 	QUESTION_ADDRESSES,
 };
 
-/* Take the question's name and go behind the question. */
+/* Read the question's name and skip the question. */
 static __always_inline enum question read_question(struct packet *p, struct name *name)
 {
 	u16 kind[2] = {};
@@ -112,13 +115,13 @@ static __always_inline enum question read_question(struct packet *p, struct name
 	    (kind[0] != bpf_htons(TYPE_A) && kind[0] != bpf_htons(TYPE_AAAA) &&
 	     kind[0] != bpf_htons(TYPE_ANY)))
 		return QUESTION_OTHER;
-	/* The byte that ends the name stays out: the rest is zeros. */
+	/* Without the byte that ends the name: the rest is zeros. */
 	size = end - HEADER_BYTES - 1;
 	if (size >= NAME_BYTES) {
 		tally(TALLY_NAMES_LONG);
 		return QUESTION_BAD;
 	}
-	/* The compiler would leave out the mask, and the verifier does not see why it may. */
+	/* The compiler would drop the mask as redundant, but the verifier needs it. */
 	asm volatile("" : "+r"(size));
 	size &= NAME_BYTES - 1;
 	__builtin_memset(name->name, 0, sizeof(name->name));
@@ -129,7 +132,7 @@ static __always_inline enum question read_question(struct packet *p, struct name
 	return QUESTION_ADDRESSES;
 }
 
-/* The address in a record at `at`, whose type and length are given; false where it is none. */
+/* Read the address of a record at `at` with this type and length; false if it has none. */
 static __always_inline bool read_address(const struct packet *p, u32 at, u16 type, u16 length,
 					 union address *address)
 {
@@ -145,7 +148,7 @@ static __always_inline bool read_address(const struct packet *p, u32 at, u16 typ
 	return true;
 }
 
-/* Take the address of one record of the answer and go behind it; false where that fails. */
+/* Read the address of one record and skip the record; false if that fails. */
 static __always_inline bool read_record(struct packet *p, struct hearer *h, struct name *name)
 {
 	u16 record[RECORD_BYTES / 2] = {};
@@ -176,7 +179,7 @@ static __always_inline bool read_record(struct packet *p, struct hearer *h, stru
 	return true;
 }
 
-/* Take what an answer tells; false where it may have told more. */
+/* Learn from an answer; false if it may contain more than was read. */
 static __always_inline bool read_answer(void *sk, struct packet *p, struct hearer *h)
 {
 	u32 slot = *(u16 *)(sk + FIELD(sock_common, skc_family)) == AF_INET6_;

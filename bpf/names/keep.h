@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Keeps names: who was told which one for an address. Constant from user space: NAMES_MAX.
+ * Keeps names: who received which name for an address. Constant from user space: NAMES_MAX.
  *
- * What a process hears counts for itself. It counts for others, too, where the service's own
- * network namespace has the sender for a name server. But whoever shares memory with the process
- * can have changed the answer by the time that it is read; so it counts for processes of the same
- * user, and for all others only where that is root or a daemon of the system (user space decides).
+ * An answer that a process received counts for that process. It counts for others, too, if the
+ * sender is a name server of the service's own network namespace. But a process that shares memory
+ * with the receiver may have changed the answer before it is read here. So it counts for processes
+ * of the same user, and for all users only if that is root or a system daemon's (user space
+ * decides).
  *
- * An answer that cannot be taken in full may have told any address. So whoever is given one has no
- * names from before.
+ * An answer that cannot be read in full may have contained any address. It invalidates all earlier
+ * names of its receiver.
  */
 #pragma once
 
@@ -33,7 +34,7 @@ static __always_inline bool is_same(const struct name *a, const struct name *b)
 	return !differs;
 }
 
-/* Who hears an answer, and what of it is the same for all its records. */
+/* The receiver of an answer, and what is the same for all records of the answer. */
 struct hearer {
 	struct name_key key;
 	struct name_server server;
@@ -76,7 +77,7 @@ static __always_inline u64 *mark_of(u64 hash, u32 kind)
 	return name_marks.lookup(&slot);
 }
 
-/* Whoever hears was told something, nobody knows what: names from before are out of date. */
+/* The receiver got an answer that was not read in full: its earlier names are out of date. */
 static __always_inline void doubt(struct hearer *h)
 {
 	u32 i;
@@ -108,8 +109,8 @@ static __always_inline u64 until(const struct hearer *h, const struct name *told
 }
 
 /*
- * So long as other names count than the one that a user is told and that is not there yet. What
- * was evicted may have been another one, and the mark is all that is left of it.
+ * Until when names other than the user's new one count. An evicted entry may have held another
+ * name; only its mark is left.
  */
 static __always_inline u64 others_until(const struct name *known, bool same, u64 marked)
 {
@@ -118,7 +119,7 @@ static __always_inline u64 others_until(const struct name *known, bool same, u64
 	return same ? known->other_ns : later(known->other_ns, known->until_ns);
 }
 
-/* Note a name for the key of the hearer. */
+/* Keep a name for the key of the receiver. */
 static __always_inline void remember(struct hearer *h, struct name *told)
 {
 	u64 hash = hash_who(&h->key), *doubted = mark_of(hash, NAME_MARKS_DOUBT);

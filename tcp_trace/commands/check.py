@@ -1,6 +1,6 @@
-"""`tcp-trace check`: tells whether this host can run the service, and how to mend it.
+"""`tcp-trace check`: checks whether this host can run the service, and how to fix what fails.
 
-Every check looks and changes nothing; the webhook's host is reached, but no message is posted.
+No check changes anything. The webhook's host is contacted, but no message is sent.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _PACKAGES = "apt install python3-bpfcc"
 
 
 def run(environ: Mapping[str, str], env_file: Path | None) -> list[Finding]:
-    """Return the findings of all checks, in the order in which the service needs the things."""
+    """Return the findings of all checks, in the order of the service's needs."""
     settings, configuration = _configuration(environ, env_file)
     findings = [_kernel(), *_layout(), *_probes(settings), *_tools(), readiness.privileges()]
     findings += configuration
@@ -47,15 +47,15 @@ def run(environ: Mapping[str, str], env_file: Path | None) -> list[Finding]:
 def _as_service(
     settings: Settings, environ: Mapping[str, str], env_file: Path | None
 ) -> Iterator[Finding]:
-    """Run the checks that depend on the user, or talk to strangers, as the service's user."""
+    """Run, as the service's user, the checks that depend on the user or use the network."""
     try:
         account = serviceuser.chosen(settings.service_user)
     except serviceuser.AccountError:
-        what = "configuration, state, host names and webhooks are not tried without that user"
-        yield Finding("service", Level.WARN, what, "make the user, and check again")
+        what = "without that user, configuration, state, host names and webhooks are not checked"
+        yield Finding("service", Level.WARN, what, "create the user, and check again")
         return
-    with contextlib.suppress(ImportError):  # which is a finding
-        # Loaded here: that user may not enter every directory that a program can be in.
+    with contextlib.suppress(ImportError):  # reported as a finding
+        # Loaded here: that user may be unable to enter the module's directory.
         importlib.import_module("tcp_trace.notify.transport")
     if serviceuser.name_of(account.uid) == settings.service_user:
         yield from tried(
@@ -78,12 +78,12 @@ def _kernel() -> Finding:
 
 
 def _layout() -> Iterator[Finding]:
-    """Check where the layout of the kernel's structs comes from: BTF, or else its headers."""
+    """Check the source of the kernel's struct layout: BTF, otherwise its headers."""
     text = source.text_of((probe.source for probe in registry.PROBES), resources.directory("bpf"))
     try:
         btf.read(source.fields(text))
     except btf.BtfError as error:
-        yield Finding("btf", Level.WARN, str(error), "the exact kernel headers are used instead")
+        yield Finding("btf", Level.WARN, str(error), "the exact kernel headers are needed instead")
     else:
         yield Finding("btf", Level.OK, str(btf.VMLINUX))
         return
@@ -97,14 +97,14 @@ def _layout() -> Iterator[Finding]:
 
 
 def _probes(settings: Settings | None) -> Iterator[Finding]:
-    """Check what the wanted probes can be attached to; by default those of no configuration."""
+    """Check the hooks of the wanted probes; without a configuration, those of the defaults."""
     settings = settings or config.load({}, None)
     for probe in registry.wanted(settings):
         yield from readiness.points(probe, settings)
 
 
 def _tools() -> Iterator[Finding]:
-    """Check the packages, as the start does; and that bcc is the right one."""
+    """Check the packages, as the start does, and that bcc is the right one."""
     yield _bcc()
     missing = [one for one in requirements.missing() if one.name != "bcc"]
     for requirement in missing:
@@ -125,7 +125,7 @@ def _bcc() -> Finding:
     if not hasattr(bcc, "BPF"):
         where = getattr(bcc, "__file__", None) or "an unknown place"
         fix = f"pip uninstall bcc; {_PACKAGES}"
-        return Finding("bcc", Level.FAIL, f"{where} is another package of that name", fix)
+        return Finding("bcc", Level.FAIL, f"{where} is a different package named bcc", fix)
     version = getattr(bcc, "__version__", "of unknown version")
     return Finding("bcc", Level.OK, f"{version} for {python}")
 
@@ -145,14 +145,14 @@ def _configuration(
 
 
 def _wrong(error: str) -> Finding:
-    """Return an error of the configuration; what another user may read is none of it."""
+    """Return a configuration error; a file that only another user may read is none."""
     if os.geteuid() != 0 and os.strerror(errno.EACCES) in error:
         return unknown("configuration", error)
     return Finding("configuration", Level.FAIL, error, _where(error))
 
 
 def _where(error: str) -> str:
-    """Return the place to correct, if the sentence does not name it."""
+    """Return the place to correct if the sentence does not name it."""
     variable = re.match(r"([A-Z_]+(?:, [A-Z_]+)*)[=:]", error)
     return f"{variable[1]} is set in the environment: correct it there" if variable else ""
 

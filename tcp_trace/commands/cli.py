@@ -1,4 +1,7 @@
-"""The command line. Each command imports what it needs: stage 2 must start fast and stay small."""
+"""The command line.
+
+Each command imports its modules itself: stage 2 must start fast and stay small.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 EX_USAGE = 2
-"""As argparse has it."""
+"""The same as argparse's."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -29,10 +32,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _COMMANDS[args.command](args)
     except KeyboardInterrupt:
         return 130
-    except BrokenPipeError:  # the reader of the output has seen enough
+    except BrokenPipeError:  # the reader closed the pipe
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
-    except Exception as error:  # noqa: BLE001 - its text may hold what others wrote: escaped
+    except Exception as error:  # noqa: BLE001 - its text may be untrusted: escaped
         output.complain_of_bug(error)
         return 1
 
@@ -58,7 +61,7 @@ def _test_alert(args: argparse.Namespace) -> int:
         return EX_CONFIG
     from tcp_trace.commands import testalert  # noqa: PLC0415
 
-    return _tell(lambda: testalert.send_as_service(settings))
+    return _show(lambda: testalert.send_as_service(settings))
 
 
 def _incidents(args: argparse.Namespace) -> int:
@@ -68,7 +71,7 @@ def _incidents(args: argparse.Namespace) -> int:
     from tcp_trace.commands import listing  # noqa: PLC0415
 
     wanted = listing.Wanted(as_json=args.json, everything=args.all, columns=output.columns())
-    return _tell(lambda: listing.incidents(settings.state_dir, wanted))
+    return _show(lambda: listing.incidents(settings.state_dir, wanted))
 
 
 def _silence(args: argparse.Namespace) -> int:
@@ -78,14 +81,14 @@ def _silence(args: argparse.Namespace) -> int:
     from tcp_trace.commands import silencing  # noqa: PLC0415
 
     try:
-        return _tell(lambda: silencing.ACTIONS[args.action](settings, args))
+        return _show(lambda: silencing.ACTIONS[args.action](settings, args))
     except ValueError as error:
         output.complain(str(error))
         return EX_USAGE
 
 
-def _tell(function: Callable[[], str]) -> int:
-    """Show the text that it returns, or its refusal; return the exit code."""
+def _show(function: Callable[[], str]) -> int:
+    """Show the text that `function` returns, or its refusal; return the exit code."""
     from tcp_trace.host.unprivileged import Refused  # noqa: PLC0415
 
     try:

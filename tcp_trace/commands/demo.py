@@ -27,7 +27,7 @@ _VARIABLES = {"ALERT_AFTER": "auto", "DEST_IP": SERVER, "RESOLVE_AFTER": "2s"}
 _FIREWALL = f"tcp dport {{ {_DROPPED}, {_IMPATIENT} }} drop"
 _WAIT_SECONDS = 20.0
 
-# Runs in the client's namespace: one program that connects, under a name of its own.
+# Runs in the client's namespace: a program that connects, under a name of its own.
 _CONNECTS = """
 import socket, sys
 name, address, port, times, timeout = sys.argv[1:]
@@ -112,7 +112,7 @@ def _expectations(service: Service, messages: list[dict[str, Any]]) -> list[_Exp
         _Expected("message: given up, by kafka-client", told(_IMPATIENT, "kafka-client")),
         _Expected(f"message: {_CLOSED} recovered", told(_CLOSED, "RECOVERED")),
         _Expected(
-            "not a word of the connects that succeeded",
+            "no line and no message for the connects that succeeded",
             lambda: not service.find("connect failed", dport=_OPEN) and not told(_OPEN)(),
         ),
     ]
@@ -153,7 +153,7 @@ def _listening(network: Network, port: int) -> Iterator[None]:
         assert process.stdout is not None  # noqa: S101 - it was opened as a pipe
         process.stdout.readline()
         yield
-        process.communicate()  # the end of its input ends it
+        process.communicate()  # ends with its input
 
 
 def _say(text: str) -> None:

@@ -15,12 +15,12 @@ _COLOURS = {"ok": "32", "warn": "33", "fail": "31"}
 
 
 def wants_colour(stream: TextIO) -> bool:
-    """Tell whether to colour: on a terminal, unless NO_COLOR is set (no-color.org)."""
+    """Return whether to colour: on a terminal, unless NO_COLOR is set (no-color.org)."""
     return stream.isatty() and not os.environ.get("NO_COLOR")
 
 
 def as_table(findings: list[Finding], columns: int) -> str:
-    """Return the findings as lines for people of at most so many columns, with a summary."""
+    """Return the findings as lines of at most `columns`, with a summary."""
     lines = []
     for finding in findings:
         lines += _wrapped(
@@ -34,7 +34,7 @@ def as_table(findings: list[Finding], columns: int) -> str:
 
 
 def paint(line: str) -> str:
-    """Return a line of the table with its level in colour. It must be escaped already."""
+    """Return an escaped line of the table with its level in colour."""
     level = line.partition(" ")[0]
     colour = _COLOURS.get(level)
     if colour is None:
@@ -43,7 +43,7 @@ def paint(line: str) -> str:
 
 
 def _wrapped(text: str, columns: int, first: str, rest: str = " " * _INDENT) -> list[str]:
-    """Return one text as lines; a newline in it begins none."""
+    """Return a text as wrapped lines; its own newlines are escaped."""
     return textwrap.wrap(
         printable(text),
         columns,

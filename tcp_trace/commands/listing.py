@@ -1,4 +1,4 @@
-"""`tcp-trace incidents`: open and recent incidents, as the service saved them last."""
+"""`tcp-trace incidents`: open and recent incidents, from the state that the service saved last."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _HEAD = ("status", "severity", "failures", "since", "for", "what fails")
 
 
 class Wanted(NamedTuple):
-    """The output: JSON, or lines of at most `columns`; all incidents, or the worst."""
+    """The form of the output: JSON, or lines of at most `columns`; all incidents, or the worst."""
 
     as_json: bool
     everything: bool
@@ -34,7 +34,7 @@ class Wanted(NamedTuple):
 
 
 def incidents(directory: Path, wanted: Wanted) -> str:
-    """Return the incidents saved in this state directory; raises Refused."""
+    """Return the incidents saved in this state directory. Raises Refused."""
     now = Moment(time.monotonic(), time.time())
     try:
         owner = unprivileged.owner_of(directory, NAME)
@@ -52,7 +52,7 @@ def _read(directory: Path, now: Moment, wanted: Wanted) -> str:
         saved = None if state is None else float(state["wall"])
         return _shown(directory, found, saved, now.wall, wanted)
     except (ValueError, TypeError, KeyError, AttributeError, OverflowError) as error:
-        raise StateError(f"{directory / NAME}: holds a state that is damaged ({error})") from error
+        raise StateError(f"{directory / NAME}: the saved state is damaged ({error})") from error
 
 
 def _shown(
@@ -67,7 +67,7 @@ def _shown(
 
 
 def _as_json(entry: Entry) -> dict[str, Any]:
-    """Return an entry with what it had under other names when all that failed were connects."""
+    """Return an entry, with the fields of earlier versions, in which only connects could fail."""
     return {
         **entry._asdict(),
         "destination": _destination(entry),
@@ -131,14 +131,14 @@ def _details(entry: Entry, now: float, wanted: Wanted) -> list[str]:
         ("unit", ", ".join(map(plain, entry.units))),
         ("at", ", ".join(reversed(entry.addresses))),
         ("to", _places(entry, None if wanted.everything else _SHOWN_PLACES)),
-        ("told", _told(entry, now)),
+        ("sent", _told(entry, now)),
     )
 
 
 def _places(entry: Entry, most: int | None) -> str:
-    """Return the subjects of a digest, and how many are not named."""
+    """Return the named subjects of a digest, and the number of the others."""
     named = entry.top[:most]
-    # One address in many network namespaces is one destination, and named for each.
+    # An address in several network namespaces is one destination, but named once for each.
     rest = max(sum(entry.subjects.values()), len(entry.top)) - len(named)
     return _counts(named) + (f", and {rest:,} more" if named and rest > 0 else "")
 
@@ -152,7 +152,7 @@ def _told(entry: Entry, now: float) -> str:
 
 
 def _counts(counts: list[list[str | int]]) -> str:
-    """Return `refused 12, timed_out 3`; of one alone the name says it all, `?` for a blank one."""
+    """Return `refused 12, timed_out 3`; a single name without its number, `?` for a blank one."""
     named = [(plain(str(name).strip()) or "?", number) for name, number in counts]
     if len(named) == 1:
         return named[0][0]

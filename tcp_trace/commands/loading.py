@@ -1,4 +1,4 @@
-"""The settings of a command: from the env file that it was given, errors to stderr."""
+"""Loads the settings of a command from its env file; errors go to stderr."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ EX_CONFIG = 78
 
 
 def env_file_of(args: argparse.Namespace) -> Path | None:
-    """Return the env file to read: the one asked for, else the installed one if there is one."""
+    """Return the env file to read: the given one, otherwise the installed one if it exists."""
     asked: Path | None = args.env_file
     return asked or (ENV_FILE if ENV_FILE.exists() else None)
 
 
 def load(args: argparse.Namespace) -> Settings | None:
-    """Return the settings; None where they are wrong, which stderr was told."""
+    """Return the settings; None if they are wrong, after writing the errors to stderr."""
     from tcp_trace.settings import config  # noqa: PLC0415
 
     return _loaded(lambda: config.load(os.environ, env_file_of(args)))
@@ -45,7 +45,7 @@ def _loaded(load: Callable[[], Settings]) -> Settings | None:
 
 
 def load_beside(args: argparse.Namespace) -> Settings | None:
-    """Return the settings of the service beside which a command runs, with its credentials."""
+    """Return the settings of the installed service, with its credentials."""
     from tcp_trace.settings import config, credentials  # noqa: PLC0415
 
     with credentials.of_the_unit(os.environ) as environ:

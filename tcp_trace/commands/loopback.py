@@ -1,4 +1,4 @@
-"""A webhook on loopback that keeps what it is sent: for the demo and for tests of the service."""
+"""A webhook on loopback that keeps received payloads: for the demo and for tests."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ _PAYLOAD_SIZE = r"[0-9]{1,6}"  # in bytes: below 1 MB
 def webhook() -> Iterator[tuple[str, list[dict[str, Any]]]]:
     """Serve a webhook on loopback; yield its URL and the list that fills with payloads.
 
-    Everybody on the host can connect to it, and it is in root's process: only who knows the URL is
-    heard, and no more is read than the service would send.
+    Every process on the host can connect to it, and it runs in root's process. So it accepts only
+    requests with the secret path, and reads no more than the service would send.
     """
     payloads: list[dict[str, Any]] = []
     path = f"/services/{secrets.token_hex(16)}"
@@ -42,7 +42,7 @@ def webhook() -> Iterator[tuple[str, list[dict[str, Any]]]]:
             self.wfile.write(b"ok")
 
         def log_message(self, *_: object) -> None:
-            """Say nothing."""
+            """Log nothing."""
 
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as httpd:
         threading.Thread(target=httpd.serve_forever, daemon=True).start()

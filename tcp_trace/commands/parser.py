@@ -15,12 +15,12 @@ if TYPE_CHECKING:
     from _typeshed import SupportsWrite
 
 _DESCRIPTION = """\
-Watches every outbound TCP connect of this host from inside the kernel, and tells a
-team, in Slack, which ones failed, why, and who made them."""
+Watches every outbound TCP connect of this host from inside the kernel. Reports to a
+team, in Slack, which ones failed, why, and which programs made them."""
 
 _EPILOG = """\
 examples:
-  tcp-trace check                    can this host run it? if not, what to do
+  tcp-trace check                    check whether this host can run it; show fixes
   tcp-trace test-alert               send one message to the configured webhook
   tcp-trace incidents                list open and recent incidents
   tcp-trace silence add --for 2h db.example.com:5432
@@ -33,23 +33,23 @@ examples:
 files:
   /etc/tcp-trace/tcp-trace.env       configuration; every variable is explained there
   /var/log/tcp-trace/tcp-trace.log   the service's log
-  /var/lib/tcp-trace                 messages that wait, open incidents, silences
+  /var/lib/tcp-trace                 unsent messages, open incidents, silences
 
 exit codes:
-  0   as asked
-  1   it failed; the reason is on stderr
-  2   the command line is not understood
+  0   success
+  1   failure; the reason is on stderr
+  2   wrong command line
   78  the configuration is wrong; stderr has a line for each error"""
 
 _RUN_DESCRIPTION = """\
-Run the service. Started with privileges, it loads the kernel program and then goes on
-without any, as SERVICE_USER. SIGHUP reads the configuration again, SIGTERM ends it."""
+Run the service. Started with privileges, it loads the kernel program and then continues
+without any, as SERVICE_USER. SIGHUP reloads the configuration, SIGTERM stops it."""
 
 _SILENCE_DESCRIPTION = """\
-Send no messages about some failures for a while: those that fit one of each kind given.
-The running service heeds it at once. Failures are logged and counted all the same; an
-incident that was reported before is still reported as over; one that goes on when the
-silence ends is reported then, with the failures that were silenced."""
+Send no messages about some failures for a while: those that match one argument of each
+given kind. The running service applies it at once. Failures are still logged and counted.
+An incident that was reported before is still reported as over. One that is open when
+the silence ends is reported then, with the failures that were silenced."""
 
 _PLACE_HELP = "an address, network or host name (*.example.com), with or without a port; :PORT; all"
 
@@ -57,7 +57,7 @@ _ENV_FILE_HELP = f"configuration (default: {ENV_FILE} where it exists; the envir
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser whose messages escape what they quote of the command line."""
+    """A parser that escapes the parts of the command line that its messages quote."""
 
     def _print_message(self, message: str, file: SupportsWrite[str] | None = None) -> None:
         is_help = file is sys.stdout
@@ -82,17 +82,17 @@ def build(*, with_variables: bool) -> argparse.ArgumentParser:
     check = _command(
         commands,
         "check",
-        "tell whether this host can run it",
-        "Tell whether this host can run the service, and how to mend what keeps it from that.\n"
-        "Sends no message. Exits with 1 if the service could not work.",
+        "check whether this host can run it",
+        "Check whether this host can run the service, and show how to fix what fails.\n"
+        "Sends no message. Exits with 1 if the service cannot run.",
     )
-    check.add_argument("--json", action="store_true", help="write JSON for a program")
+    check.add_argument("--json", action="store_true", help="write JSON")
 
     test_alert = _command(
         commands,
         "test-alert",
         "send one message to the webhook",
-        "Send one message to each configured webhook, and show whether it was taken.",
+        "Send one message to each configured webhook, and show whether it arrived.",
     )
     incidents = _incidents(commands)
     for command in (run, check, test_alert, incidents, *_silence_parsers(commands)):
@@ -127,11 +127,11 @@ def _incidents(commands: argparse._SubParsersAction[Parser]) -> argparse.Argumen
         commands,
         "incidents",
         "list open and recent incidents",
-        "List open incidents, the worst first, and those that ended lately, as the running\n"
-        "service saved them last (within 2 s), or as the stopped one left them.",
+        "List open incidents, the worst first, and recently ended ones, as the service saved\n"
+        "them last: within 2 s, or when it stopped.",
     )
-    incidents.add_argument("--json", action="store_true", help="write JSON for a program: all")
-    incidents.add_argument("--all", action="store_true", help="list all, however many")
+    incidents.add_argument("--json", action="store_true", help="write all of them as JSON")
+    incidents.add_argument("--all", action="store_true", help="list all")
     return incidents
 
 
@@ -147,30 +147,30 @@ def _silence_parsers(
     add = _command(actions, "add", "begin a silence", _SILENCE_DESCRIPTION)
     add.add_argument("destinations", nargs="*", metavar="DESTINATION", help=_PLACE_HELP)
     until = add.add_mutually_exclusive_group(required=True)
-    until.add_argument("--for", dest="seconds", metavar="2h", help="for how long")
+    until.add_argument("--for", dest="seconds", metavar="2h", help="how long it lasts")
     until.add_argument(
         "--until-recovered", action="store_true",
         help="until the incident of one DESTINATION is over (or for 30 days)",
     )  # fmt: skip
     for name, words in (
-        ("process", "of processes of this name (a pattern: psql, 'php*')"),
-        ("unit", "of this systemd unit (a pattern: shop, 'backup@*')"),
-        ("pod", "of this pod (a pattern of its UID)"),
-        ("container", "of this container (its id as messages show it, or a pattern)"),
-        ("reason", "of this reason (refused, timed_out, ...)"),
+        ("process", "failures of processes of this name (a pattern: psql, 'php*')"),
+        ("unit", "failures of this systemd unit (a pattern: shop, 'backup@*')"),
+        ("pod", "failures of this pod (a pattern of its UID)"),
+        ("container", "failures of this container (its id as messages show it, or a pattern)"),
+        ("reason", "failures with this reason (refused, timed_out, ...)"),
     ):
         add.add_argument(
             f"--{name}", action="append", default=[], metavar=name[0].upper(), help=f"only {words}"
         )
-    add.add_argument("--comment", default="", metavar="TEXT", help="why, for those who list it")
+    add.add_argument("--comment", default="", metavar="TEXT", help="the reason, shown in lists")
     show = _command(
         actions, "list", "list silences and maintenance windows",
-        "List the silences in force, and the maintenance windows, with the failures each silenced.",
+        "List silences in force and maintenance windows, each with the failures it silenced.",
     )  # fmt: skip
-    show.add_argument("--json", action="store_true", help="write JSON for a program")
-    show.add_argument("--all", action="store_true", help="also those that ended this week")
+    show.add_argument("--json", action="store_true", help="write JSON")
+    show.add_argument("--all", action="store_true", help="include those that ended this week")
     remove = _command(actions, "remove", "end a silence", "End a silence now.")
-    remove.add_argument("id", metavar="ID", help="as `tcp-trace silence list` shows it")
+    remove.add_argument("id", metavar="ID", help="from `tcp-trace silence list`")
     return [add, show, remove]
 
 

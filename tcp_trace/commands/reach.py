@@ -1,6 +1,6 @@
-"""The network checks: do watched names have addresses, do the webhooks' hosts answer.
+"""The network checks: whether watched names have addresses, and webhooks' hosts answer.
 
-The answers are strangers', so for root the service's user asks: see `trial.tried`.
+Answers are untrusted, so root runs these as the service's user: see `trial.tried`.
 """
 
 from __future__ import annotations
@@ -22,29 +22,29 @@ if TYPE_CHECKING:
     from tcp_trace.settings.config import Secret, Settings
 
 LIMITS = unprivileged.LIMITS._replace(seconds=(MOST_WEBHOOKS + 1) * (DEADLINE + 1) + 5)
-"""Limits that leave every webhook its own time-out."""
+"""Limits with time for every webhook's own time-out."""
 
 _RESOLVE_SECONDS = 60.0
 
 
 def hosts(watched: tuple[Host, ...]) -> Iterator[Finding]:
-    """Check whether the watched names have addresses, as far as there is time."""
+    """Check whether the watched names have addresses, within `_RESOLVE_SECONDS`."""
     deadline = time.monotonic() + _RESOLVE_SECONDS
     for number, host in enumerate(watched):
         if time.monotonic() > deadline:
-            detail = f"{len(watched) - number} more were not tried: the resolver takes too long"
+            detail = f"{len(watched) - number} more were not checked: the resolver is too slow"
             yield Finding("host", Level.WARN, detail, "look at /etc/resolv.conf")
             return
         yield _host(host)
 
 
 def _host(host: Host) -> Finding:
-    """Check whether a name that is to be watched has an address."""
+    """Check whether a watched name has an address."""
     try:
         addresses = resolver.addresses_of(host.name)
     except OSError as error:
         detail = f"{host.name} cannot be resolved ({error.strerror})"
-        fix = "correct it in DEST_IP or DEST_HOST; it is not watched until it can be"
+        fix = "correct it in DEST_IP or DEST_HOST; until it is resolved, it is not watched"
         return Finding("host", Level.WARN, detail, fix)
     return Finding("host", Level.OK, f"{host.name} is {', '.join(addresses)}")
 
@@ -62,10 +62,10 @@ def webhooks(settings: Settings) -> Iterator[Finding]:
 
 
 def _reach(webhook: Secret, setting: str = "SLACK_URL") -> Finding:
-    """Ask the webhook's host for its front page, by the way the messages go.
+    """Request the front page of the webhook's host, on the way that messages take.
 
-    Any answer will do. The webhook's own path is not asked for: some servers take a GET for a
-    message, and the fewer places a secret goes to the better.
+    Any answer will do. The webhook's own path is not requested: some servers take a GET for a
+    message, and a secret should go to as few places as possible.
     """
     try:
         from tcp_trace.notify.transport import front_page  # noqa: PLC0415 - a third of a second
@@ -85,16 +85,16 @@ def _reach(webhook: Secret, setting: str = "SLACK_URL") -> Finding:
 
 
 def _why_unreachable(error: TransportError) -> tuple[str, str]:
-    """Return why and what to do."""
+    """Return the reason and the fix."""
     causes = error.causes
     if "ProxyError" in causes:
         return "the proxy does not answer", "look at HTTPS_PROXY and NO_PROXY"
     if causes & {"SSLError", "CertificateError"}:
-        return "TLS fails", "is the clock right? is ca-certificates installed? a proxy between?"
+        return "TLS fails", "check the clock, the package ca-certificates, and any proxy between"
     if "gaierror" in causes:
         return "the name cannot be resolved", "look at /etc/resolv.conf and the name in SLACK_URL"
     if "ECONNREFUSED" in causes:
         return "connection refused", "look at host and port in SLACK_URL, and the firewall"
     if causes & {"Timeout", "ConnectTimeout"}:
-        return "no answer in time", "let the firewall pass HTTPS, or set HTTPS_PROXY"
+        return "no answer in time", "allow HTTPS in the firewall, or set HTTPS_PROXY"
     return f"no connection ({error.reason})", "look at the network and the firewall"

@@ -1,10 +1,10 @@
-"""Keeps root's terminal from a service that is started by hand.
+"""Keeps root's terminal away from a service that is started by hand.
 
-A process that holds a terminal's descriptor, or has it as its controlling terminal, can put
-commands into its input (TIOCSTI), which root's shell then executes; escapes can do the same. So the
-service runs as a child, in a session without a terminal. The process that was started stays to copy
-the child's output to the terminal, escaped, to forward signals, and to return the exit code. It
-gives up its privileges for that, but for CAP_KILL: as long as the child compiles, it is root's.
+A process that holds a terminal's descriptor, or has a controlling terminal, can insert commands
+into its input (TIOCSTI), which root's shell then executes. Escape sequences can do the same. So the
+service runs as a child, in a session without a terminal. The parent stays to copy the child's
+output, escaped, to the terminal, to forward signals, and to return the exit code. It drops all its
+privileges but CAP_KILL: while the child compiles, it is root's.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _KEPT = re.compile(r"([\n\t])")
 
 
 def has_terminal() -> bool:
-    """Tell whether this process holds a terminal or has a controlling one."""
+    """Return whether this process holds a terminal or has a controlling one."""
     if any(map(os.isatty, _STANDARD)):
         return True
     try:
@@ -41,10 +41,10 @@ def has_terminal() -> bool:
 
 
 def fork(account: Account) -> int | None:
-    """Return None in a child without a terminal, and here the exit code once that has ended.
+    """Return None in a child without a terminal; in the parent, the child's exit code at its end.
 
-    Call it while there is one thread. For a child that a signal ended the exit code is 128 and the
-    number of the signal, as a shell has it.
+    Call this while there is one thread. If a signal ended the child, the exit code is 128 plus the
+    signal's number, as in a shell.
     """
     pipes = {fd: os.pipe() for fd in _STANDARD if fd and os.isatty(fd)}
     signal.pthread_sigmask(signal.SIG_BLOCK, _FORWARDED)
@@ -65,7 +65,7 @@ def fork(account: Account) -> int | None:
 
 
 def _leave_terminal(writers: dict[int, int]) -> None:
-    """Begin a session of its own that has no terminal, and end when the relay ends."""
+    """Begin a session without a terminal, and end when the relay ends."""
     os.setsid()
     prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
     nothing = os.open(os.devnull, os.O_RDWR)
@@ -79,7 +79,7 @@ def _leave_terminal(writers: dict[int, int]) -> None:
 
 
 class _Copy:
-    """From a pipe to a terminal. A terminal that is gone closes the pipe: then lines are lost."""
+    """Copies a pipe to a terminal. If the terminal is gone, the pipe closes and lines are lost."""
 
     def __init__(self, reader: int, terminal: int) -> None:
         self.reader = reader
@@ -88,7 +88,7 @@ class _Copy:
         self._encoding = getattr(sys.stderr, "encoding", None) or "utf-8"
 
     def turn(self) -> bool:
-        """Copy what there is; return False at the end."""
+        """Copy the available data; return False at the end."""
         data = os.read(self.reader, _READ)
         text = safe(self._decoder.decode(data, final=not data))
         left = text.encode(self._encoding, "backslashreplace")
@@ -103,7 +103,7 @@ class _Copy:
 
 
 def safe(text: str) -> str:
-    """Return text without anything that a terminal obeys, but for newlines and tabs."""
+    """Return text without terminal controls, except newlines and tabs."""
     return "".join(part if part in "\n\t" else printable(part) for part in _KEPT.split(text))
 
 

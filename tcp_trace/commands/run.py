@@ -1,6 +1,6 @@
-"""`tcp-trace run`: stage 1, which ends as stage 2 or fails, and stage 2 until it serves.
+"""`tcp-trace run`: stage 1, which becomes stage 2 or fails, and the beginning of stage 2.
 
-Each imports what it needs: stage 2 must start fast and stay small.
+Each imports its own modules: stage 2 must start fast and stay small.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Be stage 1, or stage 2 with `--handover`; return the exit code."""
+    """Run stage 1, or with `--handover` stage 2; return the exit code."""
     if args.handover is not None:
         return _serve(args)
     settings = load(args)
@@ -47,15 +47,13 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _serve(args: argparse.Namespace) -> int:
-    """Be stage 2."""
+    """Run stage 2."""
     from tcp_trace.kernel import confinement, handover  # noqa: PLC0415
 
     try:
         handover.drop_privileges(args.handover)
     except OSError as error:
-        output.complain(
-            f"privileges cannot be given up, so the service does not start: {error.strerror}"
-        )
+        output.complain(f"cannot drop privileges, so the service does not start: {error.strerror}")
         return 1
     confinement.forbid_exec()
     settings = load(args)
@@ -70,7 +68,7 @@ def _serve(args: argparse.Namespace) -> int:
 def _restrict_writes(state_dir: Path, log_file: Path | None) -> bool:
     from tcp_trace.kernel import confinement  # noqa: PLC0415
 
-    # Where it cannot be made, the outbox says so.
+    # If it cannot be created, the outbox reports that.
     with contextlib.suppress(OSError):
         state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     logs = () if log_file is None else (log_file.absolute().parent,)
@@ -78,9 +76,9 @@ def _restrict_writes(state_dir: Path, log_file: Path | None) -> bool:
 
 
 def _say_if_second(settings: Settings) -> None:
-    """Warn before the compiler runs if another instance has STATE_DIR: this one sends nothing.
+    """Warn before compiling if another instance has STATE_DIR: this one sends nothing.
 
-    Where this process may not look, stage 2 finds out and logs it.
+    If this process may not look, stage 2 finds out and logs it.
     """
     from tcp_trace.host import unprivileged  # noqa: PLC0415
     from tcp_trace.notify import store  # noqa: PLC0415
@@ -94,5 +92,5 @@ def _say_if_second(settings: Settings) -> None:
     if taken is True:
         output.complain(
             f"another tcp-trace has STATE_DIR={settings.state_dir}: this one watches and logs, and"
-            " sends nothing; for messages of its own it needs another STATE_DIR"
+            " sends nothing; to send messages, give it another STATE_DIR"
         )

@@ -1,8 +1,8 @@
-"""A place to try the service for real: network namespaces, and the service itself.
+"""A sandbox for the real service: network namespaces, and the service itself.
 
-The demo and the kernel tests stand on it. Two namespaces are a client and a server with a cable
-between them; a firewall in the server's drops or rejects what comes to some ports. Everything is
-removed at the end. Needs root.
+The demo and the kernel tests use it. Two namespaces, a client and a server, have a cable between
+them; a firewall in the server's drops or rejects traffic to some ports. Everything is removed at
+the end. Needs root.
 """
 
 from __future__ import annotations
@@ -30,18 +30,18 @@ if TYPE_CHECKING:
 
 ResultT = TypeVar("ResultT")
 
-CLIENT, SERVER = "192.0.2.1", "192.0.2.2"  # TEST-NET-1 and its likes: nobody's real addresses
+CLIENT, SERVER = "192.0.2.1", "192.0.2.2"  # addresses for documentation (TEST-NET-1)
 CLIENT6, SERVER6 = "2001:db8::1", "2001:db8::2"
 
-_START_SECONDS = 90.0  # a compiler on an emulated machine takes its time
-_WAIT_SECONDS = 30.0
+_START_SECONDS = 300.0  # compiling is slow on an emulated machine, more so on a busy one
+_WAIT_SECONDS = 60.0
 _CLONE_NEWNET = 0x40000000
 _ABSENT = object()
 _NUMBERS = itertools.count(1)
 
 
 class SandboxError(Exception):
-    """The sandbox cannot be made here, or the service does not start; the text says why."""
+    """The sandbox cannot be created here, or the service does not start; the text says why."""
 
 
 class Network(NamedTuple):
@@ -52,7 +52,7 @@ class Network(NamedTuple):
 
 
 def require(tools: tuple[str, ...] = ("ip", "nft", "useradd")) -> None:
-    """Raise SandboxError where root or a tool is missing."""
+    """Raise SandboxError without root or without a tool."""
     if os.geteuid() != 0:
         raise SandboxError(
             "needs root, for the kernel program and for network namespaces: use sudo"
@@ -68,8 +68,8 @@ def require(tools: tuple[str, ...] = ("ip", "nft", "useradd")) -> None:
 def network(firewall: str = "") -> Iterator[Network]:
     """Make two namespaces with a cable between them.
 
-    `firewall` are nftables rules for what comes to the server, separated by semicolons. The
-    client's kernel gives up after 3 s and not after two minutes.
+    `firewall` has nftables rules for input to the server, separated by semicolons. The client's
+    kernel gives up after 3 s instead of two minutes.
     """
     prefix = f"tcp-trace-{os.getpid()}-{next(_NUMBERS)}"
     names = Network(*(f"{prefix}-{role}" for role in Network._fields))
@@ -98,7 +98,7 @@ def _configure(namespace: str, address: str, address6: str) -> None:
 
 
 def run(*command: str) -> str:
-    """Run a command and return what it printed; raise SandboxError where it fails."""
+    """Run a command and return its output; raise SandboxError if it fails."""
     done = subprocess.run(command, check=False, capture_output=True, text=True)
     if done.returncode:
         raise SandboxError(f"'{' '.join(command)}' failed: {done.stderr.strip()}")
@@ -111,7 +111,7 @@ def run_in(namespace: str, *command: str) -> str:
 
 
 def call_in(namespace: str, function: Callable[[], ResultT]) -> ResultT:
-    """Call a function in a thread of this process that is in a network namespace."""
+    """Call a function in a thread that enters a network namespace."""
     results: list[ResultT] = []
     errors: list[Exception] = []
 
@@ -119,7 +119,7 @@ def call_in(namespace: str, function: Callable[[], ResultT]) -> ResultT:
         try:
             _enter(namespace)
             results.append(function())
-        except Exception as error:  # noqa: BLE001 - it is raised again by the caller's thread
+        except Exception as error:  # noqa: BLE001 - raised again by the caller's thread
             errors.append(error)
 
     thread = threading.Thread(target=inside)
@@ -131,7 +131,7 @@ def call_in(namespace: str, function: Callable[[], ResultT]) -> ResultT:
 
 
 def _enter(namespace: str) -> None:
-    """Move this thread, and the threads that it will start, into a network namespace."""
+    """Move this thread, and threads that it starts later, into a network namespace."""
     with Path("/run/netns", namespace).open() as file:
         if ctypes.CDLL(None, use_errno=True).setns(file.fileno(), _CLONE_NEWNET):
             raise OSError(ctypes.get_errno(), "setns")
@@ -140,7 +140,7 @@ def _enter(namespace: str) -> None:
 class Service:
     """The real service, as a user of its own. `lines` are its log, parsed.
 
-    `directory` is root's own: only what the service writes, in `state`, is the user's.
+    `directory` is root's; only `state`, which the service writes, is the user's.
     """
 
     def __init__(self, directory: Path, variables: Mapping[str, str]) -> None:
@@ -177,7 +177,7 @@ class Service:
 
     @property
     def pid(self) -> int:
-        """The service's process."""
+        """The PID of the service."""
         return self._process.pid
 
     def await_ready(self) -> dict[str, Any]:
@@ -191,7 +191,7 @@ class Service:
         raise SandboxError(f"the service did not start:\n{said}\nSee 'tcp-trace check'.")
 
     def find(self, message: str, **fields: object) -> list[dict[str, Any]]:
-        """Return the lines of the log with this message and these fields."""
+        """Return the log's lines with this message and these fields."""
         return [
             line
             for line in list(self.lines)
@@ -212,9 +212,9 @@ class Service:
         return result
 
     def reconfigure(self, *, wait: float = _WAIT_SECONDS, **variables: str) -> None:
-        """Change variables in the env file and let the service read it again.
+        """Change variables in the env file and reload the service.
 
-        Raises SandboxError where it did not within `wait` seconds.
+        Raises SandboxError if it does not reload within `wait` seconds.
         """
         self._variables.update(variables)
         self._write()
@@ -224,7 +224,7 @@ class Service:
             raise SandboxError("the service did not reload")
 
     def stop(self) -> int:
-        """Ask it to stop; return its exit code."""
+        """Stop the service; return its exit code."""
         self._process.terminate()
         code = self._process.wait(_WAIT_SECONDS)
         self._reader.join(_WAIT_SECONDS)
@@ -261,9 +261,9 @@ def service(**variables: str) -> Iterator[Service]:
 
 
 def _environment(**more: str) -> dict[str, str]:
-    """Return the environment without our variables, which would win over the env file, and proxies.
+    """Return the environment without proxies and our variables, which override the env file.
 
-    The sandbox's webhook is on loopback, to which none leads.
+    The sandbox's webhook is on loopback, and must not go through a proxy.
     """
     ours = {variable.name for variable in VARIABLES}
     return {
@@ -274,7 +274,7 @@ def _environment(**more: str) -> dict[str, str]:
 
 
 def _notify_socket(path: Path) -> socket.socket:
-    """Take the place of systemd for `READY=1`."""
+    """Stand in for systemd, to receive `READY=1`."""
     notified = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
     notified.bind(str(path))
     scratch.give(path, 0o600)

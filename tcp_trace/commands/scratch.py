@@ -1,11 +1,11 @@
-"""A user, and a directory of root's own, that exist as long as this process. Needs root.
+"""A user, and a directory of root's, that exist as long as this process. Needs root.
 
-Root executes a copy of the program out of the directory, so every part of the way to it is root's
-and nobody else may write there: it is below /run, never below /tmp or $TMPDIR. The service may
-write to a directory of the user's own only.
+Root executes a copy of the program from the directory. So only root may write to it and to any
+parent: it is below /run, never below /tmp or $TMPDIR. The service may write only to a directory of
+its own user.
 
-A shell that waits for this process to end, in any way, removes both. Where another process
-changes /etc/passwd at that moment, useradd and userdel may fail, and are tried again.
+A shell waits for this process to end, in any way, and removes both. If another process changes
+/etc/passwd at that moment, useradd and userdel may fail, and are retried.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ rm -rf --one-file-system "$3"
 
 
 class ScratchError(Exception):
-    """The user or the directory cannot be made; the text says why."""
+    """The user or the directory cannot be created; the text says why."""
 
 
 @functools.cache
@@ -60,8 +60,8 @@ def account() -> pwd.struct_passwd:
 def program() -> Path:
     """Return a copy of the program that only root can change and everybody can read.
 
-    Run it with `python3 -I PATH`, which looks for modules nowhere else but where Python has its
-    own. A checkout is no place for that: it may be in /root, where the service cannot read it.
+    Run it with `python3 -I PATH`, which imports modules only from Python's own directories. A
+    checkout would not do: it may be in /root, where the service cannot read it.
     """
     _, directory = _made()
     copy = directory / "program"
@@ -70,14 +70,14 @@ def program() -> Path:
         shutil.copytree(resources.directory(name), copy / name, ignore=ignored)
     for path in (copy, *copy.rglob("*")):
         path.chmod(0o755 if path.is_dir() else 0o644)
-    # Nobody could enter before all modes were right.
+    # Only now, with all modes right, others may enter.
     directory.chmod(0o755)
     return copy / "tcp_trace/__main__.py"
 
 
 @contextlib.contextmanager
 def directory() -> Iterator[Path]:
-    """Make a directory of root's own that the user may enter; remove it at the end."""
+    """Create a directory of root's that the user may enter; remove it at the end."""
     program()
     with tempfile.TemporaryDirectory(dir=_made()[1]) as name:
         made = Path(name)
@@ -86,14 +86,14 @@ def directory() -> Iterator[Path]:
 
 
 def give(path: Path, mode: int) -> None:
-    """Give a path, in a directory that is root's own, to the user with this mode."""
+    """Give a path in a directory of root's to the user, with this mode."""
     path.chmod(mode)
     os.chown(path, account().pw_uid, account().pw_gid)
 
 
 @functools.cache
 def _made() -> tuple[pwd.struct_passwd, Path]:
-    """Make user and directory, and start what removes them."""
+    """Create user and directory, and start the shell that removes them."""
     name = f"tcp-trace-{os.getpid()}"
     command = ["useradd", "--system", "--user-group", "--no-create-home"]
     command += ["--home-dir", "/nonexistent", "--shell", "/usr/sbin/nologin", name]
@@ -110,7 +110,7 @@ def _made() -> tuple[pwd.struct_passwd, Path]:
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
-        start_new_session=True,  # Ctrl-C is for this process
+        start_new_session=True,  # Ctrl-C must not reach it
         cwd="/",
     )
     atexit.register(waiting.communicate)

@@ -44,7 +44,7 @@ Counts = dict[str, int] | None
 def add(settings: Settings, args: Namespace) -> str:
     """Add the silence of the arguments; return a sentence for people.
 
-    Raises ValueError for arguments that make no silence, Refused for errors of the disk.
+    Raises ValueError for arguments that make no silence, Refused for disk errors.
     """
     match = _match(args)
     if args.until_recovered:
@@ -89,9 +89,9 @@ def remove(settings: Settings, args: Namespace) -> str:
 
 
 def listing(settings: Settings, args: Namespace) -> str:
-    """Return all silences that hold (or, with `--all`, held lately) and all windows."""
+    """Return the silences in force (with `--all`, also ended ones) and all windows."""
     now = time.time()
-    args.columns = output.columns()  # of the terminal, which the child does not have
+    args.columns = output.columns()  # the child has no terminal
 
     def read() -> str:
         contents = silencefile.read(settings.state_dir / silencefile.NAME)
@@ -104,7 +104,7 @@ def listing(settings: Settings, args: Namespace) -> str:
 
 
 def _in_state(directory: Path, function: Callable[[], str]) -> str:
-    """Do it as the owner of the state directory."""
+    """Call a function as the owner of the state directory."""
     owner = unprivileged.owner_of(directory, NAME)
     return str(unprivileged.call(owner, f"looking into {directory}", function))
 
@@ -131,7 +131,7 @@ def _listing(
 
 
 def _counts(settings: Settings) -> Counts:
-    """Return how many failures each has silenced, None if the caller may not read that."""
+    """Return the number of failures each has silenced, None if the caller may not read it."""
     try:
         state = read_state(settings.state_dir / NAME) or {}
     except StateError:
@@ -158,7 +158,7 @@ def _match(args: Namespace) -> Match:
     )
     if match == Match():
         raise ValueError(
-            "say what to silence: a destination, --process, --unit, --pod, --container, --reason,"
+            "name what to silence: a destination, --process, --unit, --pod, --container, --reason,"
             " or all"
         )
     return match
@@ -166,7 +166,7 @@ def _match(args: Namespace) -> Match:
 
 def _silence_lines(silences: list[Silence], counts: Counts, now: float, columns: int) -> list[str]:
     if not silences:
-        return ["nothing is silenced by hand"]
+        return ["no silences"]
     ordered = sorted(silences, key=lambda each: each.ends)
     rows = [
         (
@@ -209,7 +209,7 @@ def _window_lines(
         return []
     lines = ["", "maintenance windows (MAINTENANCE):"]
     for each in windows:
-        holds = "holds now" if each.in_force(now) else "does not hold now"
+        holds = "in force" if each.in_force(now) else "not in force"
         count = "" if counts is None else f", {failures(counts.get(each.id, 0))} silenced"
         lines += wrapped(f"{plain(each.id)}: {holds}{count}", columns)
     return lines

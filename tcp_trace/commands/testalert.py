@@ -19,18 +19,19 @@ if TYPE_CHECKING:
 
 
 class NotDelivered(Refused):
-    """The message did not arrive; the text has the reason and what to do."""
+    """The message did not arrive; the text has the reason and the fix."""
 
 
 def send_as_service(settings: Settings) -> str:
-    """Run `send` as SERVICE_USER: root must not read answers of strangers.
+    """Run `send` as SERVICE_USER: root must not read untrusted answers.
 
-    The addresses go there in memory. Raises NotDelivered, and Refused without such a user.
+    The webhooks' addresses are passed in memory. Raises NotDelivered, and Refused without such a
+    user.
     """
     webhooks = _all(settings)
     account = unprivileged.service_user(settings.service_user)
     try:
-        # Loaded here: that user may not enter every directory that a program can be in.
+        # Loaded here: that user may be unable to enter the module's directory.
         from tcp_trace.notify.transport import GRACE  # noqa: PLC0415 - a third of a second
     except ModuleNotFoundError as error:
         raise NotDelivered(requirements.sentence(error)) from None
@@ -41,7 +42,7 @@ def send_as_service(settings: Settings) -> str:
 def send(settings: Settings) -> str:
     """Send one message to each webhook and return a sentence of success; raises NotDelivered.
 
-    All are tried, also after a failure; with more than one, each has a line of its own.
+    All are tried, even after a failure; several webhooks get a line each.
     """
     webhooks = _all(settings)
     told: list[str] = []
@@ -78,12 +79,12 @@ def _try(webhook: Webhook, host_name: str) -> None:
 def _why(fate: Retry | Rejected, setting: str) -> str:
     if isinstance(fate, Retry):
         return (
-            f"not delivered ({fate.reason}); is there a way from here to the webhook's host:"
-            " name resolution, firewall, HTTPS_PROXY? 'tcp-trace check' looks"
+            f"not delivered ({fate.reason}); check the way to the webhook's host:"
+            " name resolution, firewall, HTTPS_PROXY; 'tcp-trace check' helps"
         )
     if fate.dead:
         return (
-            f"not delivered ({fate.reason}); this webhook takes no message until somebody acts:"
-            f" compare {setting} with what the other side shows, or make a new webhook"
+            f"not delivered ({fate.reason}); this webhook accepts no messages until you act:"
+            f" compare {setting} with the receiver's settings, or create a new webhook"
         )
-    return f"not delivered ({fate.reason}); the other side refuses the message"
+    return f"not delivered ({fate.reason}); the receiver refuses the message"

@@ -1,7 +1,7 @@
-"""Checks that only the service's user can make: `check` runs them as that user, in a child.
+"""Checks that must run as the service's user: `check` runs them in a child.
 
-Root may read and write what the service may not, and must neither open the service's files nor
-read a stranger's answers. They look and change nothing.
+Root may read and write files that the service may not, and must neither open the service's files
+nor read untrusted answers. The checks change nothing.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def tried(
     function: Callable[[], Iterable[Finding]],
     limits: unprivileged.Limits = unprivileged.LIMITS,
 ) -> Iterator[Finding]:
-    """Yield a function's findings as this account; a refusal is a finding, too."""
+    """Yield the findings of a function run as this account; a refusal is a finding, too."""
     what = f"trying the {name} as {name_of(account.uid)}"
     try:
         found = unprivileged.call(account, what, lambda: [_plain(f) for f in function()], limits)
@@ -50,21 +50,21 @@ def _plain(finding: Finding) -> tuple[str, str, str, str]:
 def configuration(
     account: Account, environ: Mapping[str, str], env_file: Path | None
 ) -> Iterator[Finding]:
-    """Read all files of the configuration as the service does at its start and at a reload.
+    """Read all configuration files as the service does at start and reload.
 
-    Credentials are not read by it: systemd does that, as root.
+    Credentials are not read: systemd reads them, as root.
     """
     given = {name: text for name, text in environ.items() if name != "CREDENTIALS_DIRECTORY"}
     try:
         config.load(given, env_file)
     except config.ConfigError as error:
         fix = (
-            f"let the user {name_of(account.uid)} read it: chgrp to a group of his, chmod g+r,"
-            " and g+x for every directory on the way"
+            f"let the user {name_of(account.uid)} read it: chgrp to one of his groups, chmod g+r,"
+            " and g+x for every parent directory"
         )
         for text in error.errors:
-            # Files that only this command's environment names may be root's: systemd's service
-            # does not have that environment.
+            # Files named only in this command's environment may be root's: systemd's service does
+            # not have that environment.
             level = Level.FAIL if text.startswith("/") else Level.WARN
             if not text.endswith(NO_CREDENTIAL):
                 detail = f"for the user {name_of(account.uid)}: {text}"
@@ -72,20 +72,24 @@ def configuration(
 
 
 def program(account: Account) -> Iterator[Finding]:
-    """Find the program itself, which is started anew as the service's user."""
+    """Check the program itself, which the service's user executes again."""
     path = resources.directory("tcp_trace") / "__main__.py"
     if not os.access(path, os.R_OK):
-        fix = "install it with 'make install', or put the checkout elsewhere"
+        fix = "install it with 'make install', or move the checkout"
         yield Finding("user", Level.FAIL, f"{name_of(account.uid)} may not read {path}", fix)
 
 
 def state(account: Account, settings: Settings) -> Iterator[Finding]:
-    """Look at the directory, and read every file in it that the service reads."""
+    """Check the directory, and read every file in it that the service reads."""
     path = settings.state_dir
     if not os.path.lexists(path):
-        yield Finding("state", Level.WARN, f"{path} does not exist", "systemd makes it at start")
+        yield Finding(
+            "state", Level.WARN, f"{path} does not exist", "systemd creates it at the start"
+        )
     elif not path.is_dir():
-        yield Finding("state", Level.FAIL, f"STATE_DIR={path} is no directory", "use another one")
+        yield Finding(
+            "state", Level.FAIL, f"STATE_DIR={path} is not a directory", "choose another one"
+        )
     elif not os.access(path, os.R_OK | os.W_OK | os.X_OK):
         detail = f"{name_of(account.uid)} cannot write to STATE_DIR={path}"
         yield Finding("state", Level.FAIL, detail, f"chown -R {name_of(account.uid)} {path}")

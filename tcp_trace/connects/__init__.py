@@ -1,1 +1,1 @@
-"""Outcomes of connects: pure, no I/O and no clock; the present is passed in."""
+"""Outcomes of connects. Pure: no I/O, no clock; the time is an argument."""

@@ -1,8 +1,8 @@
-"""Coverage: which share of the kernel's own counts was seen.
+"""Coverage: the share of the kernel's own counts that was seen.
 
-The counts are of one network namespace and never reset, so two looks at them make an interval.
-Connects that only one of kernel and service can see are subtracted before they are compared.
-An interval is compared for itself: a surplus of one never makes up for a gap in another.
+The counts are per network namespace and never reset, so two readings make an interval. Connects
+that only the kernel or only the service can see are subtracted before comparing. Each interval is
+compared alone: a surplus in one never makes up for a gap in another.
 """
 
 from __future__ import annotations
@@ -10,14 +10,15 @@ from __future__ import annotations
 from typing import NamedTuple
 
 TOLERANCE = 3
-"""Unseen attempts, and failures, that may be connects under way while the counters were read."""
+"""Unseen attempts or failures that connects under way during the reading can explain."""
 
 
 class Kernel(NamedTuple):
-    """The kernel's own counts: names of RFC 4022 and of `nstat`.
+    """The kernel's own counts, named as in RFC 4022 and `nstat`.
 
-    `AttemptFails` also counts handshakes of others that a peer reset; `EmbryonicRsts` are those of
-    them that were not Fast Open's. `overflows` are resets that `EmbryonicRsts` may hold beside.
+    `AttemptFails` also counts passive handshakes that the peer reset; `EmbryonicRsts` counts those
+    of them that Fast Open did not begin. `overflows` are resets that `EmbryonicRsts` may count in
+    addition.
     """
 
     active_opens: int
@@ -29,8 +30,8 @@ class Kernel(NamedTuple):
 class Seen(NamedTuple):
     """The kernel program's counts.
 
-    `attempts` sent a SYN, `failures` were ended by an error. `passive` is how often `AttemptFails`
-    counts handshakes of others that Fast Open began.
+    `attempts` sent a SYN; `failures` ended with an error. `passive` counts, as `AttemptFails` does,
+    failures of passive handshakes that Fast Open began.
     """
 
     attempts: int
@@ -48,20 +49,20 @@ class Coverage(NamedTuple):
 
     @property
     def is_complete(self) -> bool:
-        """Whether nothing is unseen."""
+        """Whether everything was seen."""
         return not self.unseen_attempts and not self.unseen_failures
 
     @property
     def is_certain(self) -> bool:
-        """Whether more is unseen, if anything, than connects under way explain."""
+        """Whether all was seen, or more is unseen than connects under way can explain."""
         return self.is_complete or max(self.unseen_attempts, self.unseen_failures) > TOLERANCE
 
     def and_then(self, later: Coverage) -> Coverage:
-        """Return the coverage of both times."""
+        """Return the coverage of both intervals together."""
         return Coverage(*map(sum, zip(self, later, strict=True)))
 
     def shares(self) -> dict[str, float | None]:
-        """Return the shares that were seen, None where the kernel counted nothing."""
+        """Return the shares seen, from 0 to 1; None if the kernel counted nothing."""
         return {
             "attempts": _share(self.unseen_attempts, self.attempts),
             "failures": _share(self.unseen_failures, self.failures),
@@ -69,7 +70,7 @@ class Coverage(NamedTuple):
 
 
 class Begin(NamedTuple):
-    """The begin of an interval. `kernel` was read after `seen`."""
+    """The beginning of an interval. `kernel` was read after `seen`."""
 
     seen: Seen
     kernel: Kernel
@@ -78,8 +79,8 @@ class Begin(NamedTuple):
 class End(NamedTuple):
     """The end of an interval. `kernel` was read before `seen`.
 
-    They cannot be read at one moment. Read in this order, what happens in between never looks like
-    a gap.
+    The two cannot be read at the same moment. In this order, connects in between never look like a
+    gap.
     """
 
     kernel: Kernel
@@ -91,7 +92,7 @@ def compare(begin: Begin, end: End) -> Coverage:
     kernel = Kernel(*(now - then for now, then in zip(end.kernel, begin.kernel, strict=True)))
     seen = Seen(*(now - then for now, then in zip(end.seen, begin.seen, strict=True)))
     failures = max(0, kernel.attempt_fails - kernel.embryonic_rsts - seen.passive)
-    if kernel.overflows:  # it cannot be told how many of AttemptFails are attempts
+    if kernel.overflows:  # the number of attempts in AttemptFails is unknown
         failures = 0
     return Coverage(
         kernel.active_opens,

@@ -1,9 +1,9 @@
 """Events, as frozen and typed values.
 
-A datum flows one way: the kernel submits a `Transition`, the tracker turns it into an outcome
-(`Begun`, `Established` or `Failure`), incidents turn failures into notifications. Everything here
-is decoded once, at the edge (`probes/`), and never changed afterwards. They are
-NamedTuples because one is made per record: they cost a third of a frozen dataclass.
+Data flows one way: the kernel submits a `Transition`, the tracker turns it into an outcome
+(`Begun`, `Established` or `Failure`), and incidents turn failures into notifications. Events are
+decoded once, at the edge (`probes/`), and never change. They are NamedTuples because one is made
+per record: they cost a third of a frozen dataclass.
 """
 
 from __future__ import annotations
@@ -38,14 +38,14 @@ class State(IntEnum):
 
 
 RETURNED = 0
-"""In place of a state: see `Transition`."""
+"""Stands in place of a state: see `Transition`."""
 
 
 class Moment(NamedTuple):
-    """The present, passed in by whoever has a clock.
+    """The time, passed in by the caller with the clock.
 
-    `mono` (seconds, CLOCK_MONOTONIC) is for deadlines and durations, which must not jump;
-    `wall` (seconds since the epoch) is for what people read and what outlives a restart.
+    `mono` (seconds, CLOCK_MONOTONIC) is for deadlines and durations, which must not jump. `wall`
+    (seconds since the epoch) is for people, and for data that outlives a restart.
     """
 
     mono: float
@@ -55,13 +55,13 @@ class Moment(NamedTuple):
 class Destination(NamedTuple):
     """The destination of a connect.
 
-    `address` is the canonical text of an IPv4 or IPv6 address; a v4-mapped one is IPv4. An address
-    is another place in every network namespace: `netns` is the namespace's inode number, which the
-    kernel gives again, and `netns_mix` the random number by which it tells those apart; both are 0
-    for the service's own namespace. It is also another place over every interface that a socket
-    is bound to (a VRF, the link of a link-local address): `interface` is its name, its index where
-    the name is not known, and empty for a socket that is not bound. By its `kind` it is equal to
-    nothing else that can fail.
+    `address` is the canonical text of an IPv4 or IPv6 address; a v4-mapped one is IPv4. The same
+    address in another network namespace is another destination: `netns` is the namespace's inode
+    number, which the kernel reuses; `netns_mix` is a random number that distinguishes namespaces
+    with the same inode. Both are 0 for the service's own. So is the same address over another
+    interface that the socket is bound to (a VRF, the link of a link-local address): `interface` is
+    its name, its index if the name is unknown, empty for an unbound socket. `kind` keeps it unequal
+    to any other kind of subject.
     """
 
     address: str
@@ -77,7 +77,7 @@ class Destination(NamedTuple):
         return f"[{address}]:{self.port}" if ":" in self.address else f"{address}:{self.port}"
 
     def __repr__(self) -> str:
-        """Leave out the kind, which the name says: ids of incidents are made of this."""
+        """Leave out the kind, which the class name says: ids of incidents are made from this."""
         fields = zip(self._fields[:-1], self[:-1], strict=True)
         return f"Destination({', '.join(f'{name}={value!r}' for name, value in fields)})"
 
@@ -101,20 +101,19 @@ class Destination(NamedTuple):
         return cls(address, name.port, name.netns, name.netns_mix, name.interface)
 
     def published(self) -> dict[str, Any]:
-        """Return what others may know: not what seeds the hash tables of a namespace's sockets."""
+        """Return the fields to publish: all but `netns_mix`, which seeds socket hash tables."""
         return {name: value for name, value in self._asdict().items() if name != "netns_mix"}
 
 
 class Process(NamedTuple):
-    """The process that made an attempt, taken at SYN_SENT, in its own context.
+    """The process that made an attempt, read at SYN_SENT, in its own context.
 
-    `comm` is chosen by the process (`prctl(PR_SET_NAME)`): untrusted text of up to 15 bytes,
-    decoded with undecodable bytes and control characters escaped. It is the name of the process,
-    which is that of its first thread; `thread` is the same of the thread that connected, None
-    where that is the first one. `netns` is an inode number. `foreign` says that it is not one of
-    the host's own: it has PIDs or cgroups of its own, as in a container.
-    `born` is when the process was started, in nanoseconds of CLOCK_MONOTONIC: what tells it from
-    another one with its pid. It is 0 where the kernel program learns no names.
+    `comm` is chosen by the process (`prctl(PR_SET_NAME)`): untrusted text of up to 15 bytes, with
+    undecodable bytes and control characters escaped. It is the name of the first thread; `thread`
+    is the name of the connecting thread, None if that is the first one. `netns` is an inode number.
+    `foreign` means that the process has PIDs or cgroups of its own, as in a container. `born` is
+    its start in nanoseconds of CLOCK_MONOTONIC, which distinguishes it from an earlier process with
+    its pid; 0 if the kernel program learns no names.
     """
 
     pid: int
@@ -128,20 +127,20 @@ class Process(NamedTuple):
 
 
 class Transition(NamedTuple):
-    """One change of a socket's state, as the kernel submitted it.
+    """One socket state change, as the kernel program submitted it.
 
-    `start_ns` and `start_cpu` say when and on which CPU the attempt began, and so which one it is.
-    `start_ns` is 0 and `process` None where the kernel has no entry for the attempt: it began
-    before the service, or its entry was evicted. Times are nanoseconds of CLOCK_MONOTONIC,
-    `wall` is seconds since the epoch. `errno` is `sk_err`, `soft_errno` is `sk_err_soft`, each 0
-    for none; `syns` counts the SYNs that were sent: there may be none.
+    `start_ns` and `start_cpu`, the time and CPU of its beginning, identify the attempt. `start_ns`
+    is 0 and `process` None if the kernel has no entry for the attempt: it began before the service,
+    or its entry was evicted. Times are nanoseconds of CLOCK_MONOTONIC; `wall` is seconds since the
+    epoch. `errno` is `sk_err`, `soft_errno` is `sk_err_soft`, each 0 for none; `syns` is the number
+    of SYNs sent, possibly 0.
 
-    With `newstate` `RETURNED` it is no transition: connect() returned the error `errno`, of the
-    attempt that began at `start_ns` and ended in that call, or, where that is 0, without sending
-    anything. `may_return` says of a transition to CLOSE that such a record may follow,
-    `raced` that by its times it may have lost a race against another connect of the same process,
-    `unsent` that the socket was closed before anything was sent, and that nothing failed.
-    `record` is what it was decoded from.
+    With `newstate` `RETURNED` it is not a transition but the error `errno` returned by connect().
+    It belongs to the attempt that began at `start_ns` and ended in that call; if `start_ns` is 0,
+    nothing was sent. `may_return` on a transition to CLOSE means that such a record may follow.
+    `raced` means that by its times it may have lost a race against another connect of the same
+    process. `unsent` means that the socket was closed before anything was sent, so nothing failed.
+    `record` has the undecoded bytes.
     """
 
     start_ns: int
@@ -164,29 +163,29 @@ class Transition(NamedTuple):
 
 
 class Begun(NamedTuple):
-    """An attempt began: its socket went to SYN_SENT."""
+    """An attempt began: its socket entered SYN_SENT."""
 
     transition: Transition
 
 
 class Established(NamedTuple):
-    """An attempt succeeded, `elapsed` seconds after its SYN_SENT (None where unknown)."""
+    """An attempt succeeded, `elapsed` seconds after SYN_SENT (None if unknown)."""
 
     transition: Transition
     elapsed: float | None
 
 
 class Failure(NamedTuple):
-    """An attempt ended without ever being established.
+    """An attempt ended without being established.
 
-    `elapsed` is in seconds and None where the beginning was not seen, `syns` the number of SYNs
-    sent, `wall` and `mono` when it ended (see `Moment`), `process` None where the maker is not
-    known: it is never guessed; `maker` is what more is known of him, once somebody looked. `host`
-    is the name that the destination was asked for by, None where it is not known: see `names`.
-    `raced` is what the kernel program thinks of it: see `races`.
-    It may stand for several `times` that ended alike: then the rest is of one of them. `record` is
-    what it was decoded from. `owner` is the subject of the open incident that it belongs to, where
-    that is another than its own: see `incidents/places.py`.
+    `elapsed` is in seconds, None if the beginning was not seen. `syns` is the number of SYNs sent.
+    `wall` and `mono` are its end (see `Moment`). `process` is None if the maker is unknown: it is
+    never guessed. `maker` has details added by host look-up. `host` is the name that the process
+    looked up for the destination, None if unknown: see `names`. `raced` is the kernel program's
+    judgement: see `races`. With `times` above 1 it stands for several that ended alike; the other
+    fields are those of one of them. `record` has the undecoded bytes. `owner` is
+    the subject of the open incident that it belongs to, where that is not its own: see
+    `incidents/places.py`.
     `Counters.last_established_ns` is on the same clock as `mono`.
     """
 
@@ -224,17 +223,17 @@ class Failure(NamedTuple):
 
     @property
     def cause(self) -> Reason:
-        """Why."""
+        """Why it failed."""
         return self.reason
 
     @property
     def evidence(self) -> Evidence:
-        """What is known of how it failed."""
+        """How it failed."""
         return Evidence(self.errno, self.elapsed, self.syns)
 
 
 class Raced(NamedTuple):
-    """An attempt that another one of its process was faster than: no failure, see `races`."""
+    """An attempt that lost a race against another one of its process: no failure, see `races`."""
 
     failure: Failure
 
@@ -243,7 +242,7 @@ Outcome = Begun | Established | Failure | Raced
 
 
 class Counters(NamedTuple):
-    """The kernel program's counts of one destination since it was first seen.
+    """The kernel program's counts of one destination since its first attempt.
 
     `last_established_ns` is CLOCK_MONOTONIC, 0 for never. `latency_ns` is a moving average of the
     time from SYN_SENT to ESTABLISHED, 0 where it is not known.

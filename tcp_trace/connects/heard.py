@@ -1,18 +1,18 @@
-"""Which name a process asked for before it connected: what may be said, and how it is written.
+"""Decides which host name a process connected to, and how the name is written.
 
-The kernel program notes, for each address in a DNS answer, the question's name: for the process
-that was given the answer (its own), and, where the answer came from a name server of this host, for
-its user (shared). A name is said only where these rules allow it, else it is unknown:
+For each address in a DNS answer, the kernel program keeps the question's name: for the process that
+received the answer (own), and, if the answer came from a name server of this host, for its user
+(shared). A name is reported only if these rules allow it; otherwise it is unknown:
 
-    own      the last name that the process itself was given this address for, when it began to
-             connect: asked for before that, and at most a day before
-    shared   where the process was not given this address itself: the only name that its user, root
-             or a daemon of the system was given it for, within its TTL, or an hour if that is
-             longer, but not longer than a day
+    own      the last name for which the process itself received this address before it began to
+             connect, and at most a day before
+    shared   if the process did not receive this address itself: the only name for which its user,
+             root or a system daemon received it, within its TTL or an hour, whichever is longer,
+             but at most a day
 
-What is not known any more ends what was known. An answer that could not be kept may have told any
-address: what its receiver was told before is out of date. An entry may have been evicted: then the
-process is taken to have asked itself, and the user to have been given another name.
+Lost knowledge ends earlier knowledge. An answer that could not be kept may have named any address,
+so earlier names of its receiver are out of date. If an entry may have been evicted, the process
+counts as having asked itself, and the user as having received another name.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 LONGEST_SECONDS = 86_400.0
-"""For so long at most a name counts."""
+"""The longest that a name counts."""
 
 _NANO = 1e-9
-# 0-9, a-z, "-" and "_": all that names of hosts and services are made of.
+# 0-9, a-z, "-" and "_": the characters of host and service names.
 _PLAIN = frozenset(b"0123456789abcdefghijklmnopqrstuvwxyz-_")
 _LABEL_MAX = 63
 _ESCAPED = re.compile(rb"\\([0-9]{3})")
@@ -36,10 +36,10 @@ _ESCAPED = re.compile(rb"\\([0-9]{3})")
 class Told(NamedTuple):
     """A name that answers gave for an address; times are nanoseconds of CLOCK_MONOTONIC.
 
-    `name` (in wire format) was told without another one in between from `since` to `seen`, the
-    last time for `ttl` seconds, and counts until `until`; so long as `other` another name counts,
-    0 for none. A process was started at `born`. `sure` is unset where the datagram may have come
-    from somebody else than the name server.
+    `name` (in wire format) was received from `since` to `seen` with no other name in between, the
+    last time with a TTL of `ttl` seconds, and counts until `until`. Another name counts until
+    `other`, 0 for none. The process was started at `born`. `sure` is False if the datagram may have
+    come from another sender than the name server.
     """
 
     since: int
@@ -55,8 +55,8 @@ class Told(NamedTuple):
 class Heard(NamedTuple):
     """Answers to a process or a user about an address; times as in `Told`, 0 for never.
 
-    At `marked` something was told at the latest, also where `told` is None: it may have been
-    evicted. At `doubted` the last answer came that could not be kept.
+    `marked` is the last time any name was received, even if `told` is None: that entry may have
+    been evicted. `doubted` is the time of the last answer that could not be kept.
     """
 
     told: Told | None
@@ -67,10 +67,10 @@ class Heard(NamedTuple):
 def choose(
     own: Heard, born: int, shared: Callable[[], Sequence[Heard]], began: float
 ) -> str | None:
-    """Return the name to say of an attempt that began at `began` (seconds, CLOCK_MONOTONIC).
+    """Return the name to report for an attempt that began at `began` (seconds, CLOCK_MONOTONIC).
 
-    `born` is when the process was started, in nanoseconds of that clock; `shared` returns what the
-    users heard whose names may be said of it.
+    `born` is when the process was started, in nanoseconds of that clock; `shared` returns the
+    answers to users whose names may apply to the process.
     """
     if own.told is not None and own.told.born == born:
         return text(own.told.name) if _counts(own.told, own.doubted, began) else None
@@ -80,10 +80,10 @@ def choose(
 
 
 def text(wire: bytes) -> str | None:
-    r"""Return a name in wire format as text, without the dot at its end; None where it is none.
+    r"""Return a name in wire format as text, without the final dot; None if it is malformed.
 
-    What is no letter, digit, "-" or "_" is written as `\DDD` in decimal (RFC 4343), so that the
-    text is plain ASCII without spaces whatever a server sent.
+    Anything but a letter, digit, "-" or "_" is written as `\DDD` in decimal (RFC 4343): the text is
+    plain ASCII without spaces, whatever a server sent.
     """
     labels = []
     at = 0
@@ -112,12 +112,12 @@ def _label(label: bytes) -> str:
 
 
 def _only_name(heard: Sequence[Heard], began: float) -> str | None:
-    """Return the one name that all of these users know, None where there may be another one."""
+    """Return the one name that all these users received, None if there may be another."""
     names = set()
     for told, marked, doubted in heard:
         if told is None:
             if marked and began <= marked * _NANO + LONGEST_SECONDS:
-                return None  # it was evicted, and might count
+                return None  # it was evicted, and might still count
         elif _is_of_then(told, began):
             if not _counts(told, doubted, began) or not told.sure or began <= told.other * _NANO:
                 return None

@@ -1,6 +1,6 @@
-"""The maker of a failed attempt, from the kernel's and /proc's own words.
+"""The maker of a failed attempt, from data of the kernel and /proc.
 
-What a cgroup's path means, by the conventions of those who make cgroups:
+The meaning of a cgroup's path, by the conventions of those who create cgroups:
 
     systemd            slices, then the unit: /system.slice/nginx.service; a user's own manager
                        is a unit with slices and units of its own below it
@@ -10,8 +10,8 @@ What a cgroup's path means, by the conventions of those who make cgroups:
     Kubernetes         kubepods-burstable-pod<uid with _>.slice or /kubepods/burstable/pod<uid>,
                        with the container below it
 
-Everything here was chosen by somebody on the host: whoever has a cgroup delegated names cgroups
-below it as he likes. Names are made visible and bounded, and what is not known is None.
+All of it is untrusted: a user with a delegated cgroup names the cgroups below it as he likes. Names
+are made visible and bounded. Unknown values are None.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ RUNTIMES = {
 _PATH_LIMIT = 4096
 _LEVELS = 64
 _CONTAINER = re.compile(r"(?:(?:.*:)?([a-z-]+)[-:])?([0-9a-f]{64})(?:\.scope)?")
-# A pod made from a file has a hash for its UID. systemd wants no dash in a slice's name.
+# The UID of a static pod is a hash. systemd allows no dash in the name of a slice.
 _POD = re.compile(
     r"(?:.*-)?pod([0-9a-f]{8}(?:[-_][0-9a-f]{4}){3}[-_][0-9a-f]{12}|[0-9a-f]{32})"
     r"(?:\.slice)?(?::.*)?",
@@ -49,7 +49,7 @@ _POD = re.compile(
 _UNIT_SUFFIXES = (".service", ".scope", ".socket", ".mount", ".swap")
 _USER_MANAGER = re.compile(r"user@[0-9]+\.service")
 
-# Bounded repetitions: a command line made for it must not keep the poll loop busy.
+# Bounded repetitions: a hostile command line must not keep the poll loop busy.
 _TELLING = r"(?:passw|passphrase|secret|token|api[-_]?key|access[-_]?key|credential|auth)"
 _SECRET_VALUE = re.compile(rf"(?i)({_TELLING}[\w-]{{0,20}}\s?[=:]\s?).+", re.DOTALL)
 _SECRET_OPTION = re.compile(rf"(?i)--?[\w-]{{0,20}}{_TELLING}[\w-]{{0,20}}")
@@ -58,10 +58,10 @@ _USER_OPTIONS = {"-u", "--user"}
 
 
 class Where(NamedTuple):
-    """A place from a cgroup's path; each None where the path does not show it.
+    """The unit, container and pod in a cgroup's path; each None if the path does not show it.
 
-    `unit` is systemd's, the container's own where systemd runs inside it. `container_id` is of 64
-    hexadecimal digits, `container_runtime` docker, containerd, cri-o or podman. `pod_uid` is
+    `unit` is systemd's, the container's own if systemd runs inside it. `container_id` has 64
+    hexadecimal digits; `container_runtime` is docker, containerd, cri-o or podman. `pod_uid` is
     Kubernetes' with dashes.
     """
 
@@ -79,11 +79,11 @@ class Where(NamedTuple):
 
 
 class Cgroup(NamedTuple):
-    """A cgroup's path, and that part of it that was named outside of the container it is in.
+    """A cgroup's path, and the part of it named outside its container.
 
-    The latter is the path of what is the root to a process there (its cgroup namespace): what lies
-    below was named by whoever rules in the container. On the host that is `/`. `owner` is the id
-    of the one that owns it (its service, pod or user's manager), 0 for none.
+    `outside` is the path of the root cgroup of a process there (its cgroup namespace): the
+    container named everything below. On the host it is `/`. `owner` is the id of the owning cgroup
+    (service, pod or user's manager), 0 for none.
     """
 
     path: str
@@ -92,11 +92,11 @@ class Cgroup(NamedTuple):
 
 
 class Maker(NamedTuple):
-    """The maker of an attempt, beyond `Process`; each None where not known.
+    """The maker of an attempt, beyond `Process`; each None if unknown.
 
-    All are visible text of bounded length, and none is to be believed further than the user that
-    is named: see this module. `command` has no passwords where they could be told. `owner` is
-    the id of the cgroup that is its service's, pod's or user's, below which it is their choice.
+    All are visible text of bounded length; trust them no further than the named user: see this
+    module. Recognizable passwords are removed from `command`. `owner` is the id of the cgroup of
+    the service, pod or user, which may name the cgroups below it.
     """
 
     user: str | None = None
@@ -112,7 +112,7 @@ UNKNOWN = Maker()
 
 
 def parse_cgroup(path: str) -> Where:
-    """Return what a cgroup's path tells. Takes any text."""
+    """Return the unit, container and pod in a cgroup's path. Takes any text."""
     where = NOWHERE
     parent = ""
     below_unit = False
@@ -134,10 +134,10 @@ def parse_cgroup(path: str) -> Where:
 
 
 def parse_proc_cgroup(text: str) -> Where:
-    """Return what `/proc/PID/cgroup` tells: lines like `0::/path` and `4:memory:/path`.
+    """Return the same from `/proc/PID/cgroup`: lines like `0::/path` and `4:memory:/path`.
 
     Version 1 has a hierarchy per controller, and a process may be in a container in some of them
-    and in its parent's cgroup in others: the container is what counts.
+    and in its parent's cgroup in others: the container counts.
     """
     lines = (line.split(":", 2) for line in text[: _PATH_LIMIT * 4].splitlines())
     paths = {line[1]: line[2] for line in lines if len(line) == 3}
@@ -148,9 +148,9 @@ def parse_proc_cgroup(text: str) -> Where:
 
 
 def command_line(arguments: Iterable[str]) -> str:
-    """Return a command line for people, without the passwords that can be told as such.
+    """Return a command line for people, without recognizable passwords.
 
-    They are told by the names of options and headers, and in URLs; an unusual one stays.
+    They are recognized by the names of options and headers, and in URLs; an unusual one stays.
     """
     shown: list[str] = []
     length = 0
@@ -166,7 +166,7 @@ def command_line(arguments: Iterable[str]) -> str:
 
 
 def clean(name: str) -> str:
-    """Return a name that somebody on the host chose, visible and of bounded length."""
+    """Return an untrusted name, visible and of bounded length."""
     return visible(name[:NAME_LIMIT])[:NAME_LIMIT]
 
 
@@ -176,7 +176,7 @@ def _container(name: str, parent: str) -> tuple[str, str | None] | None:
         return None
     if found[1] is None:
         return found[2], "docker" if parent == "docker" else None
-    # Of the same shape are the scopes of conmon, who watches a container from outside.
+    # conmon, which watches a container from outside, has scopes of the same shape.
     return (found[2], RUNTIMES[found[1]]) if found[1] in RUNTIMES else None
 
 

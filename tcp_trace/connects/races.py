@@ -1,20 +1,19 @@
-"""Lost races: a connect that failed because another one of its program was faster is no failure.
+"""Lost races: a connect that lost to a faster one of the same program is no failure.
 
-A client that has several addresses of one name begins with one, goes on with the next before the
-first has answered, and closes what is left when one is established (RFC 8305, Happy Eyeballs). What
-is closed then failed to nobody. A race is among the addresses of one name, so this is decided by
-names as far as they are known:
+A client with several addresses of one name begins with one, goes on with the next before the first
+has answered, and closes the others once one is established (RFC 8305, Happy Eyeballs). The closed
+ones did not fail. A race is among the addresses of one name, so names decide if they are known:
 
-    closed without an error       the same process was connected to another address on that port
-                                  at that moment: lost, if that has the same name; not, if all of
-                                  these have other names; where a name is not known, the kernel
-                                  program's judgement by times alone counts (`raced`). Whoever
-                                  lives on after a success with an address does not race it
-    no route to this family,      lost, if the same process gets through to an address of the other
-    as connect() itself returned  family of the same name and port; for that it is held back for up
-                                  to `HOLD` seconds. Without a name it is a failure, at once
+    closed without an error       the process connected to another address on that port at that
+                                  moment: lost if that address has the same name, a failure if all
+                                  have other names; if a name is unknown, the kernel program's
+                                  judgement by times counts (`raced`). An attempt that outlives a
+                                  success with an address is not racing against it
+    no route to this family,      lost if the same process gets through to an address of the other
+    returned by connect() itself  family with the same name and port; it is held for up to `HOLD`
+                                  seconds to find out. Without a name it is a failure at once
 
-An attempt that got an answer, or that the kernel gave up, has lost no race.
+An attempt that got an answer, or that the kernel gave up, lost no race.
 """
 
 from __future__ import annotations
@@ -32,13 +31,13 @@ if TYPE_CHECKING:
     from tcp_trace.connects.events import Failure, Process
 
 HOLD = 1.0
-"""Seconds that the other family has to get through: after them a SYN is sent again."""
+"""Seconds for the other family to get through: then a SYN is sent again."""
 
 STEP = 0.1
 """Seconds between two looks at the other family's successes."""
 
 HELD_MAX = 4096
-"""Failures held back at a time; beyond, they are told at once."""
+"""Failures held back at a time; more are reported at once."""
 
 # RACE_BEGIN, RACE_END and RACE_OUTLIVED of bpf/connect/races.h
 BEGIN = 2.0
@@ -50,7 +49,7 @@ _UNROUTED = (Reason.NETWORK_UNREACHABLE, Reason.HOST_UNREACHABLE)
 class Rival(NamedTuple):
     """The last success of a process with an address; times are seconds of CLOCK_MONOTONIC.
 
-    `later` and `earlier` are two successes that an attempt could outlive, 0 for none.
+    `later` and `earlier` are two successes that an attempt may outlive, 0 for none.
     """
 
     address: str
@@ -61,10 +60,10 @@ class Rival(NamedTuple):
 
 
 class Races:
-    """Tells failures from lost races, unless these are failures, too. `lost` counts them.
+    """Separates failures from lost races, and counts these in `lost`.
 
-    `rivals` returns the successes of a process on a port, `host_of` the name by which the address
-    of a failed attempt was asked for, None where it is not known.
+    With `ignore` unset, lost races are failures, too. `rivals` returns the successes of a process
+    on a port; `host_of` the name looked up for the address of a failed attempt, None if unknown.
     """
 
     def __init__(
@@ -83,7 +82,7 @@ class Races:
         self.lost = 0
 
     def judge(self, failure: Failure, now: float) -> Failure | Raced | None:
-        """Return what a failure is, None while that is not known; `now` is monotonic."""
+        """Return the failure or lost race, None while undecided; `now` is monotonic."""
         if not self._ignore:
             return failure
         if failure.reason is Reason.CANCELLED or failure.raced:
@@ -99,7 +98,7 @@ class Races:
         return None
 
     def expire(self, now: float) -> list[Failure | Raced]:
-        """Return what is known by now of those that were held back."""
+        """Return the held failures that are decided by now."""
         known: list[Failure | Raced] = []
         while self._held and self._held[0][0] <= now:
             _, deadline, key, failure = self._held.popleft()
@@ -112,7 +111,7 @@ class Races:
         return known
 
     def next_deadline(self) -> float | None:
-        """Return when `expire` is useful next, None for never."""
+        """Return when to call `expire` next, None for never."""
         return self._held[0][0] if self._held else None
 
     def _lost(self, failure: Failure) -> Raced:
@@ -120,7 +119,7 @@ class Races:
         return Raced(failure)
 
     def _is_lost(self, failure: Failure) -> bool:
-        """Whether one that was closed without an answer lost a race."""
+        """Whether an attempt closed without an answer lost a race."""
         hosts = [self._host_at(failure, rival) for rival in self._rivals_of(failure, _won)]
         if failure.host is None or not hosts:
             return failure.raced
@@ -143,7 +142,7 @@ class Races:
 
 
 def _won(failure: Failure, rival: Rival) -> bool:
-    """Whether a success is the one at which the failed attempt was closed."""
+    """Whether the attempt was closed because of this success."""
     began = failure.mono - (failure.elapsed or 0.0)
     return (
         rival.address != failure.destination.address

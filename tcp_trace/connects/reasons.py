@@ -1,8 +1,7 @@
-"""Why an attempt failed: one closed set, and the one place that decides it.
+"""Why an attempt failed: a closed set of reasons, decided only here.
 
-To add a reason: give it a member here with its two sentences, and let `classify` return it.
-The kernel's side of each case was measured: which errno `sk_err` holds at the moment a socket in
-SYN_SENT is closed.
+To add a reason: give it a member here with its two sentences, and let `classify` return it. The
+kernel's side was measured: the `sk_err` of each case at the moment a socket in SYN_SENT is closed.
 """
 
 from __future__ import annotations
@@ -13,9 +12,9 @@ from typing import Literal, NamedTuple
 
 
 class Evidence(NamedTuple):
-    """How an attempt failed: its error (0 for none), seconds that it took, and SYNs it sent.
+    """How an attempt failed: its error (0 for none), duration in seconds, and number of SYNs sent.
 
-    `elapsed` is None where the beginning was not seen.
+    `elapsed` is None if the beginning was not seen.
     """
 
     errno: int = 0
@@ -48,11 +47,11 @@ class Reason(Enum):
 
     @property
     def kind(self) -> Literal["destination"]:
-        """What it is said of."""
+        """The kind of subject that fails for this reason."""
         return "destination"
 
     def describe(self, evidence: Evidence, *, in_full: bool) -> str:
-        """Return the summary; with the details where all of the evidence is of one attempt."""
+        """Return the summary; with details if all evidence is of one attempt."""
         named = f" ({errno_name(evidence.errno)})" if self is Reason.OTHER else ""
         return self.summary + named + (_details(evidence) if in_full else "")
 
@@ -90,7 +89,7 @@ _WORDS: dict[Reason, tuple[str, str]] = {
         "reset by the peer during the handshake",
         "A middlebox or an overloaded peer resets connections.",
     ),
-    Reason.OTHER: ("failed", "See the errno; without one, what connect() told the application."),
+    Reason.OTHER: ("failed", "See the errno; if there is none, the error that connect() returned."),
 }
 
 _BY_ERRNO: dict[int, Reason] = {
@@ -110,11 +109,11 @@ _BY_ERRNO: dict[int, Reason] = {
 def classify(sk_err: int, local_port: int, syns: int) -> Reason:
     """Return the reason of a SYN_SENT socket closed with this `sk_err`, port and number of SYNs.
 
-    An error of 0 means that nobody told the socket of an error. Where a SYN was sent, the
-    application closed it before any answer came. Where none was, connect() gave up: it found no
-    free local port (then the port is still 0), or something that only its caller was told of.
-    IPv6 makes EACCES of the ICMP message (administratively prohibited) that IPv4 makes
-    EHOSTUNREACH of: both came from a machine on the way.
+    With `sk_err` 0, the socket got no error. If a SYN was sent, the application closed the socket
+    before any answer. If none was sent, connect() gave up: it found no free local port (the port is
+    still 0), or failed with an error that only its caller got. For one ICMP message
+    (administratively prohibited) IPv6 sets EACCES and IPv4 EHOSTUNREACH: both mean a machine on the
+    way.
     """
     if sk_err == 0:
         if syns:
@@ -126,10 +125,10 @@ def classify(sk_err: int, local_port: int, syns: int) -> Reason:
 
 
 def classify_returned(error: int, *, begun: bool) -> Reason:
-    """Return the reason of a connect() that returned this errno without an answer from afar.
+    """Return the reason of a connect() that returned this errno without any remote answer.
 
-    Before it looks for a local port (`begun` is not so yet), EADDRNOTAVAIL means that this host
-    has no address to come from. ECONNREFUSED is SELinux, which drops the SYN on its way out.
+    Before connect() looks for a local port (`begun` is still False), EADDRNOTAVAIL means that this
+    host has no source address. ECONNREFUSED is SELinux, which drops the SYN on its way out.
     """
     if error == errno.EADDRNOTAVAIL and not begun:
         return Reason.NETWORK_UNREACHABLE
@@ -139,16 +138,17 @@ def classify_returned(error: int, *, begun: bool) -> Reason:
 
 
 def errno_name(number: int) -> str:
-    """Return `ECONNREFUSED` for 111; the bare number in words where it has no name."""
+    """Return `ECONNREFUSED` for 111, `errno 999` for a number without a name."""
     return errno.errorcode.get(number, f"errno {number}")
 
 
 def _details(evidence: Evidence) -> str:
     if evidence.syns == 0:
-        return " (no SYN was sent)"  # so nothing was waited for
+        return " (no SYN was sent)"  # no SYN, no waiting time
     details = []
     if evidence.elapsed is not None:
-        # Milliseconds tell a rejecting firewall on the way from a host that answers itself.
+        # Milliseconds distinguish a firewall that rejects on the way from a host that answers
+        # itself.
         details.append(f"after {short_span(evidence.elapsed)}")
     if evidence.syns > 1:
         details.append(f"{evidence.syns} SYNs")

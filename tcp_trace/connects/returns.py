@@ -1,10 +1,9 @@
-"""Joins what connect() returned to the attempt that ended in it: one connect is one failure.
+"""Joins the error that connect() returned to its attempt: one connect is one failure.
 
-An attempt that connect() itself gives up is closed without an error in its socket; why stands only
-in what the call returns, a moment later. So a failure of which
-an error may follow is held back until it comes, or for `HOLD` seconds: then the return was not
-seen. An error without an attempt is a failure by itself, at once. The verdict never depends on it:
-if it is missed, the failure is told without it.
+An attempt that connect() itself gives up is closed without an error in its socket; only the return
+value, a moment later, has the reason. So such a failure is held back until the error comes, or for
+`HOLD` seconds: then the return was missed, and the failure is reported without it. An error without
+an attempt is a failure by itself, at once.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ _Attempt = tuple[int, int]
 class Returns:
     """Failures that wait for their error, and errors that wait for their failure.
 
-    Both are bounded by what a backlog of records can hold, and are gone after `HOLD` seconds.
+    Both are bounded by a backlog of records, and gone after `HOLD` seconds.
     """
 
     def __init__(self, waiting: Waiting | None = None) -> None:
@@ -37,7 +36,7 @@ class Returns:
         self._errors: dict[_Attempt, tuple[float, int, Failure]] = {}
 
     def failed(self, failure: Failure, transition: Transition, now: float) -> Failure | None:
-        """Return the failure that is to be told now, None while it waits; `now` is monotonic."""
+        """Return the failure to report now, None while it waits; `now` is monotonic."""
         if not transition.may_return:
             return failure
         attempt = (transition.start_ns, transition.start_cpu)
@@ -62,26 +61,26 @@ class Returns:
         return None
 
     def alone(self, record: Transition) -> Failure:
-        """Return the failure that an error is without its attempt."""
+        """Return the failure for an error without an attempt."""
         return _failure_of(record)
 
     def expire(self, now: float) -> list[Failure]:
-        """Return the failures that waited for long enough.
+        """Return the failures that waited long enough.
 
-        To be called when the ring was read to its end: what was held may be there.
+        Call this after reading the ring to its end: the missing record may be in it.
         """
         late: list[Failure] = []
         for waiting in (self._failures, self._errors):
             for attempt, (since, key, failure) in list(waiting.items()):
                 if now - since < HOLD:
-                    break  # they are in the order in which they came
+                    break  # the rest came later
                 del waiting[attempt]
                 self._waiting.done(key)
                 late.append(failure)
         return late
 
     def next_deadline(self) -> float | None:
-        """Return when `expire` is useful next, None for never."""
+        """Return when to call `expire` next, None for never."""
         firsts = [
             next(iter(waiting.values()))[0] for waiting in (self._failures, self._errors) if waiting
         ]

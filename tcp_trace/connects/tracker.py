@@ -1,25 +1,25 @@
 """From a transition to the outcome of its attempt.
 
-The rules, for a transition from `old` to `new` of a socket that connects:
+The rules, for a transition from `old` to `new` of a connecting socket:
 
     old         new            meaning
     CLOSE       SYN_SENT       an attempt begins
     SYN_SENT    SYN_RECV       simultaneous open: the attempt goes on
     SYN_SENT    ESTABLISHED    the attempt succeeded
     SYN_RECV    ESTABLISHED    the same, after a simultaneous open
-    SYN_SENT    CLOSE          the attempt failed, unless the kernel program says that nothing had
-                               been sent; it may have lost a race, which is told later (`races`)
+    SYN_SENT    CLOSE          the attempt failed, unless the kernel program says that nothing was
+                               sent; whether it lost a race is decided later (`races`)
     SYN_RECV    anything else  the same, after a simultaneous open
     any other                  the connection's later life: no outcome
 
-The machine has no memory here, and needs none. Some transitions are lost, the first one seen may be
-from the middle of a connection, and socket addresses are used again. A machine that remembers
-(SYN_SENT adds, ESTABLISHED removes, CLOSE judges) is wrong after each of these. So the memory is in
-the kernel: an entry per socket address. Every transition carries the state it left and the
-attempt's beginning, is judged alone, and its outcome cannot depend on another record.
+There is no memory here. Transitions may be lost, the first one seen may be from the middle of a
+connection, and socket addresses are reused. A machine with memory (SYN_SENT adds, ESTABLISHED
+removes, CLOSE judges) goes wrong after each of these. So the memory is in the kernel: an entry per
+socket address. Every transition carries its old state and the attempt's beginning, and is judged
+alone; its outcome cannot depend on another record.
 
-A SYN_RECV is an attempt's only where the kernel knows the attempt's beginning: without it, it is
-a passive open. A transition that no TCP socket makes is counted in `impossible` and dropped.
+SYN_RECV belongs to an attempt only if the kernel knows the attempt's beginning: otherwise it is a
+passive open. A transition that no TCP socket makes is counted in `impossible` and dropped.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _NANO = 1e-9
 
 
 def elapsed(transition: Transition) -> float | None:
-    """Return the seconds since the attempt began, None where its beginning was not seen."""
+    """Return the seconds since the attempt began, None if its beginning was not seen."""
     if not transition.start_ns:
         return None
     return (transition.timestamp_ns - transition.start_ns) * _NANO
@@ -55,7 +55,7 @@ def _established(transition: Transition) -> Outcome:
 def _failed(transition: Transition) -> Outcome | None:
     if transition.unsent:
         return None
-    # An application that gives up may have had an error that it was not told of yet.
+    # An application that gives up may not have been notified yet of the soft error.
     errno = transition.errno or transition.soft_errno
     return Failure(
         destination=transition.destination,
@@ -72,7 +72,7 @@ def _failed(transition: Transition) -> Outcome | None:
     )
 
 
-# From SYN_SENT the outcome is known whoever began; from SYN_RECV only of a known attempt.
+# From SYN_SENT the outcome needs no entry; from SYN_RECV it does.
 _RULES: dict[tuple[int, int], Callable[[Transition], Outcome | None]] = {
     (State.CLOSE, State.SYN_SENT): _begun,
     (State.SYN_SENT, State.ESTABLISHED): _established,
@@ -93,7 +93,7 @@ class Tracker:
         self.impossible = 0
 
     def judge(self, transition: Transition) -> Outcome | None:
-        """Return what became of the attempt, None where this transition does not decide it."""
+        """Return the outcome of the attempt, None if this transition does not decide it."""
         change = (transition.oldstate, transition.newstate)
         rule = _RULES.get(change)
         if rule is None and transition.start_ns:

@@ -1,8 +1,8 @@
-"""Failures that were read from the kernel and are not told yet, for whoever keeps them safe.
+"""Failures that are read but not reported yet, to be kept safe.
 
-Returns, races and repeats hold failures back, each for a while. What they hold is in the memory of
-this process alone; so each change is noted here, and kept in a map of the kernel (`progress`)
-before the records that it came from are let go. Pure.
+Returns, races and repeats hold failures back for a while, in the memory of this process. So each
+change is noted here, and kept in a kernel map (`progress`) before the ring's records are released.
+Pure.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _COUNTED = 1
 
 
 class Waiting:
-    """What changed since `changes` was called last. No process used `first`, or a key above it."""
+    """The changes since the last call of `changes`. `first` is above every key used before."""
 
     def __init__(self, first: int = 0) -> None:
         self._keys = count(first & ~_COUNTED, 2)
@@ -33,22 +33,22 @@ class Waiting:
         return key
 
     def adopt(self, keys: Iterable[int]) -> None:
-        """Know what an earlier process kept under these keys."""
+        """Note the keys under which an earlier process kept failures."""
         self._known.update(keys)
 
     def replace(self, key: int, failure: Failure) -> None:
-        """Note that another one waits under this key."""
+        """Note that another failure waits under this key."""
         self._changes[key] = failure
 
     def done(self, key: int) -> None:
-        """Note that it was told."""
+        """Note that it was reported."""
         if key in self._known:
             self._changes[key] = None
         else:
             self._changes.pop(key, None)
 
     def changes(self) -> dict[int, Failure | None]:
-        """Return what is to be kept now by its key, None for what is to be removed."""
+        """Return the failures to keep, by key; None for one to remove."""
         changes, self._changes = self._changes, {}
         self._known.difference_update(changes)
         self._known.update(key for key, failure in changes.items() if failure is not None)
@@ -56,5 +56,5 @@ class Waiting:
 
 
 def is_counted(key: int) -> bool:
-    """Whether only the line in the log is still to be written of what waits under a key."""
+    """Whether the failure under this key is counted, and only its log line is missing."""
     return bool(key & _COUNTED)

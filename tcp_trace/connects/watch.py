@@ -1,7 +1,7 @@
-"""What to watch: `DEST_IP` as rules that the kernel's filter can hold.
+"""What to watch: `DEST_IP` as rules for the kernel's filter.
 
-A rule is a network and a port. IPv4 is kept in its v4-mapped form (`::ffff:0:0/96`), so that one
-longest-prefix map serves both families and a v4-mapped socket is IPv4 without a special case.
+A rule is a network and a port. IPv4 is kept in its v4-mapped form (`::ffff:0:0/96`): one
+longest-prefix map serves both families, and a v4-mapped socket is IPv4 without a special case.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ ItemT = TypeVar("ItemT")
 ANY_PORT = 0
 
 RULES_MAX = 4_096
-"""How many rules the kernel's filter holds."""
+"""The number of rules that the kernel's filter holds."""
 ADDRESSES_MAX = 64
-"""How many addresses of one host are watched at a time, each by a rule."""
+"""The number of addresses of one host that are watched at a time, each by a rule."""
 
 _V4_MAPPED = 0xFFFF << 32
 _RULE = (
@@ -46,13 +46,13 @@ class Endpoint(NamedTuple):
 
 
 class Rule(NamedTuple):
-    """Connects to an address in `network` on `port` (`ANY_PORT` for all) are watched."""
+    """Watches connects to an address in `network` on `port` (`ANY_PORT` for all)."""
 
     network: IPv6Network
     port: int
 
     def __str__(self) -> str:
-        """Return the rule as it would be written in `DEST_IP`."""
+        """Return the rule as written in `DEST_IP`."""
         mapped = self.network.network_address.ipv4_mapped
         if mapped is not None and self.network.prefixlen >= 96:
             text = str(ip_network((int(mapped), self.network.prefixlen - 96))).removesuffix("/32")
@@ -79,13 +79,13 @@ EVERYTHING = Rule(IPv6Network("::/0"), ANY_PORT)
 
 
 class Host(NamedTuple):
-    """Connects to whatever address `name` has, on `port` (`ANY_PORT` for all), are watched."""
+    """Watches connects to any current address of `name`, on `port` (`ANY_PORT` for all)."""
 
     name: str
     port: int
 
     def __str__(self) -> str:
-        """Return the host as it would be written in `DEST_HOST`."""
+        """Return the host as written in `DEST_HOST`."""
         return f"{self.name}:{self.port}" if self.port else self.name
 
     def rule(self, address: str) -> Rule:
@@ -122,14 +122,14 @@ _PATTERN = re.compile(r"(?=.*[A-Za-z])[A-Za-z0-9_.*?-]{1,253}")
 
 
 def parse_destinations(text: str) -> tuple[Rule | Host, ...]:
-    """Parse a list as `parse_rules` does, with host names in it, too. It may be empty."""
+    """Parse a list as `parse_rules` does, also with host names. It may be empty."""
     return _each(text, lambda item: _host(item) or _parse_rule(item))
 
 
 def parse_hosts(text: str) -> tuple[Host, ...]:
     """Parse a comma-separated list of host names, each optionally with a port.
 
-    Raises ValueError with a sentence for each wrong item, which names it and shows how to write it.
+    Raises ValueError with a sentence for each wrong item: it names the item and the right syntax.
     """
     return _each(text, _parse_host)
 
@@ -143,7 +143,7 @@ def parse_meant(text: str) -> tuple[Rule | Name, ...]:
 
 
 def _each(text: str, parse: Callable[[str], ItemT]) -> tuple[ItemT, ...]:
-    """Parse what commas separate, each once; all that is wrong is told, not only the first."""
+    """Parse comma-separated items, each once; report all errors, not only the first."""
     found: dict[ItemT, None] = {}
     errors: list[str] = []
     for item in filter(None, map(str.strip, text.split(","))):
@@ -169,7 +169,7 @@ def _parse_host(item: str) -> Host:
 
 
 def _host(item: str) -> Host | None:
-    """Return the host that an item names, None where it is none. Its last label is no number."""
+    """Return the host that an item names, None if it names none. The last label is not a number."""
     if "/" in item:
         return None
     name, port = _split_port(item)
@@ -198,9 +198,9 @@ def _name(item: str) -> Name | None:
 def parse_rules(text: str) -> tuple[Rule, ...]:
     """Parse a comma-separated list of addresses and networks, each optionally with a port.
 
-    `10.0.0.0/8`, `172.217.161.228:443`, `2001:db8::/32`, `[2001:db8::]/32`, `[2001:db8::1]:443`
-    and `[2001:db8::]/32:443` are understood. Empty text means every destination. Raises
-    ValueError with a sentence for each wrong item, which names it and shows how to write it.
+    Accepts `10.0.0.0/8`, `172.217.161.228:443`, `2001:db8::/32`, `[2001:db8::]/32`,
+    `[2001:db8::1]:443` and `[2001:db8::]/32:443`. Empty text means every destination. Raises
+    ValueError with a sentence for each wrong item: it names the item and the right syntax.
     """
     return _each(text, _parse_rule) or (EVERYTHING,)
 
@@ -215,8 +215,8 @@ def address_in_rules(address: str) -> IPv6Address:
 def _parse_rule(item: str, how: str = _RULE) -> Rule:
     if "%" in item:
         raise ValueError(
-            f"'{brief(item)}': an interface is not looked at; write it without '%' and what "
-            "follows, like [fe80::1]:443, and that address is watched on every interface"
+            f"'{brief(item)}': the interface is ignored; write the address without '%' and the "
+            "rest, like [fe80::1]:443, to watch it on every interface"
         )
     text, port = _split_port(item)
     try:
@@ -230,7 +230,7 @@ def _parse_rule(item: str, how: str = _RULE) -> Rule:
 
 
 def _split_port(item: str) -> tuple[str, int]:
-    """Split `[2001:db8::]/32:443` into `2001:db8::/32` and 443, `ANY_PORT` where it has none."""
+    """Split `[2001:db8::]/32:443` into `2001:db8::/32` and 443, `ANY_PORT` for no port."""
     if item.startswith("[") and "]" in item:
         address, _, rest = item[1:].partition("]")
         prefix, colon, port = rest.partition(":")

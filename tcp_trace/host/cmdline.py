@@ -1,9 +1,9 @@
-"""Reads command lines, a read that a hostile process can block for ever.
+"""Reads command lines in a thread: a hostile process can block such a read for ever.
 
-They are in the process's own memory, and the kernel takes that memory's lock to read them
-(access_remote_vm()). With a file system of one's own (FUSE, which needs no privilege) a page fault
-waits with that lock held. So a thread reads, and the caller waits `PATIENCE`; until the thread is
-back, and a moment longer, no command line is known.
+A command line is in the process's own memory, and the kernel takes that memory's lock to read it
+(access_remote_vm()). With a file system of its own (FUSE, which needs no privilege) a process can
+make a page fault wait with that lock held. So a thread reads and the caller waits at most
+`PATIENCE`. After a time-out, no command line is known until the thread is back and `PAUSE` is over.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ from concurrent.futures import Future
 from queue import SimpleQueue
 
 PATIENCE = 0.05
-"""Seconds that a command line may take; it is there within microseconds."""
+"""Seconds that a read may take; normally it takes microseconds."""
 
 PAUSE = 2.0
-"""Seconds without a reading after one that took longer: nobody takes more of the loop's time."""
+"""Seconds without a read after a late one: this limits the share of the loop's time."""
 
 _READ_LIMIT = 4096
 
 
 class CommandLines:
-    """One thread that reads for another one. It is started when it is needed."""
+    """One thread that reads for another, started on first use."""
 
     def __init__(self) -> None:
         self._asked: SimpleQueue[tuple[int, Future[bytes]]] = SimpleQueue()
@@ -33,9 +33,9 @@ class CommandLines:
         self._again_at = 0.0
 
     def read(self, directory: int) -> bytes:
-        """Return the beginning of `cmdline` in a directory of /proc, empty where it is not known.
+        """Return the beginning of `cmdline` in a directory of /proc, empty if unknown.
 
-        Raises OSError where it cannot be read, as where the process ended.
+        Raises OSError if it cannot be read, for example because the process ended.
         """
         is_back = self._late is None or self._late.done()
         if not is_back or time.monotonic() < self._again_at or not self._start():
@@ -53,7 +53,7 @@ class CommandLines:
             thread = threading.Thread(target=self._run, name="tcp-trace-cmdline", daemon=True)
             try:
                 thread.start()
-            except RuntimeError:  # no thread can be had now: the next one tries again
+            except RuntimeError:  # no thread is available now: the next call tries again
                 return False
             self._started = True
         return True

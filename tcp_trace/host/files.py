@@ -12,19 +12,19 @@ if TYPE_CHECKING:
 
 
 def open_regular(path: str | Path, folder: int | None = None) -> int:
-    """Return a descriptor of a regular file for reading.
+    """Open a regular file for reading; return its descriptor.
 
-    Follows no link and waits for no FIFO. Raises OSError.
+    Follows no link and does not block on a FIFO. Raises OSError.
     """
     flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
     file = os.open(path, flags, dir_fd=folder)
     if not stat.S_ISREG(os.fstat(file).st_mode):
         os.close(file)
-        raise OSError(0, "is no regular file")
+        raise OSError(0, "is not a regular file")
     return file
 
 
 def why(error: OSError) -> str:
-    """Return the reason, and the fix where there is one."""
+    """Return the reason, and the fix if there is one."""
     text = error.strerror or type(error).__name__
     return f"{text}; try it as root" if error.errno == errno.EACCES else text

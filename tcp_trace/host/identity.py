@@ -1,25 +1,24 @@
-"""Who made a failed attempt: read from the host, without privileges and without guessing.
+"""The maker of a failed attempt, read from the host without privileges and without guessing.
 
-    what                     from where                        for a process that is gone
+    datum                    source                            after the process has ended
     -----------------------  --------------------------------  --------------------------------
-    unit, container, pod     the path of the cgroup that the   known: the kernel program kept
-                             kernel program saw at SYN_SENT     the path
+    unit, container, pod     the cgroup path that the kernel   known: the kernel program kept
+                             program saw at SYN_SENT           the path
     the host's or not        its PID and cgroup namespaces,    known
                              as seen at SYN_SENT
-    the same, where the      /proc/PID/cgroup                  unknown
-    host has cgroups of
-    version 1
+    unit, container, pod     /proc/PID/cgroup                  unknown
+    if the host has cgroups
+    of version 1
     command                  /proc/PID/cmdline                 unknown
     user                     /etc/passwd, systemd's dynamic    known
                              users
 
-/proc/PID is believed only where it is certainly the process that made the attempt: it was started
-before the attempt began, and it was there when it was read, after the attempt began. The clock of
-start times ticks in 10 ms, and within one tick no PID is given twice. It is the same program only
-where there was no exec since the attempt began.
+/proc/PID is believed only if it certainly is the process that made the attempt: it was started
+before the attempt began, and was read after that. Start times tick every 10 ms, and no PID is
+reused within one tick. It is the same program only if there was no exec since the attempt began.
 
-A process that is not the host's (in a container of any kind) has users and units of its own, which
-are not the host's. Of its units, only those named outside the container are returned.
+A process in a container of any kind has users and units of its own, which are not the host's. Only
+those of its units that were named outside the container are returned.
 """
 
 from __future__ import annotations
@@ -54,12 +53,12 @@ _PROCESSES_KEPT = 1024
 
 _READ_LIMIT = 4096
 _TICK = 1 / os.sysconf("SC_CLK_TCK")
-# Field of /proc/PID/stat behind the name, counted from 0.
+# A field of /proc/PID/stat after the name, counted from 0: starttime.
 _START = 19
-# PROC_PID_INIT_INO of include/linux/proc_ns.h: the namespace whose PIDs the kernel program sees.
+# PROC_PID_INIT_INO of include/linux/proc_ns.h: the kernel program sees the PIDs of this namespace.
 _INITIAL_PID_NAMESPACE = 0xEFFFFFFC
 
-# With version 1, this is some twelve paths, and the same ones for every process of a unit.
+# Version 1 has some twelve paths, the same for every process of a unit.
 _parse_proc_cgroup = lru_cache(maxsize=128)(parse_proc_cgroup)
 
 _Key = TypeVar("_Key")
@@ -67,12 +66,12 @@ _Value = TypeVar("_Value")
 
 
 class Identities:
-    """Tells the makers of attempts. Not thread-safe: it belongs to the poll loop.
+    """Finds the makers of attempts. Not thread-safe: it belongs to the poll loop.
 
-    `cgroup` returns a cgroup by its id, None where it is not known; `last_exec` when a process may
-    have become another program, in seconds of CLOCK_MONOTONIC, 0 for never. One failure costs
-    some 25 us where nothing is remembered. A process is read once for all of its attempts that
-    began before the reading: a storm costs one reading per process and turn of the loop.
+    `cgroup` returns a cgroup by its id, None if unknown. `last_exec` returns when a process may
+    have become another program, in seconds of CLOCK_MONOTONIC, 0 for never. One failure costs some
+    25 us if nothing is cached. A process is read once for all its attempts that began before the
+    read: a storm costs one read per process and turn of the loop.
     """
 
     def __init__(
@@ -94,11 +93,11 @@ class Identities:
         self._has_version_1 = _has_version_1(proc)
 
     def of(self, process: Process, began: float) -> Maker:
-        """Return who made the attempt that began at `began`, in seconds of CLOCK_MONOTONIC."""
+        """Return the maker of the attempt that began at `began`, in seconds of CLOCK_MONOTONIC."""
         seen = self._look(process.pid, began)
         place = self._place(process.cgroup_id)
         where = self._where(process, place, seen)
-        # Inside a container, a user id has the name that the container's own list gives it.
+        # Inside a container, the container's own passwd names user ids.
         is_foreign = process.foreign or where.container_id is not None
         return Maker(
             user=None if is_foreign and process.uid != 0 else self._users.name(process.uid),
@@ -128,16 +127,16 @@ class Identities:
         return known
 
     def _command(self, process: Process, seen: _Seen, began: float) -> str | None:
-        """Return the command line, None where it may be that of a later exec.
+        """Return the command line, None if it may belong to a later exec.
 
-        An exec gives the process a name, too, and is noted a moment after that: a process of
-        another name than at SYN_SENT may be another program.
+        An exec also renames the process, and is noted a moment later. So a process with another
+        name than at SYN_SENT may be another program.
         """
         is_same = seen.comm == clean(process.comm) and self._last_exec(process.pid) < began
         return seen.command if is_same else None
 
     def _look(self, pid: int, began: float) -> _Seen | None:
-        """Return what /proc says of the process, None where it is not certainly the same one."""
+        """Return the content of /proc/PID, None if it is not certainly the same process."""
         if not self._pids_are_the_kernels:
             return None
         seen = self._seen.get(pid)
@@ -148,7 +147,7 @@ class Identities:
 
 
 def pids_are_the_kernels(proc: Path) -> bool:
-    """Return whether /proc has the PIDs that the kernel program sees: not so in a container."""
+    """Return whether /proc has the PIDs that the kernel program sees: in a container it has not."""
     try:
         namespace = (proc / "self/ns/pid").stat().st_ino
         return namespace == _INITIAL_PID_NAMESPACE and (proc / "self").readlink() == Path(
@@ -159,7 +158,7 @@ def pids_are_the_kernels(proc: Path) -> bool:
 
 
 class _Place(NamedTuple):
-    """A cgroup: its place, None where not known; the place as named outside; its owner."""
+    """A cgroup: its unit, container and pod (None if unknown), those named outside, its owner."""
 
     where: Where | None = None
     outside: Where = NOWHERE
@@ -167,9 +166,9 @@ class _Place(NamedTuple):
 
 
 class _Seen(NamedTuple):
-    """The contents of /proc/PID at `read_at`, of a process that was started at `started`.
+    """The content of /proc/PID, read at `read_at`, of a process started at `started`.
 
-    Both are seconds of CLOCK_MONOTONIC; `started` is None where there was no such process.
+    Both are seconds of CLOCK_MONOTONIC; `started` is None if there was no such process.
     """
 
     read_at: float
@@ -180,7 +179,7 @@ class _Seen(NamedTuple):
 
 
 class _Recent(Generic[_Key, _Value]):
-    """A cache of `size` values; the least recently used one goes first."""
+    """A cache of `size` values that evicts the least recently used one."""
 
     def __init__(self, size: int) -> None:
         self._size = size
@@ -200,8 +199,8 @@ class _Recent(Generic[_Key, _Value]):
 
 
 def _read(directory: Path, command_lines: CommandLines) -> _Seen:
-    """Read /proc/PID. The open directory is that of one process, whoever gets the PID next."""
-    # Before the reading: the process that is found was there then, and later.
+    """Read /proc/PID. The open directory stays that of one process, even if its PID is reused."""
+    # Taken before reading: the process found then existed at this time, and later.
     read_at = time.monotonic()
     try:
         fd = os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -220,7 +219,7 @@ def _read(directory: Path, command_lines: CommandLines) -> _Seen:
             _text("cgroup", fd),
             _command(command_lines.read(fd).decode(errors="backslashreplace")),
         )
-    except OSError:  # it ended meanwhile
+    except OSError:  # the process ended meanwhile
         return _Seen(read_at)
     finally:
         os.close(fd)
@@ -235,7 +234,7 @@ def _text(name: str, directory: int) -> str:
 
 
 def _command(text: str) -> str | None:
-    """Return the command line; None for one that is empty, as that of a process that ends is."""
+    """Return the command line; None if empty, as of a process that is ending."""
     return command_line(text.rstrip("\0").split("\0")) if text.strip("\0") else None
 
 

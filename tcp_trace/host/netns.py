@@ -14,15 +14,15 @@ _ABORT_ON_OVERFLOW = Path("/proc/sys/net/ipv4/tcp_abort_on_overflow")
 
 
 def own() -> int:
-    """Return the inode number, as the kernel program gives it."""
+    """Return this namespace's inode number, as the kernel program has it."""
     return Path("/proc/self/ns/net").stat().st_ino
 
 
 def interface(inum: int, index: int) -> str:
-    """Return the name of an interface, its index where that is not known; "" for index 0.
+    """Return the name of an interface, its index if the name is unknown, "" for index 0.
 
-    The names of another namespace than this one (`inum` 0) cannot be seen from here. A name that
-    is a number is not taken, so that `ifindex` leads back.
+    Names of other namespaces (`inum` not 0) cannot be seen from here. A name that is a number is
+    not used, so that `ifindex` can invert this.
     """
     if not index:
         return ""
@@ -30,13 +30,13 @@ def interface(inum: int, index: int) -> str:
         return str(index)
     try:
         name = socket.if_indextoname(index)
-    except OSError:  # it is gone
+    except OSError:  # the interface is gone
         return str(index)
     return str(index) if name.isdecimal() else printable(name)
 
 
 def ifindex(inum: int, interface: str) -> int | None:
-    """Return the index of what `interface` returned, None where it is gone."""
+    """Return the index of a name from `interface`, None if that interface is gone."""
     if not interface or interface.isdecimal():
         return int(interface or 0)
     try:
@@ -46,7 +46,7 @@ def ifindex(inum: int, interface: str) -> int | None:
 
 
 def counted_until_now() -> Kernel:
-    """Return the kernel's counts since the boot, with never too many failures of attempts.
+    """Return the kernel's counts since boot, with never too many failures of attempts.
 
     The counts to subtract are read last. Raises OSError.
     """
@@ -55,14 +55,14 @@ def counted_until_now() -> Kernel:
 
 
 def counted_from_now() -> Kernel:
-    """Return the same with never too few of them: the counts to subtract are read first."""
+    """Return the same with never too few: the counts to subtract are read first."""
     extended = _table(_NETSTAT, "TcpExt:")
     return _kernel(_table(_SNMP, "Tcp:"), extended)
 
 
 def _kernel(tcp: dict[str, int], extended: dict[str, int]) -> Kernel:
-    # With this sysctl EmbryonicRsts has more in it: tcp_check_req() resets connections that find
-    # no room in the queue of accept(), which AttemptFails does not count.
+    # With this sysctl EmbryonicRsts also counts connections that tcp_check_req() resets because the
+    # accept queue is full; AttemptFails does not.
     resets_overflows = _ABORT_ON_OVERFLOW.read_text().strip() != "0"
     return Kernel(
         tcp["ActiveOpens"],
@@ -73,7 +73,7 @@ def _kernel(tcp: dict[str, int], extended: dict[str, int]) -> Kernel:
 
 
 def _table(path: Path, head: str) -> dict[str, int]:
-    """Return the counters of one protocol: a line of names, and one of values below it."""
+    """Return the counters of one protocol: a line of names, then one of values."""
     names, values = (
         line.split()[1:] for line in path.read_text().splitlines() if line.startswith(head)
     )

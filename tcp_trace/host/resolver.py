@@ -1,13 +1,13 @@
-"""Hosts: names that are watched by the addresses they have at the time.
+"""Hosts: names whose current addresses are watched.
 
 Names are resolved as applications do it (`getaddrinfo`: /etc/hosts, search domains and all), in a
-thread of its own, because that can take as long as a name server likes. The TTL of an answer comes
-from the kernel program (`probes/names.py`), since `getaddrinfo` does not return it.
+thread, because a name server may take any time. The kernel program reads the TTL from the answers
+(`probes/names.py`): `getaddrinfo` does not return it.
 """
 
 from __future__ import annotations
 
-import encodings.idna  # noqa: F401 - getaddrinfo needs it: no thread is to import it
+import encodings.idna  # noqa: F401 - for getaddrinfo: no thread should import it
 import logging
 import os
 import socket
@@ -29,19 +29,20 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 RETRY_SECONDS = 10.0
-"""After a look-up that failed."""
+"""Until the next try after a failed look-up."""
 DEFAULT_SECONDS = 60.0
-"""Between two look-ups of a name where no TTL is known: it is in /etc/hosts, or was not seen."""
+"""Between two look-ups of a name without a known TTL: it is in /etc/hosts, or no answer was seen.
+"""
 SHORTEST_SECONDS, LONGEST_SECONDS = 5.0, 300.0
-"""Bounds of the time between two look-ups, whatever the TTL."""
+"""Bounds of the time between two look-ups, for any TTL."""
 LINGER_SECONDS = 3_600.0
-"""An address is watched for so long after it was last seen: applications keep theirs, too."""
+"""An address is watched for this long after it was last seen: applications keep theirs, too."""
 
 
 def addresses_of(name: str) -> list[str]:
-    """Return the addresses of a name, as an application would get them. Raises OSError."""
+    """Return the addresses of a name, as an application gets them. Raises OSError."""
     found = socket.getaddrinfo(name, None, type=socket.SOCK_STREAM)
-    # A link-local address comes with its interface, which the kernel's filter knows nothing of.
+    # Without the interface of a link-local address: the kernel's filter has none.
     return list(dict.fromkeys(str(address[0]).partition("%")[0] for *_, address in found))
 
 
@@ -54,7 +55,7 @@ class _Name:
         self.failing = False
 
     def found(self, addresses: Iterable[str], now: float) -> None:
-        """Take in the answer of a look-up, and forget old addresses."""
+        """Take in the answer of a look-up; drop old addresses."""
         for address in addresses:
             self.seen.pop(address, None)
             self.seen[address] = now
@@ -65,10 +66,10 @@ class _Name:
 class Resolver:
     """Keeps the addresses of hosts up to date.
 
-    When they changed, `fd` becomes readable and `has_news` true, until `rules` is called.
+    When they change, `fd` becomes readable and `has_news` true, until `rules` is called.
 
-    `resolve` returns the addresses of a name or raises OSError; `ttl` returns the TTL (seconds)
-    that was told for an address since a time of CLOCK_MONOTONIC, None where it is not known.
+    `resolve` returns the addresses of a name or raises OSError. `ttl` returns the TTL (seconds) of
+    an answer with an address since a time of CLOCK_MONOTONIC, None if unknown.
     """
 
     def __init__(self, hosts: tuple[Host, ...], resolve: Resolve, ttl: Ttl) -> None:
@@ -79,23 +80,23 @@ class Resolver:
         self._rules: frozenset[Rule] = frozenset()
         self.has_news = False
         self._by_address: dict[str, set[str]] = {}
-        # Guards what is above, and is notified when the hosts were replaced or all resolved.
+        # Guards the fields above; notified when hosts are replaced or all are resolved.
         self._changed = threading.Condition()
         self._worker = Worker(self._run, "resolver of host names")
         self.fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
 
     def start(self, patience: float) -> None:
-        """Begin; wait for the first answers of all hosts, but not longer than so many seconds."""
+        """Start; wait for the first answers of all hosts, at most `patience` seconds."""
         if self._worker.start():
             with self._changed:
                 self._changed.wait_for(self._all_asked, patience)
 
     def retry(self) -> None:
-        """Start the thread if the system had no room for it."""
+        """Start the thread if the system refused it before."""
         self._worker.retry()
 
     def replace(self, hosts: tuple[Host, ...]) -> None:
-        """Watch other hosts from now on; those that stay keep their addresses."""
+        """Watch these hosts from now on; those in both sets keep their addresses."""
         with self._changed:
             self._hosts = hosts
             self._names = {host.name: self._names.get(host.name, _Name()) for host in hosts}
@@ -111,7 +112,7 @@ class Resolver:
             return self._rules
 
     def name_of(self, address: str) -> str | None:
-        """Return the host that has an address, None where none or several have."""
+        """Return the host with an address, None if none or several have it."""
         with self._changed:
             names = self._by_address.get(address, set())
             return next(iter(names)) if len(names) == 1 else None
@@ -134,7 +135,7 @@ class Resolver:
             self._look_up(name)
 
     def _next_due(self) -> str:
-        """Wait until a name is to be looked up, and return it."""
+        """Wait until a look-up is due; return the name."""
         while True:
             due = min(((known.due, name) for name, known in self._names.items()), default=None)
             now = time.monotonic()
@@ -155,7 +156,7 @@ class Resolver:
         with self._changed:
             if entry := self._names.get(name):
                 if entry.failing:
-                    log.info("the host %s can be resolved again", name)
+                    log.info("the host %s is resolved again", name)
                 entry.failing = False
                 now = time.monotonic()
                 entry.found(addresses, now)
@@ -167,7 +168,7 @@ class Resolver:
         with self._changed:
             if entry := self._names.get(name):
                 if not entry.failing:
-                    kept = "its last addresses stay watched" if entry.seen else "it is not watched"
+                    kept = "still watching its last addresses" if entry.seen else "not watching it"
                     log.error("the host %s cannot be resolved (%s); %s", name, why, kept)
                 entry.failing = True
                 entry.due = time.monotonic() + RETRY_SECONDS

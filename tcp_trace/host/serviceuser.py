@@ -1,4 +1,4 @@
-"""The user that the service runs as, and the users it refuses to be."""
+"""The user that the service runs as, and the users it must not be."""
 
 from __future__ import annotations
 
@@ -8,15 +8,16 @@ import pwd
 from tcp_trace.kernel.privileges import Account
 
 _OVERFLOW_UID = 65534
-"""Documentation/admin-guide/sysctl/fs.rst: the id of whom the kernel does not know; `nobody`'s."""
+"""Documentation/admin-guide/sysctl/fs.rst: the id of users unknown to the kernel; also `nobody`'s.
+"""
 
 
 class AccountError(Exception):
-    """The service cannot run as that user; the text says why and what to do."""
+    """The service cannot run as this user; the text says why and what to do."""
 
 
 def chosen(name: str) -> Account:
-    """Return the account of stage 2: the user `name` when started as root, else the caller's.
+    """Return the account of stage 2: the user `name` if started as root, otherwise the caller's.
 
     Raises AccountError, see `account_of`.
     """
@@ -28,27 +29,26 @@ def chosen(name: str) -> Account:
 def account_of(name: str) -> Account:
     """Return the user `name` with his groups.
 
-    Raises AccountError where there is none, and where that is root, or nobody, whose processes are
-    others', too: they would read the webhook from the service's memory, and take its maps.
+    Raises AccountError if he does not exist, or is root or nobody. Others run processes as nobody,
+    too: they could read the webhook from the service's memory, and take its maps.
     """
     make = "useradd --system --user-group --shell /usr/sbin/nologin"
     try:
         entry = pwd.getpwnam(name)
     except KeyError:
         raise AccountError(
-            f"SERVICE_USER={name} does not exist: 'make install' makes it, and so does "
-            f"'{make} {name}'"
+            f"SERVICE_USER={name} does not exist: create it with 'make install' or '{make} {name}'"
         ) from None
     if entry.pw_uid in {0, _OVERFLOW_UID}:
         raise AccountError(
-            f"SERVICE_USER={name} is not the service's own: set SERVICE_USER to a user that nobody"
-            f" else is, such as '{make} tcp-trace' makes"
+            f"SERVICE_USER={name} must be a user of the service's own: create one with"
+            f" '{make} tcp-trace'"
         )
     return Account(entry.pw_uid, entry.pw_gid, tuple(os.getgrouplist(name, entry.pw_gid)))
 
 
 def name_of(uid: int) -> str:
-    """Return the name of a user, the number where it has none."""
+    """Return the name of a user, the uid if it has none."""
     try:
         return pwd.getpwuid(uid).pw_name
     except KeyError:

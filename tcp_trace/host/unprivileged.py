@@ -1,12 +1,12 @@
-"""Runs in a child, without any privilege, the work that root's commands must not do as root.
+"""Runs work for root's commands in an unprivileged child.
 
-Files in STATE_DIR are the service user's, and answers from the network are a stranger's. Whoever
-has taken over either must gain nothing when root looks: the child becomes the owner of what it
-looks at before it touches it, has no capability, no terminal, no descriptor of root's and few
-resources, and is killed when it takes too long. Its answer is untrusted: text or JSON of bounded
+Files in STATE_DIR belong to the service user, and answers from the network are untrusted. An
+attacker who controls either must gain nothing when root looks. So the child becomes the owner of
+the files before it touches them. It has no capability, no terminal, none of root's descriptors and
+few resources, and is killed if it takes too long. Its answer is untrusted: text or JSON of bounded
 size, escaped before it is shown.
 
-A caller who is not root stays who he is; the limits hold for him, too.
+A caller who is not root stays who he is; the limits apply all the same.
 """
 
 from __future__ import annotations
@@ -32,26 +32,26 @@ if TYPE_CHECKING:
 
 _MIB = 1 << 20
 _MOST_JSON = 256 << 10
-# The first byte of an answer is the kind of the rest.
+# The first byte of an answer is the type of the rest.
 _TEXT, _JSON, _REFUSED = b"t", b"j", b"r"
 _SIGNALS = [(each.value, each.name) for each in signal.Signals]
 
 _OVERFLOW_ID = 65534
-"""Documentation/admin-guide/sysctl/fs.rst: the id of whom the kernel does not know."""
+"""Documentation/admin-guide/sysctl/fs.rst: the id of users unknown to the kernel."""
 
 
-class Refused(Exception):  # noqa: N818 - it says what came of it, and reads so
-    """The work was refused; the text is a sentence with the reason and what to do."""
+class Refused(Exception):  # noqa: N818 - named after the result
+    """The work was refused; the text is a sentence with the reason and the fix."""
 
 
 class NoDirectory(Refused):
-    """There is no such directory."""
+    """The directory does not exist."""
 
 
 class Limits(NamedTuple):
-    """Limits of a child: `seconds` on the clock and of a CPU, bytes of memory and of a file.
+    """Limits of a child: `seconds` of wall time and of CPU time, bytes of memory and of a file.
 
-    `memory` counts on top of what the process has already; `result` is the most it may answer.
+    `memory` is added to the process's current size; `result` limits its answer.
     """
 
     seconds: float = 20.0
@@ -64,9 +64,9 @@ LIMITS = Limits()
 
 
 def service_user(name: str) -> Account:
-    """Return the account of SERVICE_USER; raises Refused where there is none of the service's own.
+    """Return the account of SERVICE_USER; raises Refused if the service has no user of its own.
 
-    For a caller who is not root it is his own: he can become nobody else.
+    A caller who is not root gets his own: he can become no other.
     """
     try:
         return serviceuser.chosen(name)
@@ -75,10 +75,11 @@ def service_user(name: str) -> Account:
 
 
 def owner_of(directory: Path, hint: str) -> Account:
-    """Return the account to become for looking into a state directory.
+    """Return the account to become before looking into a state directory.
 
-    Its owner; where that is root, the owner of the file `hint` in it. It is root, without any
-    capability, only where nobody else has a hand in the way there. Raises Refused, and NoDirectory.
+    It is the directory's owner; if that is root, the owner of the file `hint` in it. It is root,
+    without any capability, only if no other user can change the path. Raises Refused, and
+    NoDirectory.
     """
     try:
         found = directory.lstat()
@@ -88,8 +89,8 @@ def owner_of(directory: Path, hint: str) -> Account:
             found = _owner_within(directory, hint, found)
     except FileNotFoundError:
         raise NoDirectory(
-            f"{directory} does not exist: has the service run here? Set STATE_DIR to where it keeps"
-            " its state"
+            f"{directory} does not exist: has the service run here? Set STATE_DIR to the service's"
+            " own value"
         ) from None
     except OSError as error:
         raise Refused(f"STATE_DIR={directory}: {error.strerror}; try it as root") from None
@@ -97,7 +98,7 @@ def owner_of(directory: Path, hint: str) -> Account:
 
 
 def _owner_within(directory: Path, hint: str, found: os.stat_result) -> os.stat_result:
-    """Return the owner's stat for a directory of root's, where only root decides what it is."""
+    """Return the owner's stat for a root-owned directory whose path only root can change."""
     for path in {*directory.parents, *directory.resolve().parents}:
         step = path.lstat()
         open_to_others = step.st_mode & 0o022 and not step.st_mode & stat.S_ISVTX
@@ -121,17 +122,17 @@ def _group_of(uid: int) -> int:
 
 
 def call(account: Account, what: str, function: Callable[[], Any], limits: Limits = LIMITS) -> Any:  # noqa: ANN401 - JSON
-    """Return what `function` returns in a child that has become `account`: a text, or little JSON.
+    """Return the result of `function` in a child that has become `account`: text, or little JSON.
 
     `what` begins the sentences of errors: "reading /var/lib/tcp-trace". Raises Refused, with the
-    child's own text where the function raised Refused there.
+    child's own text if the function raised Refused there.
     """
     sys.stdout.flush()
     sys.stderr.flush()
     reader, writer = os.pipe2(os.O_CLOEXEC)
     with warnings.catch_warnings():
-        # Since Python 3.12, of threads: a command has one; tests have others, which hold no lock
-        # that the child needs.
+        # Python 3.12 warns about fork with threads. A command has one; tests have more, but those
+        # hold no lock that the child needs.
         warnings.simplefilter("ignore", DeprecationWarning)
         child = os.fork()
     if child == 0:
@@ -141,14 +142,14 @@ def call(account: Account, what: str, function: Callable[[], Any], limits: Limit
         answer = _read(reader, what, limits)
     finally:
         os.close(reader)
-        # Not yet waited for, so the number is still its own.
+        # Not waited for yet, so the PID cannot have been reused.
         os.kill(child, signal.SIGKILL)
         _, status = os.waitpid(child, 0)
     return _understand(answer, what, status, limits)
 
 
 def _read(reader: int, what: str, limits: Limits) -> bytes:
-    """Return all bytes of the pipe until its end."""
+    """Return all bytes of the pipe."""
     deadline = time.monotonic() + limits.seconds
     poller = select.poll()
     poller.register(reader, select.POLLIN)
@@ -161,15 +162,17 @@ def _read(reader: int, what: str, limits: Limits) -> bytes:
         pieces.append(piece)
         size += len(piece)
         if size > limits.result:
-            raise Refused(f"{what} gave more than {limits.result // _MIB} MiB; nothing is shown")
+            raise Refused(
+                f"{what} returned more than {limits.result // _MIB} MiB; nothing is shown"
+            )
     raise Refused(
-        f"{what} took more than {limits.seconds:g} s and was ended; does a lock, a disk or a"
-        " resolver hold it up?"
+        f"{what} took more than {limits.seconds:g} s and was killed: a lock, a disk or a"
+        " resolver may block it"
     )
 
 
 def _understand(answer: bytes, what: str, status: int, limits: Limits) -> Any:  # noqa: ANN401 - JSON
-    """Return the decoded answer. A text stays as large as it is; JSON may grow twentyfold."""
+    """Return the decoded answer. Text keeps its size; JSON may grow twentyfold."""
     kind, content = answer[:1], answer[1:]
     try:
         if kind in {_TEXT, _REFUSED}:
@@ -180,9 +183,9 @@ def _understand(answer: bytes, what: str, status: int, limits: Limits) -> Any:  
         if kind == _JSON and len(content) <= _MOST_JSON:
             return json.loads(content)
     except (ValueError, RecursionError):
-        pass  # it is none of ours, as what has no kind
+        pass  # the same error as for an unknown type
     how = _how_it_ended(status, limits)
-    raise Refused(f"{what} failed: the child that did it ended {how}")
+    raise Refused(f"{what} failed: its child process ended {how}")
 
 
 def _how_it_ended(status: int, limits: Limits) -> str:
@@ -197,7 +200,7 @@ def _how_it_ended(status: int, limits: Limits) -> str:
 def _be_the_child(
     account: Account, function: Callable[[], Any], limits: Limits, writer: int
 ) -> NoReturn:
-    """Give up everything, do it, answer, and never return into the parent's code."""
+    """Give up everything, do the work, answer, and never return into the parent's code."""
     status = 1
     try:
         outcome = _outcome(account, function, limits, writer)
@@ -206,7 +209,7 @@ def _be_the_child(
             answer = answer[os.write(writer, answer) :]
         status = 0
     finally:
-        os._exit(status)  # neither flush nor finally nor atexit of the parent's happen twice
+        os._exit(status)  # the parent's flush, finally and atexit must not run twice
 
 
 def _outcome(account: Account, function: Callable[[], Any], limits: Limits, writer: int) -> bytes:
@@ -219,16 +222,16 @@ def _outcome(account: Account, function: Callable[[], Any], limits: Limits, writ
     except Refused as error:
         text = str(error)
     except RecursionError:
-        text = "nested too deeply to be what the service wrote"
+        text = "nested too deeply: the service did not write it"
     except MemoryError:
-        text = f"it takes more than {limits.memory // _MIB} MiB of memory; not read"
-    except Exception as error:  # noqa: BLE001 - its text may hold what others wrote, or a secret
+        text = f"not read: it takes more than {limits.memory // _MIB} MiB of memory"
+    except Exception as error:  # noqa: BLE001 - its text may be untrusted, or hold a secret
         text = f"failed unexpectedly: {_place(error)}"
     return _REFUSED + text.encode("utf-8", "surrogatepass")
 
 
 def _place(error: Exception) -> str:
-    """Return the class of an error, and the line of this program where it came up."""
+    """Return the class of an error, and the source line that raised it."""
     trace = error.__traceback__
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next
@@ -237,7 +240,7 @@ def _place(error: Exception) -> str:
 
 
 def _give_up(account: Account, limits: Limits, writer: int) -> None:
-    """Become `account`, with nothing left that root had; raises OSError where that fails."""
+    """Become `account` and keep nothing of root's; raises OSError if that fails."""
     null = os.open(os.devnull, os.O_RDWR)
     for stream in (0, 1, 2):
         os.dup2(null, stream)
@@ -257,12 +260,13 @@ def _limit(limits: Limits) -> None:
     pages = int(Path("/proc/self/statm").read_text().split()[0])
     memory = pages * resource.getpagesize() + limits.memory
     seconds = int(limits.seconds)
-    for what, most in (
-        (resource.RLIMIT_CORE, 0),
-        (resource.RLIMIT_CPU, seconds),
-        (resource.RLIMIT_FSIZE, limits.file),
-        (resource.RLIMIT_AS, memory),
+    for what, soft, most in (
+        (resource.RLIMIT_CORE, 0, 0),
+        # SIGXCPU says why at the soft limit; at the hard one, it may be SIGKILL that comes first.
+        (resource.RLIMIT_CPU, seconds, seconds + 1),
+        (resource.RLIMIT_FSIZE, limits.file, limits.file),
+        (resource.RLIMIT_AS, memory, memory),
     ):
         _, hard = resource.getrlimit(what)
         least = most if hard == resource.RLIM_INFINITY else min(most, hard)
-        resource.setrlimit(what, (least, least))
+        resource.setrlimit(what, (min(soft, least), least))

@@ -1,4 +1,4 @@
-"""The names of this host's users, for somebody who cannot wait for a name service."""
+"""The names of this host's users, without waiting for a name service."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ _PASSWD_CHECK = 10.0
 
 
 class Users:
-    """The names of users by their ids, from files that are on this host.
+    """The names of users by uid, from files on this host.
 
-    Not from the C library: it may ask an LDAP server and wait for it, and the caller cannot wait.
+    Not from the C library: it may wait for an LDAP server, and the caller cannot wait.
     """
 
     def __init__(
@@ -30,7 +30,7 @@ class Users:
         self._check_at = 0.0
 
     def name(self, uid: int) -> str | None:
-        """Return the name of the user, None where these files do not know it."""
+        """Return the name of the user, None if these files have none."""
         now = time.monotonic()
         if now >= self._check_at:
             self._check_at = now + _PASSWD_CHECK
@@ -50,7 +50,7 @@ class Users:
             self._names, self._version = {}, None
 
     def _dynamic_name(self, uid: int) -> str | None:
-        """Return the name that systemd gave a user who is there as long as a unit (DynamicUser)."""
+        """Return the name of a dynamic user, whom systemd creates for a unit (DynamicUser)."""
         try:
             return clean(str((self._dynamic / f"direct:{uid}").readlink()))
         except OSError:
@@ -61,7 +61,8 @@ def _names(passwd: bytes) -> dict[int, str]:
     names: dict[int, str] = {}
     for line in passwd.decode(errors="backslashreplace").splitlines():
         fields = line.split(":")
-        # More than the id: a line that was cut could give somebody's name to another one's id.
+        # Fields after the uid prove that the line is whole: in a cut line the uid may be another
+        # user's.
         if len(fields) > 3 and fields[2].isdecimal() and fields[0]:
             names.setdefault(int(fields[2]), clean(fields[0]))
     return names

@@ -1,4 +1,4 @@
-"""Where the kernel's struct fields are, from its own type information (BTF).
+"""Offsets of the kernel's struct fields, from its own type information (BTF).
 
 Read through libbpf, which BCC depends on: it parses the few megabytes of `vmlinux` in milliseconds.
 """
@@ -30,7 +30,7 @@ _RENAMED = {
 
 
 class BtfError(Exception):
-    """The kernel's type information cannot be had, or lacks a field; the text says which."""
+    """The kernel's type information is missing or lacks a field; the text says which."""
 
 
 class _Type(ct.Structure):
@@ -58,7 +58,7 @@ class _Member(ct.Structure):
 
 
 def libbpf() -> ct.CDLL:
-    """Return the library. Raises BtfError where it is not installed."""
+    """Return the library. Raises BtfError if it is not installed."""
     for name in ("libbpf.so.1", "libbpf.so.0"):
         try:
             lib = ct.CDLL(name, use_errno=True)
@@ -77,7 +77,7 @@ def libbpf() -> ct.CDLL:
 
 
 class _Btf:
-    """Type information that is being read; `offset` answers in bytes."""
+    """Open type information. `offset` returns bytes, `bit_offset` bits."""
 
     def __init__(self, path: Path) -> None:
         self._lib = libbpf()
@@ -96,7 +96,7 @@ class _Btf:
     def offset(self, struct: str, field: str) -> int:
         bits = self.bit_offset(struct, field)
         if bits % 8:
-            raise BtfError(f"this kernel's struct {struct} has a field {field} of bits")
+            raise BtfError(f"this kernel's struct {struct} has a bit field {field}")
         return bits // 8
 
     def bit_offset(self, struct: str, field: str) -> int:
@@ -105,7 +105,7 @@ class _Btf:
         if bits is None and number > 0 and (struct, field) in _RENAMED:
             bits = self._find(number, _RENAMED[struct, field].encode())
         if bits is None:
-            raise BtfError(f"this kernel's struct {struct} has no field {field} that can be read")
+            raise BtfError(f"this kernel's struct {struct} has no field {field}")
         return bits
 
     def _find(self, number: int, field: bytes) -> int | None:
@@ -128,11 +128,11 @@ class _Btf:
 
 
 class Types(NamedTuple):
-    """What was read of the type information.
+    """Offsets and function ids from the type information.
 
-    `offsets` are those of the fields that were asked for, by their constants: in bytes, or in bits
-    from the lowest bit of a byte, where the machine is little-endian. `functions` are the numbers
-    of functions, None for what the kernel does not have.
+    `offsets` are by the field's constant: in bytes, or for a bit field in bits, counted from the
+    lowest bit of a byte on a little-endian machine. `functions` are BTF ids by name, None for a
+    function that the kernel does not have.
     """
 
     offsets: dict[str, int]
@@ -144,7 +144,7 @@ def read(
 ) -> Types:
     """Read the kernel's type information.
 
-    Raises BtfError where the kernel has none or lacks a field.
+    Raises BtfError if the kernel has none or lacks a field.
     """
     if not path.exists():
         raise BtfError(f"this kernel has no type information: {path} does not exist")

@@ -14,17 +14,17 @@ if TYPE_CHECKING:
 
     from tcp_trace.kernel.contract import Attach
 
-# Compiling is most of the start. The kernel needs no types of ours; and what clang would optimise
-# BCC optimises once more, and all of it: the code is the same without the first time.
+# Compiling takes most of the start. No debug types are needed, and BCC itself runs all of clang's
+# optimisations a second time: the code is the same without the first.
 _LESS_WORK = ("-g0", "-Xclang", "-disable-llvm-passes")
 
-# What KRETFUNC_PROBE() and BPF_ITER() put before a name. Newer versions name the module, too:
+# The prefixes of KRETFUNC_PROBE() and BPF_ITER(). Newer versions of BCC add the module:
 # kretfunc__vmlinux__tcp_v4_connect.
 _PREFIXES = {Kind.FEXIT: "kretfunc__", Kind.ITERATOR: "bpf_iter__"}
 
 
 class Unit(NamedTuple):
-    """What is compiled in one piece, and the tree of headers for it: None for the kernel's own."""
+    """One compilation, with the tree of headers for it; None for the kernel's own headers."""
 
     text: str
     flags: tuple[str, ...]
@@ -32,9 +32,9 @@ class Unit(NamedTuple):
 
 
 def import_bcc() -> Any:  # noqa: ANN401 - bcc has no types
-    """Return the module. Raises StartError where it is missing."""
+    """Return the module. Raises StartError if it is missing."""
     try:
-        import bcc  # noqa: PLC0415 - 70 MB that only this function's caller wants
+        import bcc  # noqa: PLC0415 - 70 MB, needed by the caller only
     except ImportError:
         raise StartError(
             f"{sys.executable} has no BCC; install the package python3-bpfcc "
@@ -44,9 +44,9 @@ def import_bcc() -> Any:  # noqa: ANN401 - bcc has no types
 
 
 class Module:
-    """A unit's maps, which are there at once, and its programs, which are loaded one by one.
+    """A unit's maps, created at once, and its programs, loaded one by one.
 
-    The constructor raises what BCC does, which is nothing narrower than Exception.
+    The constructor raises whatever BCC does: nothing narrower than Exception.
     """
 
     def __init__(self, unit: Unit) -> None:
@@ -54,13 +54,13 @@ class Module:
         self._links: list[int] = []
 
         class Unattached(self._bcc.BPF):  # type: ignore[misc,name-defined] # bcc has no types
-            """BCC attaches by their names what it knows; here the probes say it."""
+            """BCC attaches programs by their names; here the probes decide."""
 
             def _trace_autoload(self) -> None:
                 """Attach nothing."""
 
-        # The compiler's working directory is the tree, and clang also looks into `../lib`. Without
-        # one BCC finds the kernel's own.
+        # The compiler runs in the tree, and clang also looks into `../lib`. Without this variable
+        # BCC uses the kernel's own headers.
         os.environ.pop("BCC_KERNEL_SOURCE", None)
         if unit.tree is not None:
             os.environ["BCC_KERNEL_SOURCE"] = str(unit.tree)
@@ -68,7 +68,7 @@ class Module:
 
     @cached_property
     def programs(self) -> dict[str, bytes]:
-        """The instructions of each program, by the name that its C function has."""
+        """The instructions of each program, by the name of its C function."""
         import ctypes as ct  # noqa: PLC0415 - only here
 
         lib, module = self._bcc.lib, self.bpf.module
@@ -81,7 +81,7 @@ class Module:
         }
 
     def program_of(self, attach: Attach) -> str | None:
-        """Return the name of the program for an attachment, None where it is not compiled."""
+        """Return the name of the program for an attachment, None if it is not compiled."""
         prefix = _PREFIXES.get(attach.kind)
         if prefix is None:
             return attach.function if attach.function in self.programs else None
@@ -94,10 +94,10 @@ class Module:
         return int(self.bpf[name].get_fd())
 
     def attach(self, attach: Attach) -> tuple[int, int]:
-        """Load and attach a program; return the descriptors of its link and of itself.
+        """Load and attach a program; return the descriptors of its link and of the program.
 
-        The latter is -1 but for what watches functions returning: only of those the kernel counts
-        how often they were not run. Raises NotAttachedError.
+        The program's is -1 except for FEXIT: only for those the kernel counts missed runs. Raises
+        NotAttachedError.
         """
         program = self._load(attach)
         link = self._link(attach, program)
@@ -113,7 +113,7 @@ class Module:
         types = self._bcc.BPF
         kinds = {Kind.KPROBE: types.KPROBE, Kind.RAW_TRACEPOINT: types.RAW_TRACEPOINT}
         loaded = name
-        if attach.kind in _PREFIXES:  # by its name libbcc_bpf finds what such a program is for
+        if attach.kind in _PREFIXES:  # libbcc_bpf finds the target in the program's name
             loaded = name.removesuffix(attach.function) + attach.name
         lib, module, own = self._bcc.lib, self.bpf.module, name.encode()
         fd = lib.bcc_func_load(
@@ -128,8 +128,8 @@ class Module:
         return int(fd)
 
     def _link(self, attach: Attach, program: int) -> int:
-        # Not by BPF's methods: attach_raw_tracepoint() allows one program per tracepoint, and to
-        # detach a kprobe again detach_kprobe() wants to write to tracefs, which the unit hides.
+        # Not by BPF's methods: attach_raw_tracepoint() allows one program per tracepoint, and
+        # detach_kprobe() has to write to tracefs, which the unit hides.
         lib, name = self._bcc.lib, attach.name.encode()
         if attach.kind is Kind.KPROBE:
             return int(lib.bpf_attach_kprobe(program, 0, b"p_" + name, name, 0, 0))
@@ -156,6 +156,6 @@ def _refused(attach: Attach) -> str:
     return {
         Kind.KPROBE: f"the kprobe on {attach.target} cannot be placed",
         Kind.RAW_TRACEPOINT: f"this kernel has no tracepoint {attach.target}",
-        Kind.FEXIT: f"this kernel lets no program watch {attach.target}() returning",
+        Kind.FEXIT: f"this kernel cannot watch {attach.target}() return",
         Kind.ITERATOR: f"this kernel has no iterator {attach.target}",
     }[attach.kind]

@@ -1,7 +1,7 @@
-"""What stage 2 may not do even when it is somebody else's: seccomp(2) and landlock(7).
+"""Limits stage 2 even if an attacker controls it: seccomp(2) and landlock(7).
 
-The unit of systemd forbids much of this, too; this holds also where the service is started by hand,
-and where CAP_BPF stays (below Linux 6.0).
+The systemd unit forbids much of this, too. This also holds if the service is started by hand, and
+where it keeps CAP_BPF (below Linux 6.0).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import Self
 
-# include/uapi/linux/bpf.h, enum bpf_cmd: the four on elements of a map, and look-ups in batches
+# include/uapi/linux/bpf.h, enum bpf_cmd: the four on map elements, and batched look-ups
 _BPF_ALLOWED = (1, 2, 3, 4, 24, 25)
 _FORBIDDEN = (
     *("perf_event_open", "ptrace", "process_vm_readv", "process_vm_writev", "process_madvise"),
@@ -31,7 +31,7 @@ _FORBIDDEN = (
     *("io_uring_setup", "io_uring_enter", "io_uring_register"),
 )
 _EXEC = ("execve", "execveat")
-# asm-generic/ioctls.h: what is put into the input of a terminal, which a shell then reads.
+# asm-generic/ioctls.h: these insert input into a terminal, which a shell then reads.
 _TIOCSTI, _TIOCLINUX = 0x5412, 0x541C
 # include/uapi/linux/sched.h: a namespace of each kind
 _CLONE_NEW = (0x80, 0x20000, 0x2000000, *(1 << bit for bit in range(26, 31)))
@@ -41,16 +41,16 @@ _ALLOW, _ERRNO = 0x7FFF0000, 0x00050000
 _EQ, _GT, _MASKED_EQ = 4, 6, 7
 _UNKNOWN = -1
 
-# include/uapi/linux/landlock.h. The numbers of the system calls are those of every architecture.
+# include/uapi/linux/landlock.h. The system calls have these numbers on every architecture.
 _CREATE_RULESET, _ADD_RULE, _RESTRICT_SELF = 444, 445, 446
 _VERSION, _PATH_BENEATH = 1, 1
 _READ = 1 << 2 | 1 << 3
 _BENEATH = struct.Struct("=Qi")  # struct landlock_path_beneath_attr, which is packed
-# By the version of the interface: the rights that it knows, as the number of their bits.
+# The number of rights (bits), by the version of the interface.
 _RIGHTS = {1: 13, 2: 14, 3: 15, 4: 15}
 _RIGHTS_MOST = 16
-# WRITE_FILE, TRUNCATE, and to make and remove whatever is no device: what stands in the place of a
-# log is moved aside, and to move a link takes the right to make one.
+# WRITE_FILE, TRUNCATE, and the rights to create and remove anything but devices: whatever stands in
+# the place of a log is moved aside, and moving a link takes the right to create one.
 _WRITE = sum(1 << bit for bit in (1, 4, 5, 7, 8, 9, 10, 12, 14))
 
 
@@ -70,7 +70,7 @@ class _Compare(ct.Structure):
 
 
 class _Filter:
-    """A filter of libseccomp that allows what it does not refuse."""
+    """A libseccomp filter that allows every system call it does not refuse."""
 
     def __init__(self) -> None:
         try:
@@ -89,7 +89,7 @@ class _Filter:
         self._lib.seccomp_release(self._made)
 
     def refuse(self, name: str, *compare: _Compare, error: int = errno.EPERM) -> None:
-        """Let a system call fail where its arguments compare so; one that is not known is absent.
+        """Let a system call fail if its arguments match. Unknown system calls are skipped.
 
         Raises ConfinementError.
         """
@@ -107,16 +107,16 @@ class _Filter:
             )
 
     def load(self) -> bool:
-        """Put it into force; return False where the kernel has no such filters."""
+        """Put it into force; return False if the kernel has no seccomp filters."""
         failed: int = self._lib.seccomp_load(self._made)
-        # libseccomp 2.5 tells every error of the kernel as ECANCELED.
+        # libseccomp 2.5 reports every kernel error as ECANCELED.
         return not failed
 
 
 def forbid() -> bool:
     """Take from this process, for good, the system calls that stage 2 never needs.
 
-    They fail with EPERM. Returns False where the kernel has no seccomp filters. Raises
+    They fail with EPERM. Returns False if the kernel has no seccomp filters. Raises
     ConfinementError.
     """
     with _Filter() as made:
@@ -124,19 +124,19 @@ def forbid() -> bool:
             made.refuse(name)
         for command in set(range(max(_BPF_ALLOWED))) - set(_BPF_ALLOWED):
             made.refuse("bpf", _Compare(0, _EQ, command))
-        # Also what has the low half of a command: the kernel looks at nothing else.
+        # The kernel ignores the upper half of the command, so refuse all larger numbers, too.
         made.refuse("bpf", _Compare(0, _GT, max(_BPF_ALLOWED)))
         for request in (_TIOCSTI, _TIOCLINUX):
             made.refuse("ioctl", _Compare(1, _MASKED_EQ, 0xFFFFFFFF, request))
         for flag in _CLONE_NEW:
             made.refuse("clone", _Compare(0, _MASKED_EQ, flag, flag))
-        # Its flags are in memory, where no filter looks; the C library then calls clone.
+        # Its flags are in memory, which a filter cannot read; on ENOSYS the C library calls clone.
         made.refuse("clone3", error=errno.ENOSYS)
         return made.load()
 
 
 def forbid_exec() -> bool:
-    """Take from this process, for good, what executes another program; see `forbid`."""
+    """Take from this process, for good, the calls that execute a program; see `forbid`."""
     with _Filter() as made:
         for name in _EXEC:
             made.refuse(name)
@@ -146,7 +146,7 @@ def forbid_exec() -> bool:
 def restrict_writes(directories: Iterable[Path]) -> bool:
     """Let this process change files only below these directories, and execute none.
 
-    Returns False where the kernel has no Landlock (before 5.13, or not among its LSMs). A directory
+    Returns False if the kernel has no Landlock (before 5.13, or not among its LSMs). A directory
     that does not exist is left out.
     """
     version = libc().syscall(_CREATE_RULESET, None, ct.c_size_t(0), _VERSION)
@@ -169,7 +169,7 @@ def restrict_writes(directories: Iterable[Path]) -> bool:
 def _permit(ruleset: int, directory: Path, rights: int) -> None:
     try:
         fd = os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    except OSError:  # what cannot be opened cannot be written to either
+    except OSError:  # a directory that cannot be opened cannot be written to
         return
     try:
         rule = _BENEATH.pack(rights, fd)

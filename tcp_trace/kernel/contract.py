@@ -1,7 +1,7 @@
-"""What a probe says of itself, and nothing about how that is carried out.
+"""The contract of a probe: what it declares, apart from how that is carried out.
 
-A probe is a C file and a Python module. The C file has programs and maps; the module says what the
-programs hang on, what else they need, and how the bytes that come out of them are read.
+A probe is a C file and a Python module. The C file has programs and maps. The module declares what
+the programs attach to, what else they need, and how to decode their records.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ class StartError(Exception):
 
 
 class NotAttachedError(Exception):
-    """A program cannot be attached, or is not run where it is; the text says why."""
+    """A program cannot be attached, or does not run once attached; the text says why."""
 
 
 class Kind(Enum):
-    """What a program can hang on."""
+    """What a program can attach to."""
 
     KPROBE = "kprobe"
     RAW_TRACEPOINT = "tracepoint"
@@ -31,11 +31,11 @@ class Kind(Enum):
 
 
 class Attach(NamedTuple):
-    """One program and what it hangs on.
+    """One program and its target.
 
-    `target` is a kernel function, a tracepoint (`sock:inet_sock_set_state`) or what an iterator
-    goes over. `function` is the program in the C file: its name, or what stands in
-    KRETFUNC_PROBE() or BPF_ITER(), which may be another function with the same arguments.
+    `target` is a kernel function, a tracepoint (`sock:inet_sock_set_state`), or what an iterator
+    walks. `function` is the program in the C file: its name, or the argument of KRETFUNC_PROBE() or
+    BPF_ITER(), which may be another function with the same arguments.
     """
 
     kind: Kind
@@ -44,7 +44,7 @@ class Attach(NamedTuple):
 
     @property
     def name(self) -> str:
-        """What the kernel calls the target: a tracepoint without its group."""
+        """The kernel's name of the target: a tracepoint without its group."""
         return self.target.rpartition(":")[2]
 
     def __str__(self) -> str:
@@ -54,9 +54,9 @@ class Attach(NamedTuple):
 
 
 class Attached(NamedTuple):
-    """One program at work, by its descriptors: it hangs there while `link` is open.
+    """One attached program, by its descriptors: it stays attached while `link` is open.
 
-    `program` is -1 but where the kernel counts for it how often it was not run.
+    `program` is -1 unless the kernel counts its missed runs.
     """
 
     probe: str
@@ -68,12 +68,12 @@ class Attached(NamedTuple):
 
     @property
     def place(self) -> tuple[str, str, str, str]:
-        """What it hangs on, and for what: all of it but the descriptors."""
+        """Probe, point, kind and target: all but the descriptors."""
         return self[:4]
 
 
 class Without(Enum):
-    """What becomes of the start where none of a point's alternatives can be attached."""
+    """What to do if no alternative of a point can be attached."""
 
     NO_START = "no start"
     NO_PROBE = "no probe"
@@ -83,13 +83,13 @@ class Without(Enum):
 class Point(NamedTuple):
     """A moment that a probe wants to see.
 
-    `alternatives` are in order of preference; all programs of one are attached, or none. `what` is
-    the moment in words, `lost` says what is not known without it, `fix` what to do then. The log's
-    line `watching` has a field `note` with the reason where the first alternative was not taken.
+    `alternatives` are in order of preference; either all programs of one are attached, or none.
+    `what` names the moment, `lost` the loss without it, `fix` the remedy. If the first alternative
+    was not taken, the reason goes to the field `note` of the log's line `watching`.
 
-    `prove` is given the descriptors of the probe's maps when the point is attached: it raises
-    NotAttachedError where nothing is seen there, OSError where that cannot be found out. `try_out`
-    does the same without the probe: it returns what is amiss and what to do, None for nothing.
+    `prove` gets the descriptors of the probe's maps once the point is attached. It raises
+    NotAttachedError if the program does not run there, OSError if that cannot be tested. `try_out`
+    does the same without the probe: it returns the problem and the fix, None for no problem.
     """
 
     name: str
@@ -104,7 +104,7 @@ class Point(NamedTuple):
 
 
 class Counts(NamedTuple):
-    """A counter of Prometheus's: `tcp_trace_NAME_total`, a value for each row of labels."""
+    """A Prometheus counter `tcp_trace_NAME_total`: one value for each row of labels."""
 
     name: str
     help: str
@@ -116,30 +116,30 @@ SettingsT_contra = TypeVar("SettingsT_contra", contravariant=True)
 
 
 class Probe(Protocol[SettingsT_contra]):
-    """A source of events. Without state: what was read is kept by whoever reads it."""
+    """A source of events. It has no state: its users keep what they read."""
 
     @property
     def name(self) -> str:
-        """What it is called, by users, too: it is in the log and in metrics."""
+        """Its name, for users, too: it is in the log and in metrics."""
 
     @property
     def source(self) -> str:
         """The C file, in bpf/."""
 
     def is_wanted(self, settings: SettingsT_contra, /) -> bool:
-        """Tell whether a configuration asks for it: what is not asked for is not attached."""
+        """Return whether the configuration wants it: otherwise it is not attached."""
 
     def maps(self, settings: SettingsT_contra, /) -> Sequence[str]:
-        """Return the maps of the C file that are used by their descriptors afterwards."""
+        """Return the maps of the C file whose descriptors user space needs."""
 
     def constants(self, settings: SettingsT_contra, /) -> Mapping[str, int | str]:
         """Return the constants of the C file."""
 
     def points(self, settings: SettingsT_contra, /) -> Sequence[Point]:
-        """Return what it hangs on, in the order in which that is attached."""
+        """Return its points, in the order in which they are attached."""
 
     def decode(self, record: bytes, /) -> Any:  # noqa: ANN401 - each has its own events
-        """Return the event in one record of the C file's."""
+        """Return the event in one record of the C file."""
 
     def counts(self, maps: Mapping[str, int], settings: SettingsT_contra, /) -> Sequence[Counts]:
-        """Return what the metrics say of it, by the descriptors of its maps."""
+        """Return its metrics, read from its maps by their descriptors."""

@@ -1,9 +1,8 @@
 """Descriptors that systemd keeps while the service is down: see sd_pid_notify_with_fds(3).
 
-They are stored under names, over the socket that systemd is told over how the service is, and come
-back at the next start as the descriptors from 3 on. systemd lets go of them when the service is
-stopped and is not to be started again. Whoever may write to that socket can store some, too: what
-comes back is to be checked before it is trusted.
+They are sent with names over the notification socket, and come back at the next start as
+descriptors from 3 on. systemd closes them when the service is stopped and not restarted. Every
+process that may write to that socket can store some: check them before trusting them.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, MutableMapping
 
 _FIRST = 3
-# Longer than systemd stands still, and far shorter than it waits for a start.
+# Longer than systemd ever stalls, far shorter than it waits for a start.
 _PATIENCE = 5.0
 _VARIABLES = ("LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES")
 
@@ -26,7 +25,7 @@ _VARIABLES = ("LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES")
 def received(environ: MutableMapping[str, str]) -> dict[str, list[int]]:
     """Return the descriptors that this process was started with, by their names.
 
-    They are no longer inherited, and the variables that told of them are gone.
+    They are no longer inheritable, and the variables that announced them are removed.
     """
     pid, count, names = (environ.pop(name, "") for name in _VARIABLES)
     if pid != str(os.getpid()) or not (count.isascii() and count.isdigit()):
@@ -40,19 +39,19 @@ def received(environ: MutableMapping[str, str]) -> dict[str, list[int]]:
 
 
 class Store:
-    """Where systemd listens, `NOTIFY_SOCKET`. Nothing is stored without one, nor without `FDSTORE`.
+    """The socket `NOTIFY_SOCKET` of systemd. Nothing is stored without it, nor without `FDSTORE`.
 
-    systemd sets that where the unit has `FileDescriptorStoreMax=` (since 254; before that, the unit
-    has to). To one that keeps none each descriptor would be worth a warning.
+    systemd sets `FDSTORE` if the unit has `FileDescriptorStoreMax=` (since 254; before, the unit
+    has to set it). A systemd that stores none would log a warning for each descriptor.
     """
 
     def __init__(self, environ: Mapping[str, str]) -> None:
         self._address = environ.get("NOTIFY_SOCKET", "") if "FDSTORE" in environ else ""
 
     def keep(self, fds: Mapping[str, int]) -> None:
-        """Let systemd keep these, whatever becomes of this process. Raises OSError.
+        """Let systemd keep these, even if this process dies. Raises OSError.
 
-        They are not polled: a map would seem to have an error.
+        They are not polled: systemd would take a map for a broken descriptor.
         """
         for name, fd in fds.items():
             self._say(f"FDSTORE=1\nFDPOLL=0\nFDNAME={name}", [fd])

@@ -1,4 +1,4 @@
-"""What this kernel can do, found out by trying."""
+"""What this kernel can do, found by trying."""
 
 from __future__ import annotations
 
@@ -46,14 +46,14 @@ _CURRENT_TASK = struct.pack("=BBhi", 0x85, 0, 0, 158)
 
 
 def can_watch_returning(function: int | None, *, by_attaching: bool = True) -> bool | None:
-    """Tell whether a program can be attached to a function returning (BPF trampolines).
+    """Return whether a program can be attached to a function's return (BPF trampolines).
 
-    `function` is its number in the kernel's type information, None where it has none. A kernel may
-    load such programs and attach none, as arm64's did before 6.4, and a sandbox may refuse them: so
-    one that does nothing is attached. To detach it takes as long as the kernel's tasks take to
-    leave it, a good part of a second; who attaches another one at once loads this one only. While
-    ftrace is off it is not tried: what is detached then can never be attached again. Return None
-    where this process may not do so.
+    `function` is its BTF id, None if it has none. A kernel may load such programs and attach none,
+    as on arm64 before 6.4, and a sandbox may refuse them; so an empty program is attached.
+    Detaching it takes until the kernel's tasks have left it, a good part of a second; a caller that
+    attaches another one at once sets `by_attaching` to False, and the program is only loaded. While
+    ftrace is off nothing is tried: a program detached then can never be attached again. Returns
+    None if this process may not try.
     """
     if not privileges.may_load_programs():
         return None
@@ -71,7 +71,7 @@ def can_watch_returning(function: int | None, *, by_attaching: bool = True) -> b
 
 
 def has_typed_task() -> bool:
-    """Tell whether programs may read the current task in place, which is cheaper than by calls.
+    """Return whether programs may read the current task in place, which is cheaper than calls.
 
     Since commit 3ca1032ab7ab ("bpf: Add bpf_get_current_task_btf() helper", in v5.11).
     """
@@ -86,35 +86,35 @@ def has_typed_task() -> bool:
 
 
 def is_ftrace_off() -> bool:
-    """Tell whether somebody switched ftrace off, on which most kprobes and trampolines stand."""
+    """Return whether ftrace is switched off: most kprobes and trampolines depend on it."""
     return _FTRACE.exists() and _FTRACE.read_text().strip() == "0"
 
 
 def lacks(attach: Attach, functions: Mapping[str, int | None]) -> str | None:
-    """Say why a program cannot be attached, as far as trying it costs next to nothing.
+    """Return why a program cannot be attached, by checks that cost next to nothing.
 
-    `functions` are numbers in the kernel's type information. None where nothing speaks against it.
+    `functions` are BTF ids. Returns None if no check fails.
     """
     if attach.kind is Kind.KPROBE and not has_kprobes():
         return f"the kprobe on {attach.target} cannot be placed: this kernel has no kprobes"
     if attach.kind is Kind.FEXIT:
         can = can_watch_returning(functions.get(attach.name), by_attaching=False)
         if not can or not _attaches_what_it_loads(next(filter(None, functions.values()))):
-            return f"this kernel lets no program watch {attach.target}() returning"
+            return f"this kernel cannot watch {attach.target}() return"
     return None
 
 
 @functools.cache
 def _attaches_what_it_loads(function: int) -> bool:
-    """Tell whether what can be loaded to watch functions returning can be attached, too.
+    """Return whether a loadable FEXIT program can also be attached.
 
-    On x86-64 it can. Elsewhere one function speaks for all: to detach from each takes too long.
+    On x86-64 it can. Elsewhere one function stands for all: detaching from each takes too long.
     """
     return platform.machine() == "x86_64" or bool(can_watch_returning(function))
 
 
 def has(attach: Attach, functions: Mapping[str, int | None]) -> bool | None:
-    """Tell whether a program could be attached, from what this user can see; None for unknown."""
+    """Return whether a program could be attached, as far as this user can see; None for unknown."""
     if attach.kind is Kind.FEXIT:
         return can_watch_returning(functions.get(attach.name))
     if is_locked_down():
@@ -135,17 +135,17 @@ def has(attach: Attach, functions: Mapping[str, int | None]) -> bool | None:
 
 
 def is_locked_down() -> bool:
-    """Tell whether the kernel was told to let nobody trace it."""
+    """Return whether the kernel is locked down against all tracing."""
     return "[confidentiality]" in _text(LOCKDOWN)
 
 
 def has_kprobes() -> bool:
-    """Tell whether this kernel has a way to place them."""
+    """Return whether this kernel has an interface to place kprobes."""
     return KPROBE_PMU.exists() or any(_seen(path / "kprobe_events") for path in TRACING)
 
 
 def _seen(path: Path) -> bool:
-    """Tell whether a path is there and this user may see it."""
+    """Return whether a path exists and this user may see it."""
     try:
         return path.exists()
     except PermissionError:
@@ -157,9 +157,9 @@ def _text(path: Path) -> str:
 
 
 def is_kprobe_run(function: str, call: Callable[[], object]) -> bool | None:
-    """Tell whether a kprobe on a function can be placed, and is run when `call` calls that.
+    """Return whether a kprobe can be placed on a function, and runs when `call` calls it.
 
-    Return None where this process may not do so, or the kernel has no such way to it.
+    Returns None if this process may not try, or the kernel lacks the kprobe PMU.
     """
     if not KPROBE_PMU.exists() or not privileges.may_load_programs():
         return None

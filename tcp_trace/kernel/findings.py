@@ -1,4 +1,4 @@
-"""What was found out about this host: the answer to "can it run the service?"."""
+"""Findings about this host: whether it can run the service."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 
 class Level(Enum):
-    """The result of a check: a warning does not keep the service from working."""
+    """The result of a check. The service works in spite of a warning."""
 
     OK = "ok"
     WARN = "warn"

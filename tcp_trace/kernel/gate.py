@@ -1,7 +1,7 @@
-"""The map by which the service tells its kernel program what to do: bpf/include/gate.h.
+"""The map through which the service controls its kernel program: bpf/include/gate.h.
 
-Its name has a digest of what was compiled and of all that it hangs on. The kernel gives a map's
-name once, and says which maps a program uses: so a program is known by its gate.
+Its name has a digest of the compiled program and its hooks. The kernel sets a map's name once, and
+reports which maps a program uses; so the gate identifies the program.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _DIGITS = 12  # a map's name has at most 15 bytes
 
 
 class Role(IntEnum):
-    """What a program does: `enum gate_role`."""
+    """The role of a program: `enum gate_role`."""
 
     CLOSED = 0
     OPEN = 1
@@ -50,7 +50,7 @@ NEVER = 2**64 - 1
 
 
 def read(fd: int) -> Gate:
-    """Return what a gate says. Raises OSError, ValueError."""
+    """Return the content of a gate. Raises OSError, ValueError."""
     value = lookup(fd, _ONLY, GATE.size)
     if value is None:
         raise OSError("the gate cannot be read")
@@ -59,15 +59,15 @@ def read(fd: int) -> Gate:
 
 
 def write(fd: int, role: Role, from_ns: int = 0, until_ns: int = 0) -> None:
-    """Let a program do this, and take this process for its own service. Raises OSError."""
-    # The exec keeps the PID: stage 2 has that of stage 1.
+    """Set a program's role, and make this process its service. Raises OSError."""
+    # Stage 2 has the PID of stage 1: the exec keeps it.
     update(fd, _ONLY, GATE.pack(from_ns, until_ns, role, os.getpid()))
 
 
 class Inputs(NamedTuple):
-    """What a program is made of: its text, its constants, the kernel, and what is wanted of that.
+    """The inputs of a program: its text, its constants, the kernel, and the wanted hooks.
 
-    Offsets are not among them: they are the running kernel's.
+    Field offsets are not among them: they follow from the running kernel.
     """
 
     text: str
@@ -76,14 +76,14 @@ class Inputs(NamedTuple):
     wanted: str
 
     def differ_in(self, other: Inputs) -> str:
-        """Return in words what makes them differ, empty for nothing."""
+        """Return the differences in words, empty for none."""
         names = sorted({*self.constants, *other.constants})
         changed = [n for n in names if self.constants.get(n) != other.constants.get(n)]
         reasons = {
-            "the program is another version": self.text != other.text,
+            "the program has another version": self.text != other.text,
             f"{', '.join(changed)} changed": bool(changed),
-            "the kernel is another": self.kernel != other.kernel,
-            "what it is attached to changed": self.wanted != other.wanted,
+            "the kernel or the boot is another": self.kernel != other.kernel,
+            "the wanted hooks changed": self.wanted != other.wanted,
         }
         return "; ".join(reason for reason, is_so in reasons.items() if is_so)
 
@@ -94,13 +94,13 @@ def boot_id() -> str:
 
 
 def inputs(text: str, constants: Mapping[str, int | str], wanted: object) -> Inputs:
-    """Return what a program for this kernel, in this boot, is made of."""
+    """Return the inputs of a program for this kernel in this boot."""
     kernel = f"{platform.release()} {platform.machine()} {boot_id()}"
     return Inputs(_digest(text), dict(constants), kernel, _digest(repr(wanted)))
 
 
 def digest(made_of: Inputs, attached: Sequence[Attached]) -> str:
-    """Return what tells a program, with all that it hangs on, from any other."""
+    """Return a digest that identifies a program with its hooks."""
     hangs_on = [each.place for each in attached]
     return _digest(json.dumps([made_of, hangs_on], sort_keys=True))[:_DIGITS]
 

@@ -1,12 +1,11 @@
 """From the privileged stage 1 to the unprivileged stage 2: one exec, the same PID.
 
-The descriptors of maps and programs are made inheritable and described in a memfd, whose
-number goes along as `--handover FD` behind the arguments of stage 1. Of descriptors only these and
-the standard ones go along.
+The descriptors of maps and programs are made inheritable and described in a memfd, whose number is
+passed as `--handover FD` after the arguments of stage 1. No other descriptors are inherited, except
+the standard ones.
 
-The first thing that stage 2 does is `drop_privileges`. That is not left to a program in between,
-as setpriv is: until its exec of Python had set up everything, a process of the same user could
-look into it.
+Stage 2 first calls `drop_privileges`. A wrapper such as setpriv would not do: until its exec of
+Python was set up, a process of the same user could look into it.
 """
 
 from __future__ import annotations
@@ -31,9 +30,9 @@ FLAG = "--handover"
 
 
 class Former(NamedTuple):
-    """What is left to be read of a program that was let go: its maps, by probe and name.
+    """The unread maps of a replaced program, by probe and name.
 
-    systemd keeps them under `names` until all is read.
+    systemd keeps them under `names` until they are read in full.
     """
 
     maps: Mapping[str, Mapping[str, int]]
@@ -43,11 +42,11 @@ class Former(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Handover:
-    """What stage 2 needs of stage 1.
+    """What stage 1 hands to stage 2.
 
-    `attached` are the programs at work, `maps` the descriptors of maps by the names of probe and
-    map. A ring among them has `ring_bytes` for records. `facts` are logged by stage 2. `former` are
-    programs that this one has taken over from.
+    `attached` are the attached programs; `maps` the descriptors of maps, by probe and map name. A
+    ring among them has `ring_bytes` for records. `facts` are logged by stage 2. `former` are the
+    programs that this one replaced.
     """
 
     attached: tuple[Attached, ...]
@@ -64,23 +63,23 @@ class Handover:
         return (*links, *(fd for maps in every for each in maps.values() for fd in each.values()))
 
     def maps_of(self, probe: str) -> Mapping[str, int]:
-        """Return the maps of a probe, none where it is not at work."""
+        """Return the maps of a probe, none if it is not attached."""
         return self.maps.get(probe, {})
 
     def kind_of(self, probe: str, point: str) -> str:
-        """Return what a point of a probe hangs on, "none" for nothing."""
+        """Return the kind of hook of a point, "none" for no hook."""
         kinds = (one.kind for one in self.attached if (one.probe, one.point) == (probe, point))
         return next(kinds, "none")
 
     def programs_of(self, probe: str) -> list[int]:
-        """Return the programs of a probe for which the kernel counts what it did not run."""
+        """Return those programs of a probe whose missed runs the kernel counts."""
         return [one.program for one in self.attached if one.probe == probe and one.program >= 0]
 
 
 def unreadable(account: Account, program: Path) -> Path | None:
-    """Return the directory on the way to `program` that the account may not enter, if any.
+    """Return the topmost parent of `program` that the account may not enter, None for none.
 
-    Only what everybody may do is asked: a program in root's home is not for a service.
+    Only the permissions for others count: a program in root's home is not for a service.
     """
     if account.uid == os.geteuid():
         return None
@@ -89,7 +88,7 @@ def unreadable(account: Account, program: Path) -> Path | None:
 
 
 def execute(handover: Handover, account: Account, environ: Mapping[str, str]) -> NoReturn:
-    """Become stage 2, which is still to give up what this process may do."""
+    """Become stage 2, which then has to drop the privileges."""
     memfd = os.memfd_create("tcp-trace-handover", 0)
     told = {**asdict(handover), "account": account}
     os.write(memfd, json.dumps(told).encode())
@@ -100,7 +99,7 @@ def execute(handover: Handover, account: Account, environ: Mapping[str, str]) ->
 
 
 def drop_privileges(memfd: int) -> None:
-    """Become, in stage 2, the account that stage 1 chose, and nothing else. Raises OSError."""
+    """Become, in stage 2, the account that stage 1 chose, and no other. Raises OSError."""
     given = _told(memfd).get("account")
     if given is not None:
         uid, gid, groups = given
@@ -131,20 +130,20 @@ def _told(memfd: int) -> dict[str, Any]:
 
 
 def _let_only_these_through(fds: set[int]) -> None:
-    """Let no other descriptors but these and the standard ones outlive the exec."""
+    """Let only these descriptors and the standard ones outlive the exec."""
     for fd in [int(name) for name in os.listdir("/proc/self/fd")]:  # noqa: PTH208 - numbers
         if fd > 2:
-            # The one of this directory is closed by now.
+            # The descriptor of this listing is closed by now.
             with contextlib.suppress(OSError):
                 os.set_inheritable(fd, fd in fds)
 
 
 def _maps_need_a_capability() -> bool:
-    """Tell whether using a map by its descriptor takes CAP_BPF.
+    """Return whether using a map by its descriptor takes CAP_BPF.
 
-    It did before commit c8644cd0efe7 ("bpf: refine kernel.unprivileged_bpf_disabled behaviour",
-    in v6.0). The version is asked because the privileged stage cannot try it out; a kernel with
-    the commit backported keeps a capability it would not need.
+    It did before commit c8644cd0efe7 ("bpf: refine kernel.unprivileged_bpf_disabled behaviour", in
+    v6.0). The version decides because the privileged stage cannot try it; with the commit
+    backported, a capability is kept without need.
     """
     major = re.match(r"\d+", os.uname().release)
     return major is not None and int(major[0]) < 6

@@ -1,6 +1,6 @@
-"""The running kernel's own headers, which only a kernel without type information (BTF) needs.
+"""The running kernel's own headers, needed only without type information (BTF).
 
-With BTF nothing is read but the package's own tree, `bpf/kernel`.
+With BTF only the package's own tree is read: `bpf/kernel`.
 """
 
 from __future__ import annotations
@@ -13,35 +13,35 @@ from pathlib import Path
 MODULES = Path("/lib/modules")
 
 
-class HeadersMissing(Exception):  # noqa: N818 - it says what is the matter, and reads so
+class HeadersMissing(Exception):  # noqa: N818 - named after the problem
     """The kernel's headers cannot be used; the text names the package to install."""
 
 
 def require() -> None:
-    """Raise HeadersMissing where BCC would not find the running kernel's headers by itself.
+    """Raise HeadersMissing if BCC would not find the running kernel's headers by itself.
 
-    So too where somebody but root (and this user) can put others there: what is compiled with them
-    runs in the kernel.
+    Also if anybody but root and this user could replace them: code compiled with them runs in the
+    kernel.
     """
     release = platform.release()
     build, source = MODULES / release / "build", MODULES / release / "source"
-    # Debian has two trees. BCC reads both where both have a link here.
+    # Debian has two trees; BCC reads both if both have a link here.
     trees = (build, source) if os.access(source, os.F_OK) else (build,)
-    # Not is_file(), which raises where a directory on the way may not be entered.
+    # Not is_file(), which raises if a parent directory may not be entered.
     if not (
         os.access(build / "include/generated/autoconf.h", os.R_OK)
         and os.access(trees[-1] / "include/linux/kconfig.h", os.R_OK)
     ):
         raise HeadersMissing(_advice(release, "its exact headers are needed"))
     if not all(_is_safe(path) for tree in trees for path in (tree.parent, tree.resolve())):
-        where = "its exact headers are needed where only root can change them"
+        where = "its exact headers are needed, in directories that only root can change"
         raise HeadersMissing(_advice(release, where))
 
 
 def _is_safe(directory: Path) -> bool:
-    """Tell whether only root (and this user) can replace what is in a directory.
+    """Return whether only root and this user can replace the contents of a directory.
 
-    In a sticky directory on the way others add, but do not replace.
+    In a sticky parent directory others can add files, but not replace any.
     """
     for path in (directory, *directory.parents):
         found = path.stat()

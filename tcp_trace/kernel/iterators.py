@@ -1,4 +1,4 @@
-"""BPF iterators: a program that the kernel runs over all things of a kind, when it is read."""
+"""BPF iterators: the kernel runs a program over all objects of a kind, once per read."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import struct
 
 from tcp_trace.kernel.libc import bpf, failure
 
-# include/uapi/linux/bpf.h: of enum bpf_cmd; link_fd and flags of union bpf_attr
+# include/uapi/linux/bpf.h: enum bpf_cmd; link_fd and flags of union bpf_attr
 _ITER_CREATE = 33
 _CREATE = struct.Struct("=II")
 
@@ -15,7 +15,7 @@ _CHUNK = 1 << 16
 
 
 def read(link: int) -> bytes:
-    """Run an iterator once, by the descriptor of its link; return all that it wrote.
+    """Run an iterator once, by the descriptor of its link; return all its output.
 
     Raises OSError.
     """

@@ -1,17 +1,17 @@
-"""Programs at work whose descriptors systemd kept, and how they are known to be what they seem.
+"""Attached programs whose descriptors systemd kept, and how they are verified.
 
-Who may write to systemd's socket may store descriptors under any name: the service itself, which
-reads what strangers send. So nothing of it is believed but what the kernel says:
+Any process that may write to systemd's socket can store descriptors under any name. The service
+itself is one, and it parses untrusted data. So only what the kernel reports is believed:
 
-    a program   uses the gate, whose name is the digest of what it was made of and hangs on, or
-                another map with one that does; only who has privileges can load a program, and
-                give a map its name
+    a program   uses the gate, or a map that such a program uses; the gate's name is the digest of
+                the program's inputs and hooks; loading a program and naming its maps takes
+                privileges
     a link      keeps one of these programs attached; there is one for each attachment, so that
                 none is missing
-    a map       has its name and is used by one of these programs; two that none of them uses
-                belong to the service alone, and their sizes are looked at
+    a map       has its name and is used by one of these programs; two are used by none of them and
+                belong to the service alone: only their sizes are checked
 
-What was made of what stands in a sealed file beside them. It is believed as far as the digest goes.
+A sealed file beside them has the inputs. It is believed only as far as the digest covers it.
 """
 
 from __future__ import annotations
@@ -37,15 +37,15 @@ Sizes = dict[str, tuple[int, int]]
 
 
 class NotTrustedError(Exception):
-    """Descriptors are not what they seem; the text says in what."""
+    """Descriptors are not what their names say; the text says why."""
 
 
 class Kept(NamedTuple):
-    """A kernel program that outlives its service. `group` is its digest, and when it was made.
+    """A kernel program that outlives its service. `group` is its digest and creation time.
 
-    `maps` are by probe and name, `own` those that only the privileged stage may use; `notes` are
-    for the log, and untrusted. `shape` is the digest of the structs in its maps, so far as anybody
-    knows.
+    `maps` are by probe and name; `own` are those that only the privileged stage may use; `notes`
+    are for the log, and untrusted. `shape` is the digest of the structs in its maps, as the sealed
+    file has it.
     """
 
     group: str
@@ -59,11 +59,11 @@ class Kept(NamedTuple):
 
     @property
     def digest(self) -> str:
-        """What it is made of and hangs on, as its gate has it."""
+        """The digest of its inputs and hooks, as in its gate's name."""
         return self.group.partition("-")[0]
 
     def descriptors(self) -> dict[str, int]:
-        """Return what is to be kept, by the names for it; without the file that says what it is."""
+        """Return the descriptors to keep, by name; without the sealed file."""
         fds = {"gate": self.gate}
         for probe, maps in self.maps.items():
             fds |= {f"map.{probe}.{name}": fd for name, fd in maps.items()}
@@ -75,15 +75,15 @@ class Kept(NamedTuple):
         return {f"{self.group}.{name}": fd for name, fd in fds.items()}
 
     def names(self) -> list[str]:
-        """Return the names under which it is kept."""
+        """Return the names under which systemd keeps it."""
         return [*self.descriptors(), f"{self.group}.file"]
 
     def hooks(self) -> list[str]:
-        """Return the names of what keeps it attached."""
+        """Return the names of the descriptors that keep it attached."""
         return [name for name in self.descriptors() if name.split(".")[1] in {"link", "program"}]
 
     def file(self) -> int:
-        """Return a sealed file that says what it is."""
+        """Return the descriptor of a sealed file with its inputs, hooks, notes and shape."""
         fd = os.memfd_create(_FILE, os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
         told = {
             "made_of": self.made_of,
@@ -97,7 +97,7 @@ class Kept(NamedTuple):
 
 
 def groups(received: Mapping[str, list[int]]) -> dict[str, dict[str, list[int]]]:
-    """Return descriptors by the group in their names, and by the rest of the name."""
+    """Return descriptors by the group in their names, then by the rest of the name."""
     found: dict[str, dict[str, list[int]]] = {}
     for name, fds in received.items():
         group, _, rest = name.partition(".")
@@ -108,9 +108,9 @@ def groups(received: Mapping[str, list[int]]) -> dict[str, dict[str, list[int]]]
 def check(
     group: str, received: Mapping[str, list[int]], sizes: Sizes, unused: Collection[str]
 ) -> Kept:
-    """Return the program that descriptors are of. `unused` are maps that no program uses.
+    """Return the program of these descriptors. `unused` are maps that no program uses.
 
-    One that was let go is nowhere attached any more; of its maps there are only the sizes to know.
+    A replaced program is attached nowhere any more; of its maps only the sizes can be checked.
 
     Raises NotTrustedError.
     """
@@ -124,7 +124,7 @@ def _check(
     group: str, received: Mapping[str, list[int]], sizes: Sizes, unused: Collection[str]
 ) -> Kept:
     if any(len(fds) != 1 for fds in received.values()):
-        raise ValueError("there are two of a name")
+        raise ValueError("two descriptors have the same name")
     fds = {name: fd for name, (fd,) in received.items()}
     told = _told(fds.pop("file"))
     made_of = gate.Inputs(*told["made_of"])
@@ -164,7 +164,7 @@ def _by_probe(fds: Mapping[str, int]) -> dict[str, dict[str, int]]:
 
 
 def _told(fd: int) -> dict[str, Any]:
-    """Return what the file says that came with descriptors: nothing of it is true as yet."""
+    """Return the content of the sealed file that came with descriptors: still untrusted."""
     if objects.kind_of(fd) != f"memfd:{_FILE}":
         raise ValueError(f"the file is {objects.kind_of(fd)}")
     if fcntl.fcntl(fd, fcntl.F_GET_SEALS) & _SEALS != _SEALS:
@@ -181,34 +181,34 @@ def _check_sizes(found: Kept, sizes: Sizes) -> None:
             info = objects.map_info(fd)
             size = (info.key_size, info.value_size)
             if sizes.get(name, size) != size:
-                raise ValueError(f"the map {name} is of another size")
+                raise ValueError(f"the map {name} has another size")
 
 
 def _check_objects(found: Kept, unused: Collection[str]) -> None:
     if gate.digest(found.made_of, found.attached) != found.digest:
-        raise ValueError("it is of something else")
+        raise ValueError("the digest is that of other inputs or hooks")
     the_gate = objects.map_info(found.gate)
     if the_gate.name != gate.name_of(found.digest) or the_gate.value_size != gate.GATE.size:
-        raise ValueError(f"the gate is {the_gate.name}")
+        raise ValueError(f"the gate is the map {the_gate.name}")
     programs = [objects.program_of(each.link) for each in found.attached]
     used = _used_with(the_gate.id, programs)
     if len({program.id for program in programs}) != len(programs):
-        raise ValueError("a link is there twice, and another one is missing")
+        raise ValueError("two links lead to one program, and another link is missing")
     for each, program in zip(found.attached, programs, strict=True):
         if each.program >= 0 and objects.program_of(each.program).id != program.id:
-            raise ValueError("a program is not that of its link")
+            raise ValueError("a program and its link do not belong together")
     _check_maps(found, used, unused)
 
 
 def _used_with(the_gate: int, programs: list[objects.ProgramInfo]) -> frozenset[int]:
-    """Return the maps of programs that use the gate, or a map that one of these uses."""
+    """Return all maps of the programs; each must use the gate, or a map of one that does."""
     used = frozenset({the_gate})
     left = programs
     while ours := [each for each in left if each.maps & used]:
         used = used.union(*(each.maps for each in ours))
         left = [each for each in left if each not in ours]
     if left:
-        raise ValueError(f"the program {left[0].name} is another one's")
+        raise ValueError(f"the program {left[0].name} does not use the gate")
     return used
 
 
@@ -217,6 +217,6 @@ def _check_maps(found: Kept, used: frozenset[int], unused: Collection[str]) -> N
         for name, fd in maps.items():
             info = objects.map_info(fd)
             if info.name != name[: objects.NAME_MOST]:
-                raise ValueError(f"the map {name} is {info.name}")
+                raise ValueError(f"the map {name} has the name {info.name}")
             if name not in unused and info.id not in used:
-                raise ValueError(f"the map {name} is another one's")
+                raise ValueError(f"no program uses the map {name}")

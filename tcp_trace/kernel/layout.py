@@ -1,4 +1,4 @@
-"""Where the fields of the kernel's structs are: from its type information, or from its headers."""
+"""Offsets of the kernel's struct fields: from its type information, or from its headers."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 
 
 class Layout(NamedTuple):
-    """`flags` are for the compiler. `source` is `btf` or `headers`.
+    """The compiler's `flags`; `source` is `btf` or `headers`.
 
-    `functions` are numbers in the type information, None for what the kernel does not have.
+    `functions` are BTF ids, None for a function that the kernel does not have.
     """
 
     flags: tuple[str, ...]
@@ -25,7 +25,7 @@ class Layout(NamedTuple):
 
 
 def read(fields: Iterable[Field], functions: Iterable[str]) -> Layout:
-    """Find out where these fields are. Raises StartError where that cannot be known."""
+    """Find the offsets of these fields. Raises StartError if they cannot be known."""
     try:
         types = btf.read(fields, functions)
     except btf.BtfError as error:

@@ -1,8 +1,8 @@
-"""Compiles, loads and attaches probes: what each of their points hangs on in the end.
+"""Compiles, loads and attaches probes: decides which alternative each point gets.
 
-All wanted probes are compiled in one piece, which costs least. A program that is an alternative,
-or that a kernel may refuse, is compiled only where it is wanted: its C has `#ifdef WITH_` and its
-name around it, and what belongs to another probe `#ifdef PROBE_` and that one's name.
+All wanted probes are compiled in one piece, which is cheapest. A program that is an alternative, or
+that a kernel may refuse, is compiled only if wanted: its C is inside `#ifdef WITH_` and its name.
+Code for another probe is inside `#ifdef PROBE_` and that probe's name.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ if TYPE_CHECKING:
     from tcp_trace.kernel.layout import Layout
 
 
-# The gate in a text whose programs ask it. Its name cannot be a macro: BCC rewrites what is called
-# on a map where it stands.
+# The gate's name in the C. It is replaced in the text, not by a macro: BCC rewrites a call on a map
+# at its place in the source.
 _GATE = "the_gate"
 
-NO_RETURNS = "this kernel lets no BPF program watch {} returning (BPF trampolines)"
+NO_RETURNS = "this kernel cannot watch {} return (BPF trampolines)"
 
 
 class Loaded(NamedTuple):
-    """What is in the kernel now.
+    """The loaded programs and maps.
 
-    `maps` are descriptors by probe and name; `notes` go to the log: why something was not attached
-    or could not be tried, by the points' notes. `unit` is what was compiled.
+    `maps` are descriptors by probe and name; `notes` go to the log, by the points' `note`: why
+    something was not attached or could not be tested. `unit` is the compiled text.
     """
 
     module: Module
@@ -46,12 +46,12 @@ class Loaded(NamedTuple):
 
     @property
     def gate(self) -> int:
-        """The descriptor of the gate, where the programs have one."""
+        """The descriptor of the gate, if the programs have one."""
         return self.module.map_fd(gate.name_of(self.digest))
 
 
 class Plan:
-    """What is still to be tried, for each point of each probe."""
+    """The alternatives still to be tried, for each point of each probe."""
 
     def __init__(self, probes: Sequence[Probe[Any]], settings: Any) -> None:  # noqa: ANN401
         self.probes = list(probes)
@@ -66,31 +66,31 @@ class Plan:
         self._reasons: dict[tuple[str, str], list[str]] = {}
 
     def points(self) -> Iterator[tuple[Probe[Any], Point]]:
-        """Yield what is to be attached."""
+        """Yield the points that have an alternative left."""
         for probe in self.probes:
             for point in self._points[probe.name]:
                 if self._left[probe.name, point.name]:
                     yield probe, point
 
     def first(self, probe: Probe[Any], point: Point) -> tuple[Attach, ...]:
-        """Return the alternative that is to be tried next; empty for none."""
+        """Return the alternative to try next; empty for none."""
         left = self._left[probe.name, point.name]
         return left[0] if left else ()
 
     def flags(self) -> tuple[str, ...]:
-        """Return the compiler's flags for what is wanted."""
+        """Return the compiler's flags for the wanted probes and programs."""
         functions = {a.function for each in self.points() for a in self.first(*each)}
         probes = (f"-DPROBE_{probe.name.upper()}" for probe in self.probes)
         return (*probes, *(f"-DWITH_{function}" for function in sorted(functions)))
 
     def attaches(self) -> Iterator[Attach]:
-        """Yield all that may be attached to."""
+        """Yield every attachment that may be tried."""
         for alternatives in self._left.values():
             for alternative in alternatives:
                 yield from alternative
 
     def expected(self) -> list[Attached]:
-        """Return what will hang on what if all that is tried next can be attached."""
+        """Return the attachments, should all that are tried next succeed."""
         return [
             Attached(probe.name, point.name, attach.kind.value, attach.name, -1, -1)
             for probe, point in self.points()
@@ -102,7 +102,7 @@ class Plan:
         return {name: module.map_fd(name) for name in self._maps[probe.name]}
 
     def drop(self, probe: Probe[Any], point: Point, why: str) -> None:
-        """Go on without the alternative that was tried. Raises StartError where that cannot be."""
+        """Drop the alternative that failed. Raises StartError if the start needs it."""
         left = self._left[probe.name, point.name]
         left.pop(0)
         reasons = self._reasons.setdefault((probe.name, point.name), [])
@@ -121,9 +121,10 @@ def load(
     common: Mapping[str, int | str],
     directory: Path,
 ) -> Loaded:
-    """Let these probes see what they are for. `common` are constants of all, `directory` has the C.
+    """Compile, load and attach these probes.
 
-    Raises StartError where one of them cannot, that the start cannot do without.
+    `common` are constants of all probes; `directory` has the C. Raises StartError if a probe that
+    the start needs cannot be attached.
     """
     plan = Plan(probes, settings)
     text = source.text_of((probe.source for probe in probes), directory)
@@ -151,7 +152,7 @@ def inputs(
     common: Mapping[str, int | str],
     directory: Path,
 ) -> gate.Inputs:
-    """Return what these probes are compiled from, without looking at the kernel."""
+    """Return the inputs of these probes, without asking the kernel."""
     constants: dict[str, int | str] = {**common}
     for probe in probes:
         constants.update(probe.constants(settings))
@@ -171,7 +172,7 @@ def unit_of(
     directory: Path,
     found: Layout,
 ) -> Unit:
-    """Return what there is to be compiled."""
+    """Return the unit to compile."""
     constants: dict[str, int | str] = {**common}
     for probe in plan.probes:
         constants.update(probe.constants(settings))
@@ -182,7 +183,7 @@ def unit_of(
 
 
 def _leave_out(plan: Plan, found: Layout) -> None:
-    """Drop what this kernel cannot have, as far as that shows before anything is compiled."""
+    """Drop alternatives that this kernel lacks, if that shows before compiling."""
     for probe, point in list(plan.points()):
         while alternative := plan.first(probe, point):
             lacking = [features.lacks(attach, found.functions) for attach in alternative]
@@ -199,13 +200,13 @@ def _compiled(unit: Unit) -> Module:
         raise
     except Exception as error:  # BCC raises nothing narrower
         raise StartError(
-            f"the kernel program cannot be compiled or its maps not be made ({error}); "
+            f"cannot compile the kernel program or create its maps ({error}); "
             "run 'tcp-trace check' and see the lines above"
         ) from error
 
 
 def _attach(module: Module, plan: Plan) -> tuple[Attached, ...] | None:
-    """Attach all points; None where another text has to be compiled for what is left."""
+    """Attach all points; None if another unit must be compiled for the alternatives left."""
     attached: list[Attached] = []
     for probe, point in list(plan.points()):
         done = None
@@ -229,11 +230,11 @@ def _attach(module: Module, plan: Plan) -> tuple[Attached, ...] | None:
 
 
 def _attach_all(module: Module, alternative: tuple[Attach, ...]) -> list[tuple[int, int]]:
-    """Return descriptors of links and programs. Raises NotAttachedError, and leaves none."""
+    """Return descriptors of links and programs. Raises NotAttachedError, leaving none."""
     done: list[tuple[int, int]] = []
     try:
         for attach in alternative:
-            done.append(module.attach(attach))  # noqa: PERF401 - kept where the next one fails
+            done.append(module.attach(attach))  # noqa: PERF401 - needed if the next one fails
     except NotAttachedError:
         _detach(module, done)
         raise
@@ -251,7 +252,7 @@ def _prove(module: Module, plan: Plan, probe: Probe[Any], point: Point) -> None:
     try:
         point.prove(plan.first(probe, point)[0], plan.fds(module, probe))
     except OSError as error:
-        plan.notes["unproven"] = f"the {point.name} was not seen at work: {error.strerror}"
+        plan.notes["unproven"] = f"the {point.name} could not be tested: {error.strerror}"
 
 
 def _in_words(point: Point, alternative: tuple[Attach, ...], why: str) -> str:

@@ -1,4 +1,4 @@
-"""BPF maps by their descriptors, without a library, which would be 2.5 MB resident."""
+"""BPF maps by their descriptors, without a library: that would be 2.5 MB resident."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from tcp_trace.kernel.libc import bpf, failure
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-# include/uapi/linux/bpf.h: enum bpf_cmd, and union bpf_attr for these: map_fd, key, value or
-# next_key, flags
+# include/uapi/linux/bpf.h: enum bpf_cmd, and its union bpf_attr: map_fd, key, value or next_key,
+# flags
 _LOOKUP, _UPDATE, _DELETE, _NEXT_KEY, _LOOKUP_BATCH = 1, 2, 3, 4, 24
 _NO_EXIST = 1
 _ELEMENT = struct.Struct("=i 4x QQQ")
-# in_batch out_batch keys values count map_fd elem_flags flags; count is written to
+# in_batch out_batch keys values count map_fd elem_flags flags; the kernel writes to count
 _BATCHES = struct.Struct("=QQQQIiQQ")
 _COUNT = 4
 
@@ -40,24 +40,24 @@ def _call(
 
 
 def lookup(fd: int, key: bytes, size: int) -> bytes | None:
-    """Return what a map holds for a key, `size` bytes, None for nothing."""
+    """Return the value of a key, `size` bytes, None for no value."""
     value = ct.create_string_buffer(size)
     return value.raw if _call(_LOOKUP, fd, key, value) else None
 
 
 def update(fd: int, key: bytes, value: bytes) -> None:
-    """Let a map hold a value for a key. Raises OSError."""
+    """Set the value of a key. Raises OSError."""
     if not _call(_UPDATE, fd, key, ct.create_string_buffer(value, len(value))):
         raise failure()
 
 
 def insert(fd: int, key: bytes, value: bytes) -> None:
-    """Let a map hold a value for a key that it has none for."""
+    """Set the value of a key that has none yet."""
     _call(_UPDATE, fd, key, ct.create_string_buffer(value, len(value)), _NO_EXIST)
 
 
 def delete(fd: int, key: bytes) -> None:
-    """Let a map hold nothing for a key."""
+    """Delete a key."""
     _call(_DELETE, fd, key)
 
 
@@ -76,9 +76,9 @@ def _cut(read: ct.Array[ct.c_char], size: int, count: int) -> list[bytes]:
 
 
 def batches(fd: int, key_size: int, value_size: int) -> Iterator[dict[bytes, bytes]]:
-    """Yield all that a hash map holds, some hundred entries at once (since Linux 5.6).
+    """Yield all items of a hash map, some hundred at once (since Linux 5.6). Raises OSError.
 
-    What is added or removed meanwhile may be in it or not. Raises OSError.
+    Items added or removed meanwhile may be included or not.
     """
     room, started = _BATCH, False
     token = ct.create_string_buffer(4)
@@ -89,7 +89,7 @@ def batches(fd: int, key_size: int, value_size: int) -> Iterator[dict[bytes, byt
         packed = _BATCHES.pack(at[0] if started else 0, *at[1:], room, fd, 0, 0)
         attributes = ct.create_string_buffer(packed, len(packed))
         error = ct.get_errno() if bpf(_LOOKUP_BATCH, attributes) else 0
-        if error == _TOO_FEW:  # one bucket has more
+        if error == _TOO_FEW:  # one bucket has more items than the buffer
             room *= 2
             continue
         if error not in (0, _END):
@@ -110,9 +110,9 @@ def items(fd: int, key_size: int, value_size: int) -> dict[bytes, bytes]:
 
 
 def replace(fd: int, old: frozenset[bytes], new: frozenset[bytes]) -> None:
-    """Let a map that is a set have the keys `new` in place of `old`; what is in both stays.
+    """Replace the keys `old` of a map by `new`; common keys stay.
 
-    What is new is added before what is old is removed. Raises OSError, of which nothing is undone.
+    New keys are added before old ones are removed. Raises OSError and undoes nothing.
     """
     for key in new - old:
         update(fd, key, b"\1")

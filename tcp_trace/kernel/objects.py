@@ -1,8 +1,8 @@
-"""What the kernel says of BPF objects by their descriptors: for descriptors that came from outside.
+"""Reads what the kernel reports about BPF objects, to check descriptors from outside.
 
-A descriptor tells nothing of itself but what the kernel answers here, and none of it can be forged:
-ids, names and the maps that a program uses are given when an object is made, which takes
-privileges. See `struct bpf_map_info` and its neighbours in include/uapi/linux/bpf.h.
+None of it can be forged: ids, names and the maps that a program uses are set when an object is
+created, which takes privileges. See `struct bpf_map_info` and its neighbours in
+include/uapi/linux/bpf.h.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ _QUERY = struct.Struct("=4IQ2I2Q")
 _MAPS_MOST = 256
 
 NAME_MOST = 15
-"""Bytes of a name that the kernel keeps: BPF_OBJ_NAME_LEN without its end."""
+"""Bytes that the kernel keeps of a name: BPF_OBJ_NAME_LEN without the final zero."""
 
 
 class MapInfo(NamedTuple):
-    """What a map is; sizes are bytes, `name` has at most 15."""
+    """A map's properties; sizes are bytes, `name` has at most 15."""
 
     type: int
     id: int
@@ -48,7 +48,7 @@ class MapInfo(NamedTuple):
 
 
 class ProgramInfo(NamedTuple):
-    """What a program is, and which maps it uses."""
+    """A program's properties, and the ids of the maps it uses."""
 
     type: int
     id: int
@@ -57,9 +57,9 @@ class ProgramInfo(NamedTuple):
 
 
 def kind_of(fd: int) -> str:
-    """Return what a descriptor is of: `bpf-map`, `bpf_link`, `[perf_event]`, `memfd:x`.
+    """Return the kind of a descriptor: `bpf-map`, `bpf_link`, `[perf_event]`, `memfd:x`.
 
-    No file of somebody's can pass for one: its path begins with a slash, and is returned as it is.
+    No ordinary file can pass for one: its path begins with a slash, and is returned unchanged.
     """
     target = os.readlink(f"/proc/self/fd/{fd}")  # noqa: PTH115 - no path
     if memfd := re.fullmatch(r"/(memfd:.*) \(deleted\)", target):
@@ -68,9 +68,9 @@ def kind_of(fd: int) -> str:
 
 
 def map_info(fd: int) -> MapInfo:
-    """Return what a map is. Raises OSError for any other descriptor."""
+    """Return a map's properties. Raises OSError for any other descriptor."""
     if kind_of(fd) != "bpf-map":
-        raise OSError("it is no map")
+        raise OSError("it is not a map")
     kind, number, key_size, value_size, entries, flags, name = _MAP_INFO.unpack_from(_info(fd))
     return MapInfo(kind, number, key_size, value_size, entries, flags, _text(name))
 
@@ -78,7 +78,7 @@ def map_info(fd: int) -> MapInfo:
 def program_of(fd: int) -> ProgramInfo:
     """Return the program that a link or a perf event keeps attached, or that `fd` itself is.
 
-    Raises OSError for any other descriptor. Of a perf event the kernel tells it to CAP_SYS_ADMIN.
+    Raises OSError for any other descriptor. For a perf event the kernel asks for CAP_SYS_ADMIN.
     """
     match kind_of(fd):
         case "bpf-prog":

@@ -1,4 +1,4 @@
-"""Giving up privileges for good, by the kernel's own calls (prctl(2), capabilities(7))."""
+"""Drops privileges for good, by the kernel's own calls (prctl(2), capabilities(7))."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _LAST_CAPABILITY = Path("/proc/sys/kernel/cap_last_cap")
 
 
 class Account(NamedTuple):
-    """Whom a process without privileges runs as: a user, his group and his other groups."""
+    """The account of an unprivileged process: user, group and supplementary groups."""
 
     uid: int
     gid: int
@@ -33,10 +33,10 @@ class Account(NamedTuple):
 
 
 def become(account: Account, kept: int = 0) -> None:
-    """Run as `account` from now on, with no capability but those of the bits `kept`.
+    """Run as `account` from now on, with no capabilities but those in the bits `kept`.
 
-    No exec gives any back, and no process of the same user can look into this one: not by
-    ptrace(2), /proc, process_vm_readv(2) or pidfd_getfd(2). Raises OSError.
+    No exec restores any, and no process of the same user can look into this one: not by ptrace(2),
+    /proc, process_vm_readv(2) or pidfd_getfd(2). Raises OSError.
     """
     death_signal = ct.c_int()
     prctl(PR_GET_PDEATHSIG, ct.addressof(death_signal))
@@ -49,30 +49,30 @@ def become(account: Account, kept: int = 0) -> None:
         os.setresgid(account.gid, account.gid, account.gid)
         prctl(PR_SET_KEEPCAPS, 1)
         os.setresuid(account.uid, account.uid, account.uid)
-    # Before the capabilities go, the lack of which kept others out until now: a change of the user
-    # makes it what fs.suid_dumpable says.
+    # Before the capabilities go: until now, other processes lacked them and could not look in. A
+    # change of user sets this to fs.suid_dumpable.
     prctl(PR_SET_DUMPABLE, 0)
     prctl(PR_CAP_AMBIENT, _AMBIENT_CLEAR_ALL)
     _set_capabilities(kept & permitted)
-    # A change of the user resets it.
+    # A change of user clears it.
     prctl(PR_SET_PDEATHSIG, death_signal.value)
 
 
 def held(which: str) -> int:
-    """Return a set of capabilities of this process by its name in /proc/PID/status."""
+    """Return a capability set of this process, by its name in /proc/PID/status."""
     status = _STATUS.read_text()
     return int(re.search(rf"^{which}:\s*(\w+)", status, re.MULTILINE)[1], 16)  # type: ignore[index]
 
 
 def may_load_programs() -> bool:
-    """Tell whether this process holds the capabilities to load programs into the kernel."""
+    """Return whether this process may load programs into the kernel."""
     bits = held("CapEff")
     narrow = CAP_BPF | CAP_PERFMON
     return bool(bits & CAP_SYS_ADMIN) or bits & narrow == narrow
 
 
 def prctl(option: int, argument: int) -> None:
-    """Set or ask an attribute of this process. Raises OSError."""
+    """Set or read an attribute of this process. Raises OSError."""
     rest = (ct.c_ulong(0),) * 3
     if libc().prctl(ct.c_int(option), ct.c_ulong(argument), *rest) < 0:
         raise OSError(ct.get_errno(), f"prctl({option}): {os.strerror(ct.get_errno())}")

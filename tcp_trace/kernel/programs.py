@@ -1,4 +1,4 @@
-"""What the kernel knows of programs, by their descriptors."""
+"""Reads the kernel's statistics of programs, by their descriptors."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ if TYPE_CHECKING:
 
 
 def missed_runs(programs: Iterable[int]) -> int:
-    """Return how often programs were not run since they were running already on that CPU.
+    """Return how often programs did not run because they were already running on that CPU.
 
-    `programs` are their descriptors. The kernel counts it since commit 9ed9e9ba2337 (in v5.12).
+    `programs` are their descriptors. The kernel counts this since commit 9ed9e9ba2337 (in v5.12).
     """
     infos = map(_fdinfo, programs)
     found = (re.search(r"^recursion_misses:\s*(\d+)$", info, re.MULTILINE) for info in infos)
@@ -24,6 +24,6 @@ def _fdinfo(fd: int) -> str:
     try:
         return Path(f"/proc/self/fdinfo/{fd}").read_text()
     except PermissionError:
-        # Of a process that cannot be looked into, it is root's own until commit 7bc3fa0172a4
-        # ("procfs: allow reading fdinfo with PTRACE_MODE_READ", in v5.14).
+        # The fdinfo of a non-dumpable process belongs to root until commit 7bc3fa0172a4 ("procfs:
+        # allow reading fdinfo with PTRACE_MODE_READ", in v5.14).
         return ""

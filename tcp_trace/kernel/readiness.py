@@ -1,4 +1,4 @@
-"""What the start needs of this host, stated once: the start refuses what `check` says fails."""
+"""The start's requirements on this host, shared by the start and by `check`."""
 
 from __future__ import annotations
 
@@ -22,27 +22,27 @@ _ASK_ROOT = "sudo tcp-trace check"
 
 
 def unknown(name: str, what: str) -> Finding:
-    """Return the finding that only root can know something."""
-    return Finding(name, Level.WARN, f"not known without root: {what}", _ASK_ROOT)
+    """Return a finding for something that only root can find out."""
+    return Finding(name, Level.WARN, f"unknown without root: {what}", _ASK_ROOT)
 
 
 def privileges() -> Finding:
-    """Find out whether this process may load and attach programs."""
+    """Check whether this process may load and attach programs."""
     name, fix = "privileges", "use sudo; the service gets its privileges from systemd"
     if held("CapEff") & CAP_SYS_ADMIN:
         return Finding(name, Level.OK, "CAP_SYS_ADMIN; given up once attached")
     if not may_load_programs():
-        return Finding(name, Level.FAIL, "neither root nor CAP_BPF and CAP_PERFMON", fix)
-    # Debian and Ubuntu have values above those of the kernel's documentation.
+        return Finding(name, Level.FAIL, "not root, and without CAP_BPF and CAP_PERFMON", fix)
+    # Debian and Ubuntu use values above those of the kernel's documentation.
     paranoid = PERF_EVENT_PARANOID.read_text().strip() if PERF_EVENT_PARANOID.exists() else "0"
     if int(paranoid) > 2:
-        why = f"perf_event_paranoid is {paranoid}, which takes CAP_SYS_ADMIN"
+        why = f"perf_event_paranoid is {paranoid}: CAP_SYS_ADMIN is needed"
         return Finding(name, Level.FAIL, why, fix)
     return Finding(name, Level.OK, "CAP_BPF and CAP_PERFMON; given up once attached")
 
 
 def points(probe: Probe[Any], settings: Any) -> Iterator[Finding]:  # noqa: ANN401 - the probe's
-    """Find out what a probe can be attached to; of what is well only that which the log notes."""
+    """Yield the findings of a probe's points; for good ones, only those that the log notes."""
     wanted = probe.points(settings)
     targets = {
         attach.name: None
@@ -62,7 +62,7 @@ def points(probe: Probe[Any], settings: Any) -> Iterator[Finding]:  # noqa: ANN4
 
 
 def _point(point: Point, functions: Mapping[str, int | None]) -> Finding:
-    """Find out about a point what the start will: which alternative is taken, if any."""
+    """Find out which alternative the start would take, if any."""
     why: list[str] = []
     amiss = ""
     for alternative in point.alternatives:
@@ -84,7 +84,7 @@ def _point(point: Point, functions: Mapping[str, int | None]) -> Finding:
 
 
 def _taken(point: Point, attach: Attach) -> str:
-    return f"{point.what} is watched returning" if attach.kind is Kind.FEXIT else str(attach)
+    return f"the return of {point.what} is watched" if attach.kind is Kind.FEXIT else str(attach)
 
 
 def _missing(point: Point, attach: Attach) -> str:
@@ -100,4 +100,4 @@ def _fix(point: Point) -> str:
         return "boot without lockdown=confidentiality"
     if features.is_ftrace_off() and point.alternatives[0][0].kind is Kind.FEXIT:
         return "set kernel.ftrace_enabled=1 before the service starts"
-    return point.fix or "nothing to do: all else works"
+    return point.fix or "nothing to do: everything else works"

@@ -1,12 +1,12 @@
-"""A BPF ring buffer read without a library: the reader decides when a record is done with.
+"""A BPF ring buffer, read without a library: the reader decides when a record is done.
 
-The kernel keeps two positions, which only grow: the producer's, behind the last record, and the
-consumer's, before the first one that is still wanted. What lies between is kept. Both belong to the
-map, not to its reader: the next process reads on where the last one moved the position to. See
-Documentation/bpf/ringbuf.rst and kernel/bpf/ringbuf.c of the kernel.
+The kernel keeps two positions, which only grow: the producer's, after the last record, and the
+consumer's, before the first record still wanted. The records between them are kept. Both positions
+belong to the map, not to the reader: the next process continues where the last one moved the
+consumer's position. See Documentation/bpf/ringbuf.rst and kernel/bpf/ringbuf.c of the kernel.
 
-A mapped page counts as resident memory of the process that maps it. So the data is mapped a window
-at a time. It lies in the map twice in a row, so that no record is cut at its end.
+A mapped page counts as resident memory of the process that maps it, so the data is mapped one
+window at a time. The data area is mapped twice in a row, so that no record is cut at its end.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 WINDOW = 64 * 1024
-"""Bytes that are mapped at a time, at most."""
+"""Bytes mapped at a time, at most."""
 
 HEADER = struct.Struct("=II")
-"""In front of each record: its length with two flags, and what only the kernel needs."""
+"""Before each record: its length with two flags, and a word for the kernel alone."""
 
 BUSY, DISCARDED = 1 << 31, 1 << 30
 
 
 class Ring:
-    """The ring that is the map `fd`, with `size` bytes for records.
+    """The ring in the map `fd`, with `size` bytes for records.
 
-    Raises OSError where it cannot be mapped.
+    Raises OSError if it cannot be mapped.
     """
 
     def __init__(self, fd: int, size: int) -> None:
@@ -40,34 +40,32 @@ class Ring:
         page = mmap.PAGESIZE
         consumer = mmap.mmap(fd, page)
         producer = mmap.mmap(fd, page, prot=mmap.PROT_READ, offset=page)
-        # As numbers of 8 bytes: these are read and written as a whole.
+        # As 8-byte numbers: each is read and written as a whole.
         self._consumer = memoryview(consumer).cast("Q")
         self._producer = memoryview(producer).cast("Q")
         self.position = self._consumer[0]
-        # Taken to keep a processor that reorders loads (arm64) from those of records before those
-        # that say they are complete.
+        # A barrier for processors that reorder loads (arm64): records must be read after the
+        # headers that say they are complete.
         self._order = threading.Lock()
 
     def fileno(self) -> int:
-        """Return what polls as readable while something is not released."""
+        """Return the descriptor, which polls readable while a record is not released."""
         return self._fd
 
     @property
     def is_crowded(self) -> bool:
-        """Whether what was not released takes more than half of the room."""
-        return self._producer[0] - self._consumer[0] > self._size // 2
+        """Whether records that were read and not released take more than half of the ring."""
+        return self.position - self._consumer[0] > self._size // 2
 
     @property
     def unread(self) -> int:
-        """How many bytes were not read yet."""
+        """Bytes not read yet."""
         return self._producer[0] - self.position
 
     def read(self, most: int, until: int | None = None) -> list[bytes]:
-        """Return up to `most` records, the oldest first, and move `position` behind them.
+        """Return up to `most` records, the oldest first, and move `position` past them.
 
-        None that begins at the position `until` or behind it.
-
-        They stay in the ring until `release`.
+        Records that begin at `until` or later are not read. All stay in the ring until `release`.
         """
         unread = self.unread if until is None else min(self.unread, until - self.position)
         if unread <= 0:
@@ -84,18 +82,18 @@ class Ring:
                 return [window[begin:end] for begin, end, _ in complete if begin < end]
 
     def release(self, position: int) -> None:
-        """Give back to the kernel what lies before a `position` that was read up to.
+        """Return the space before `position` to the kernel.
 
-        Any thread may do so; what was given back stays so.
+        Any thread may call this; the position never moves back.
         """
         with self._order:
             self._consumer[0] = max(self._consumer[0], position)
 
 
 def _complete(window: mmap.mmap, at: int, most: int) -> Iterator[tuple[int, int, int]]:
-    """Yield where records begin and end, and where the next one begins.
+    """Yield the beginning and end of each record, and the beginning of the next one.
 
-    One that is discarded has no bytes. It ends before the first one that is not complete.
+    A discarded record has no bytes. The iteration ends at the first incomplete record.
     """
     for _ in range(most):
         if at + HEADER.size > len(window):

@@ -1,4 +1,4 @@
-"""C structs as Python packs and unpacks them. A test holds each against the C that declares it."""
+"""C structs for Python to pack and unpack. A test compares each with its C declaration."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import struct
 
 
 class Shape:
-    """A struct by its C name and its fields, in their order.
+    """A struct by its C name and its fields, in order.
 
-    A field is what `struct` calls a format, of the machine's byte order, or another shape, which
-    stays packed: bytes. There is no padding but that which is a field.
+    A field is a format of `struct`, in native byte order, or another shape, which stays packed as
+    bytes. There is no implicit padding: declare padding as a field.
     """
 
     def __init__(self, name: str, /, **fields: str | Shape) -> None:

@@ -1,7 +1,7 @@
 """The C of probes, as one text.
 
-BCC rewrites accesses to maps in the main file only. So the files that a probe includes from `bpf/`
-are written out in their place, each once, and clang sees one file.
+BCC rewrites map accesses in the main file only. So files that a probe includes from `bpf/` are
+inserted in place, each once, and clang sees one file.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _FIELD = re.compile(r"(?<!define )\b(BIT_)?FIELD\((\w+), (\w+)\)")
 
 
 class Field(NamedTuple):
-    """A member of a kernel's struct; `of_bits` where its place is wanted in bits."""
+    """A member of a kernel struct; `of_bits` for an offset in bits."""
 
     struct: str
     member: str
@@ -27,12 +27,12 @@ class Field(NamedTuple):
 
     @property
     def constant(self) -> str:
-        """The name of the constant for it: an offset from the struct's beginning."""
+        """The name of its constant: an offset from the struct's beginning."""
         return f"{'BITOFFSET' if self.of_bits else 'OFFSETOF'}_{self.struct}_{self.member}"
 
 
 def text_of(files: Iterable[str], directory: Path) -> str:
-    """Return the text of these C files in `directory`, with what they include from there."""
+    """Return the text of these C files in `directory`, with their includes from there."""
     seen: set[str] = set()
     return "".join(line for file in files for line in _lines(file, directory, seen))
 

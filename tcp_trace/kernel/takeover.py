@@ -1,12 +1,12 @@
-"""One kernel program takes over from another while connects go on, and each failure is told once.
+"""One kernel program takes over from another while connects go on: each failure is reported once.
 
-    1  the new one is attached, and both are told a time from which attempts are the new one's
-    2  that has passed; attempts that the old one has had since are short, or wait for an answer
-    3  those that wait are copied to the new one, and both are told a time from which it ends them
-    4  that has passed: the old one is let go
+    1  the new one is attached; both get a time from which attempts belong to the new one
+    2  that time passes; the old one's remaining attempts end soon, or wait for an answer
+    3  those that wait are copied to the new one; both get a time from which the new one ends them
+    4  that time passes; the old one is let go
 
-Between two programs no instant is the same: an attempt that begins or ends within the microseconds
-that lie between the clocks of both is told twice, or not.
+The two programs read the clock at different instants. An attempt that begins or ends within those
+microseconds is reported twice, or not at all.
 """
 
 from __future__ import annotations
@@ -20,24 +20,24 @@ from tcp_trace.kernel.gate import Role
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-# Longer than it takes to tell both, or a program runs (seconds).
+# Seconds: longer than both gates take to write, and than a program runs.
 _NOTICE = 0.02
-# Longer than connects that are answered mostly take.
+# Seconds: longer than most answered connects take.
 _SETTLING = 0.1
 
 
 def take_over(old: int, new: int, before: Callable[[], None], after: Callable[[], None]) -> None:
-    """Let the program of the gate `new` do what that of the gate `old` did.
+    """Move the work of the program of the gate `old` to that of the gate `new`.
 
-    `before` copies what the new one needs from the beginning, `after` attempts. Where this was
-    begun and not ended, it is gone on with. Raises OSError.
+    `before` copies what the new one needs from the beginning, `after` attempts. An interrupted
+    take-over is resumed. Raises OSError.
     """
     before()
     from_ns = _begin(old, new)
     _wait_until(from_ns + int(_SETTLING * 1e9))
     after()
     until_ns = _soon()
-    _tell(old, new, from_ns, until_ns)
+    _write(old, new, from_ns, until_ns)
     _wait_until(until_ns + int(_NOTICE * 1e9))
     gate.write(new, Role.OPEN)
 
@@ -47,11 +47,11 @@ def _begin(old: int, new: int) -> int:
     if said.role is Role.COMING:
         return said.from_ns
     from_ns = _soon()
-    _tell(old, new, from_ns, gate.NEVER)
+    _write(old, new, from_ns, gate.NEVER)
     return from_ns
 
 
-def _tell(old: int, new: int, from_ns: int, until_ns: int) -> None:
+def _write(old: int, new: int, from_ns: int, until_ns: int) -> None:
     gate.write(new, Role.COMING, from_ns, until_ns)
     gate.write(old, Role.GOING, from_ns, until_ns)
 

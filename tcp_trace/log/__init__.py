@@ -1,1 +1,1 @@
-"""Output: the log and its lines, and the text of commands."""
+"""Output: the log, and the text of commands."""

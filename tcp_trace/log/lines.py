@@ -1,6 +1,6 @@
-"""The log's lines about outcomes: one each, with the field's own words as names.
+"""The log's lines about outcomes, one each, with field names from the kernel and the TCP RFCs.
 
-Those that come by the thousand are written many at a time.
+Frequent lines are written in batches.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ _NOBODY = (None,) * 8
 
 
 def write_failures(failures: Sequence[Failure]) -> None:
-    """Log failed attempts, in this order."""
-    # Not as fields of a record, which has one called `thread` already.
+    """Log failed attempts, in order."""
+    # Not as fields of the record, which has a field `thread` already.
     if failures:
         log.warning("connect failed", extra={EACH: list(map(_failure, failures))})
 
 
 def write_held(shown: Sequence[Failure], others: Sequence[Failure]) -> None:
-    """Log failures that were beyond a budget, with their makers; count the others in one line."""
+    """Log failures beyond a budget, with their makers; sum up `others` in one line."""
     if shown:
         log.warning("failures held back", extra={EACH: list(map(_held, shown))})
     if others:
@@ -42,7 +42,7 @@ def write_held(shown: Sequence[Failure], others: Sequence[Failure]) -> None:
 
 
 def write_outcomes(outcomes: Sequence[Begun | Established | Raced]) -> None:
-    """Log attempts that began, succeeded or lost a race, in this order."""
+    """Log attempts that began, succeeded or lost a race, in order."""
     if log.isEnabledFor(logging.INFO):
         begun = [one for one in outcomes if isinstance(one, Begun)]
         _write("connect begun", [_transition(one.transition) for one in begun])
@@ -53,7 +53,7 @@ def write_outcomes(outcomes: Sequence[Begun | Established | Raced]) -> None:
 
 
 def write_transitions(transitions: Sequence[Transition]) -> None:
-    """Log changes of sockets' states."""
+    """Log socket state changes."""
     if log.isEnabledFor(logging.INFO):
         _write("transition", [_change(transition) for transition in transitions])
 
@@ -106,7 +106,7 @@ def _change(transition: Transition) -> dict[str, object]:
 
 
 def _transition(transition: Transition) -> dict[str, object]:
-    # One display: with EVENTS=all, merging parts is what such a line would cost most.
+    # One dict display: with EVENTS=all, merging parts would be the largest cost of a line.
     address, port, _, _, interface, _ = transition.destination
     pid, comm, uid, _, netns, thread, _, _ = transition.process or _NOBODY
     return {

@@ -1,13 +1,13 @@
-"""A log file that is followed through rotations; links and FIFOs in its place are removed.
+"""A log file that survives rotation; links and FIFOs in its place are removed.
 
-Its directory belongs to the user who writes it, so that anything may be at its path: a symbolic
-link, a FIFO, a file of somebody else. The file is opened without following a link, only if it is a
-regular file, and made for its owner alone. While it is written,
+Its directory belongs to the user who writes it, so anything may be at its path: a symbolic link, a
+FIFO, another user's file. The file is opened without following a link, only if it is a regular
+file, and created for its owner alone. While the service runs,
 
-    a file that was rotated away    is written on until there is a new one at the path
-    one that cannot be opened       likewise, with a complaint
-    what is no regular file         is removed, with a complaint: logrotate would pass over it for
-                                    good, and where the last rotated file should be, hang
+    a file that was rotated away    is written until there is a new one at the path
+    one that cannot be opened       keeps the old one in use, with a complaint
+    anything but a regular file     is removed, with a complaint: logrotate would skip it for ever;
+                                    in the place of the last rotated file it would make it hang
 
 At the start only this user's own is removed; another user's is an error.
 """
@@ -21,7 +21,7 @@ import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from tcp_trace.log.sinks import LOOK_INTERVAL, write_all
+from tcp_trace.log.sinks import LOOK_INTERVAL, Place, write_all
 
 if TYPE_CHECKING:
     import logging
@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 
 MODE = 0o600
 
-# logrotate renames the file and then creates the new one. Whoever recreates it in between makes
-# logrotate move that one out of the way; so a missing file is left missing for this long.
+# logrotate renames the file and then creates the new one. If it is recreated in between, logrotate
+# moves that one away, too. So a missing file is left missing for this long.
 _ROTATION_GRACE = 1.0
 
 _FLAGS = os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY
@@ -45,13 +45,13 @@ _KINDS = {
 
 
 class NotRegularError(OSError):
-    """The log's path leads to something other than a regular file."""
+    """The log's path is not a regular file."""
 
 
 class LogFile:
-    """The file at `path`, for one thread. Errors while it is written go to `complaints`.
+    """The file at `path`, for one thread. Errors while writing go to `complaints`.
 
-    Raises OSError where it cannot be opened at first, NotRegularError if it is no regular file.
+    Raises OSError if it cannot be opened at first, NotRegularError if it is not a regular file.
     """
 
     def __init__(self, path: Path, complaints: logging.Logger) -> None:
@@ -64,9 +64,23 @@ class LogFile:
         self._next_look = 0.0
         self._clear_the_way()
         self._adopt(open_log(self._path))
+        found = os.fstat(self._fd)
+        self._began = Place(found.st_ino, found.st_size)
+        # A process that was killed while writing left a partial line.
+        self._torn = _is_torn(self._fd, found.st_size)
+
+    def place(self, length: int) -> Place | None:
+        """Return the end of the file after `length` more bytes."""
+        self.look()
+        found = os.fstat(self._fd)
+        return Place(found.st_ino, found.st_size + self._torn + length)
+
+    def began_with(self, place: Place) -> bool:
+        """Return whether it was that file, of at least that size, when it was opened."""
+        return self._began.inode == place.inode and self._began.end >= place.end > 0
 
     def write(self, data: bytes) -> int:
-        """Write whole lines to the file that is at the path now; return how many bytes were."""
+        """Write whole lines to the file now at the path; return the number of bytes written."""
         self.look()
         if self._misplaced is not None:
             if os.fstat(self._fd).st_nlink == 0:
@@ -80,7 +94,7 @@ class LogFile:
         return max(0, written - len(head))
 
     def look(self) -> None:
-        """Open the file anew if the path is another file by now, or none for a second."""
+        """Reopen the file if another one is at the path, or none for a second."""
         now = time.monotonic()
         if now >= self._next_look:
             self._next_look = now + LOOK_INTERVAL
@@ -103,11 +117,11 @@ class LogFile:
         self._adopt(fresh)
 
     def complain(self, message: str) -> None:
-        """Log an error about the log itself."""
+        """Report an error of the log itself."""
         self._complaints.error("%s", message, extra={"path": self._path})
 
     def close(self) -> None:
-        """Close it."""
+        """Close the file."""
         os.close(self._fd)
 
     def _adopt(self, fd: int) -> None:
@@ -117,11 +131,11 @@ class LogFile:
         self._missing_since = None
         if self._misplaced is not None:
             extra = {"path": self._path, "lines_in_the_old_file": self._misplaced}
-            self._complaints.warning("the log is written at its path again", extra=extra)
+            self._complaints.warning("the log is at its path again", extra=extra)
             self._misplaced = None
 
     def _is_being_rotated(self, now: float) -> bool:
-        """Tell whether the file was only just renamed: then it still has a name."""
+        """Return whether the file was renamed just now: a deleted file has no name left."""
         self._missing_since = self._missing_since or now
         renamed = os.fstat(self._fd).st_nlink > 0
         return renamed and now - self._missing_since < _ROTATION_GRACE
@@ -130,21 +144,21 @@ class LogFile:
         if self._misplaced is None:
             self._misplaced = 0
             self._complaints.error(
-                "the log cannot be opened anew: lines go to the old file until it can",
+                "cannot reopen the log: lines go to the old file until reopening works",
                 extra={"path": self._path, "reason": error.strerror},
             )
 
     def _note(self, error: OSError | None) -> None:
-        """Complain when lines begin to be lost; the sink reports when they flow again."""
+        """Complain when lines begin to be lost; the sink reports the end."""
         if error is not None and not self._fails:
             self._complaints.error(
-                "the log cannot be written: lines are lost until it can",
+                "cannot write the log: lines are lost until writing works",
                 extra={"path": self._path, "reason": error.strerror},
             )
         self._fails = error is not None
 
     def _clear_the_way(self) -> None:
-        """Remove at the start a link or FIFO of this user at the path; refuse another user's."""
+        """At the start, remove this user's link or FIFO at the path; refuse another user's."""
         found = _lstat(self._path)
         if found is None or stat.S_ISREG(found.st_mode):
             return
@@ -153,7 +167,7 @@ class LogFile:
         self._remove(self._path, found)
 
     def _clear_the_rotated(self) -> None:
-        """Remove a link or FIFO at the path of the file that logrotate compresses next."""
+        """Remove a link or FIFO where logrotate expects the file to compress next."""
         rotated = self._path + ".1"
         try:
             found = _lstat(rotated)
@@ -161,29 +175,29 @@ class LogFile:
                 self._remove(rotated, found)
         except OSError as error:
             extra = {"path": rotated, "reason": error.strerror}
-            self._complaints.error("what stops logrotate cannot be removed", extra=extra)
+            self._complaints.error("cannot remove a file that stops logrotate", extra=extra)
 
     def _remove(self, path: str, found: os.stat_result) -> None:
-        """Remove something without data, such as a link; rename a directory, which may hold some.
+        """Remove a link or the like, which holds no data; rename a directory, which may.
 
-        Where Landlock confines the service it may not rename one; then this raises OSError.
+        Landlock does not let a confined service rename a directory; then this raises OSError.
         """
         facts = {"path": path, "was": _kind(found)}
         if stat.S_ISDIR(found.st_mode):
             directory, name = os.path.split(path)
             stamp = f"{datetime.now(UTC):%Y%m%dT%H%M%S.%fZ}"
-            # Not behind the name: logrotate would take it for one of its files.
+            # Not after the name: logrotate would take it for one of its files.
             facts["moved_to"] = os.path.join(directory, f"moved-aside-{stamp}-{name}")  # noqa: PTH118
             os.rename(path, facts["moved_to"])  # noqa: PTH104
         else:
             if stat.S_ISLNK(found.st_mode):
                 facts["led_to"] = os.readlink(path)  # noqa: PTH115
             os.unlink(path)  # noqa: PTH108
-        self._complaints.error("removed what is no log file", extra=facts)
+        self._complaints.error("removed a file that is not a log", extra=facts)
 
 
 def open_log(path: str) -> int:
-    """Open or create a regular file to append to, and return its descriptor. Raises OSError.
+    """Open or create a regular file for appending; return its descriptor. Raises OSError.
 
     A new file is for its owner alone, whatever the umask.
     """
@@ -206,6 +220,20 @@ def open_log(path: str) -> int:
     return fd
 
 
+def _is_torn(fd: int, size: int) -> bool:
+    """Return whether the file ends within a line; False if it cannot be read."""
+    try:
+        reading = os.open(f"/proc/self/fd/{fd}", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        return os.pread(reading, 1, max(0, size - 1)) not in {b"", b"\n"}
+    except OSError:
+        return False
+    finally:
+        os.close(reading)
+
+
 def _lstat(path: str) -> os.stat_result | None:
     try:
         return os.lstat(path)
@@ -214,7 +242,7 @@ def _lstat(path: str) -> os.stat_result | None:
 
 
 def _kind(found: os.stat_result) -> str:
-    return _KINDS.get(stat.S_IFMT(found.st_mode), "no file")
+    return _KINDS.get(stat.S_IFMT(found.st_mode), "of an unknown type")
 
 
 def _no_file(path: str, found: os.stat_result) -> NotRegularError:

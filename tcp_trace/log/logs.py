@@ -1,8 +1,8 @@
-"""Logging: JSON lines or text, to a file that survives rotation or to stderr, and no secret in it.
+"""Logging: JSON lines or text, to a file that survives rotation or to stderr, without secrets.
 
 Fields are given as `extra=`: `log.info("connect failed", extra={"errno": "ECONNREFUSED"})`. With
 `EVENTS=all` a burst of connects writes thousands of lines, so a line must be cheap: one record may
-stand for many lines (`EACH`), the encoder is prepared, and `_spare_what_nobody_reads` switches off
+stand for many lines (`EACH`), the encoder is created once, and `_drop_unused_fields` switches off
 costly fields.
 """
 
@@ -32,16 +32,17 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import TextIO
 
-    from tcp_trace.log.sinks import Target
+    from tcp_trace.log.sinks import Place, Target
     from tcp_trace.settings.config import Settings
 
 EACH = "each"
-"""The name of the extra field that makes one record many lines: a list of what would have been the
-`extra` of each, all with the same names in the same order and plain values. They share a time and
-are written at once, and a line then costs a quarter."""
+"""The extra field that turns one record into many lines: a list with the `extra` of each line.
+
+All have the same names in the same order, and plain values. They share a time and are written at
+once; a line then costs a quarter."""
 
 FLUSH_SECONDS = 2.0
-"""Seconds that the end waits for a log that takes no lines."""
+"""Seconds that the shutdown waits for a blocked log."""
 
 _PRIORITIES = {"DEBUG": "<7>", "INFO": "<6>", "WARNING": "<4>", "ERROR": "<3>", "CRITICAL": "<2>"}
 # Errors of the log itself go to stderr alone.
@@ -51,29 +52,29 @@ _STANDARD = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime
 
 
 class LogHandler(logging.Handler):
-    """Makes lines of records and leaves the writing to a sink: nobody who logs waits for a disk.
+    """Formats records and leaves the writing to a sink: no logging thread waits for a disk.
 
-    `journal` puts their priority in front of lines, for the journal to take off.
+    With `journal`, lines begin with their priority, which the journal removes.
     """
 
     def __init__(self, target: Target, *, journal: bool = False) -> None:
         super().__init__()
-        self._sink = Sink(target)
+        self.sink = Sink(target)
         self._journal = journal
 
     @property
     def lost(self) -> int:
-        """Lines that could not be written: a full disk must not stop the service."""
-        return self._sink.lost
+        """The number of lines that could not be written: a full disk must not stop the service."""
+        return self.sink.lost
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Queue the line, or the lines, of a record; never raises, never waits."""
+        """Queue the lines of a record; never raises, never waits."""
         try:
             line = self.format(record) + "\n"
         except Exception:  # noqa: BLE001  a line that cannot be formatted must not stop the service
-            self._sink.drop(len(getattr(record, EACH, (record,))))
+            self.sink.drop(len(getattr(record, EACH, (record,))))
         else:
-            self._sink.put(line.encode("utf-8", "backslashreplace"))
+            self.sink.put(line.encode("utf-8", "backslashreplace"))
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the line of a record."""
@@ -85,24 +86,20 @@ class LogHandler(logging.Handler):
             text = text.replace("\n", "\n" + priority)
         return priority + text
 
-    def after(self, callback: Callable[[], None]) -> None:
-        """Let this be called once all lines up to here are written; see `Sink.after`."""
-        self._sink.after(callback)
-
     def flush(self) -> None:
         """Wait until the lines are written, at most `FLUSH_SECONDS`."""
-        self._sink.flush(FLUSH_SECONDS)
+        self.sink.flush(FLUSH_SECONDS)
 
     def close(self) -> None:
-        """Let go of the target, once the lines that wait are written."""
-        self._sink.close()
+        """Release the target once the queued lines are written."""
+        self.sink.close()
         super().close()
 
 
-class JsonLines(JsonFormatter):  # type: ignore[misc]  # it comes without types
+class JsonLines(JsonFormatter):  # type: ignore[misc]  # the library has no types
     """One JSON object per line: timestamp, level, logger, message, and the record's extra fields.
 
-    All but printable ASCII is escaped by JSON itself.
+    JSON itself escapes everything but printable ASCII.
     """
 
     def __init__(self, redact: Callable[[str], str]) -> None:
@@ -112,7 +109,7 @@ class JsonLines(JsonFormatter):  # type: ignore[misc]  # it comes without types
         self._clock = _Clock()
 
     def format(self, record: logging.LogRecord) -> str:
-        """Return the line of a record, in half of the base class's time where it is plain."""
+        """Return the line of a record; without a traceback, in half of the base class's time."""
         if record.exc_info or record.stack_info:
             return str(super().format(record))
         record.message = record.getMessage()
@@ -122,11 +119,11 @@ class JsonLines(JsonFormatter):  # type: ignore[misc]  # it comes without types
         return self.jsonify_log_record(data) if each is None else self._lines(data, each)
 
     def _lines(self, common: dict[str, Any], each: list[dict[str, Any]]) -> str:
-        """Return a line for each: the common fields, which are encoded once, and its own.
+        """Return a line for each: the common fields, encoded once, then its own.
 
-        All are encoded at once and then taken apart where an object ends and the next begins with
-        the first name. No value can pretend that: in a string a quote is escaped, and behind the
-        quote that ends one is no name.
+        All are encoded at once, then split where an object ends and the next begins with the first
+        name. No value can imitate that: inside a string quotes are escaped, and no name follows the
+        quote that ends one.
         """
         head = self._encode(common)[:-1] + ","
         first = self._encode(next(iter(each[0])))
@@ -134,13 +131,13 @@ class JsonLines(JsonFormatter):  # type: ignore[misc]  # it comes without types
         return self._redact(head + objects.replace("},{" + first, "}\n" + head + first))
 
     def jsonify_log_record(self, log_data: dict[str, Any]) -> str:
-        """Return JSON without the secret; the base class makes an encoder for every line."""
+        """Return JSON without secrets; the base class would create an encoder for every line."""
         return self._redact(self._encode(log_data))
 
     def add_fields(
         self, log_data: dict[str, Any], record: logging.LogRecord, message_dict: dict[str, Any]
     ) -> None:
-        """Fill `log_data`; what the base class does, for the fields that this service has."""
+        """Fill `log_data`, as the base class does, with the fields of this service."""
         log_data["timestamp"] = self._clock.iso(record.created)
         log_data["level"] = record.levelname.lower()
         log_data["logger"] = record.name
@@ -152,7 +149,7 @@ class JsonLines(JsonFormatter):  # type: ignore[misc]  # it comes without types
 class TextLines(logging.Formatter):
     """`timestamp LEVEL message field=value ...`, in one line whatever the text contains.
 
-    Only a traceback takes further lines; they are indented, so that none looks like a record.
+    Only a traceback takes more lines; they are indented, so that none looks like a record.
     """
 
     def __init__(self, redact: Callable[[str], str]) -> None:
@@ -174,7 +171,7 @@ class TextLines(logging.Formatter):
 
 
 class _Clock:
-    """Writes ISO-8601 times in UTC; the part down to the second is kept for the next line."""
+    """Writes ISO-8601 times in UTC; the part without milliseconds is reused within a second."""
 
     def __init__(self) -> None:
         self._second = -1
@@ -191,10 +188,10 @@ class _Clock:
 
 
 def setup(settings: Settings, log_file: Path | None, stream: TextIO) -> LogHandler:
-    """Let everything be logged to `log_file`, else to `stream`, as the settings say.
+    """Log everything to `log_file`, or without one to `stream`, as the settings say.
 
-    Errors of the file go to the stream. Returns the handler: its `lost` counts the
-    lines that could not be written. Raises OSError where the file cannot be opened.
+    Errors of the file go to the stream. Returns the handler; its `lost` counts lines that could not
+    be written. Raises OSError if the file cannot be opened.
     """
     handler = LogHandler(Stream(stream), journal=_is_journal(stream))
     handler.setFormatter(_formatter(settings))
@@ -207,13 +204,13 @@ def setup(settings: Settings, log_file: Path | None, stream: TextIO) -> LogHandl
         old.close()
     root.addHandler(handler)
     apply(settings)
-    _spare_what_nobody_reads()
+    _drop_unused_fields()
     _catch_the_uncaught()
     return handler
 
 
 def apply(settings: Settings) -> None:
-    """Use the format and level of these settings from now on; the target stays."""
+    """Use the format and level of these settings from now on; keep the target."""
     for handler in (*_handlers(), *_complaints.handlers):
         handler.setFormatter(_formatter(settings))
     logging.getLogger().setLevel(settings.log_level.name)
@@ -222,19 +219,27 @@ def apply(settings: Settings) -> None:
 
 
 def flush() -> None:
-    """Wait until all lines are written, but not for ever: see `FLUSH_SECONDS`."""
+    """Wait until all lines are written, at most `FLUSH_SECONDS`."""
     for handler in (*_handlers(), *_complaints.handlers):
         handler.flush()
 
 
-def after(callback: Callable[[], None]) -> None:
-    """Let this be called, by another thread, once all lines up to here are written or given up."""
+def after(callback: Callable[[], None], before: Callable[[Place], None] | None = None) -> None:
+    """Call this, from another thread, once all lines so far are written or given up.
+
+    `before` is called before they are written; see `Sink.after`.
+    """
     for handler in _handlers()[:1]:
-        handler.after(callback)
+        handler.sink.after(callback, before)
+
+
+def began_with(place: Place) -> bool:
+    """Return whether the log was that file, of at least that size, when it was opened."""
+    return any(handler.sink.began_with(place) for handler in _handlers()[:1])
 
 
 def lost_lines() -> int:
-    """Return how many lines could not be written since `setup`."""
+    """Return the number of lines that could not be written since `setup`."""
     return sum(handler.lost for handler in _handlers())
 
 
@@ -257,7 +262,7 @@ def _field(value: object) -> str:
 
 
 def _is_journal(stream: TextIO) -> bool:
-    """Tell whether systemd connected this stream to the journal (see systemd.exec(5))."""
+    """Return whether systemd connected this stream to the journal (see systemd.exec(5))."""
     try:
         found = os.fstat(stream.fileno())
     except (OSError, ValueError):
@@ -265,8 +270,8 @@ def _is_journal(stream: TextIO) -> bool:
     return os.environ.get("JOURNAL_STREAM") == f"{found.st_dev}:{found.st_ino}"
 
 
-def _spare_what_nobody_reads() -> None:
-    """Let logging not look up caller, thread and process of every line (see its documentation)."""
+def _drop_unused_fields() -> None:
+    """Keep logging from looking up caller, thread and process for each line (see its docs)."""
     logging.raiseExceptions = False
     logging.logThreads = False
     logging.logProcesses = False

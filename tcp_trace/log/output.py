@@ -1,8 +1,8 @@
-"""The one place where a command writes to people: no terminal obeys its output.
+"""Writes all output of commands: nothing in it controls a terminal.
 
 Errors of SQLite, of the kernel or of a parser quote untrusted text. So every character that is not
-printable, but for the ends of lines, is escaped here once more, whatever the caller did. `streams`
-handles characters that the encoding lacks.
+printable, except line ends, is escaped here once more, whatever the caller did. `streams` handles
+characters that the encoding lacks.
 """
 
 from __future__ import annotations
@@ -23,37 +23,37 @@ _ISOLATED = re.compile("\u2068([^\u2066-\u2069]*)\u2069")
 
 
 def columns() -> int:
-    """Return the width to write for: the terminal's, 80 where there is none."""
+    """Return the width to write for: the terminal's, 80 without one."""
     return max(_NARROWEST, shutil.get_terminal_size((80, 24)).columns)
 
 
 def show(text: str, paint: Callable[[str], str] = str) -> None:
-    """Write lines to stdout; `paint` colours a line that is already escaped."""
+    """Write lines to stdout; `paint` colours an escaped line."""
     _write(sys.stdout, text, paint)
 
 
 def complain(text: str) -> None:
-    """Write an error to stderr: each line with the program's name."""
+    """Write an error to stderr, each line with the program's name."""
     _write(sys.stderr, text, "tcp-trace: {}".format)
 
 
 def complain_of_bug(error: Exception) -> None:
     """Write a traceback to stderr."""
-    import traceback  # noqa: PLC0415 - only for a mistake
+    import traceback  # noqa: PLC0415 - needed only for a bug
 
     complain("this is a bug in tcp-trace; please report it with these lines:")
     _write(sys.stderr, "".join(traceback.format_exception(error)).rstrip("\n"))
 
 
 def as_json(value: object) -> str:
-    """Return JSON in ASCII, every character of which `show` leaves as it is."""
+    """Return JSON in ASCII; `show` changes none of its characters."""
     import json  # noqa: PLC0415 - stage 2 starts without it
 
     return json.dumps(value, indent=2).replace("\x7f", "\\u007f")
 
 
 def write_raw(stream: TextIO, text: str) -> None:
-    """Write argparse's text, which has its own ends of lines."""
+    """Write argparse's text, which has its own line ends."""
     _write(stream, text.removesuffix("\n"))
 
 
@@ -63,9 +63,9 @@ def _write(stream: TextIO, text: str, paint: Callable[[str], str] = str) -> None
 
 
 def _safe(line: str) -> str:
-    """Return a line without anything that a terminal obeys.
+    """Return a line without any character that controls a terminal.
 
-    Text from right to left is let through where `safetext.isolated` made it harmless.
+    Right-to-left text passes if `safetext.isolated` made it harmless.
     """
     if line.isascii() and line.isprintable():
         return line

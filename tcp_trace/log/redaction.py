@@ -1,4 +1,4 @@
-"""Takes the webhooks out of all output: whole URLs, paths, tokens, in any form."""
+"""Removes webhooks from all output: whole URLs, paths and tokens, in any form."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ if TYPE_CHECKING:
 
 REDACTED = "<secret>"
 
-_SHORTEST_PART = 6  # shorter ones are no secret, and are part of too many other lines
+_SHORTEST_PART = 6  # shorter parts are not secret, and occur in too many other lines
 _SHORTEST_TOKEN = 16
 
 
 def redaction(secrets: Iterable[Secret]) -> Callable[[str], str]:
     """Return a function that replaces all needles of the secrets in a text.
 
-    A line without a secret is by far the most common: only the needles that hold no other one
-    are looked for there, which with Slack is one, the token.
+    Most lines have no secret. So only needles that contain no other needle are searched first; with
+    Slack that is one, the token.
     """
     found = {needle for secret in secrets for needle in _needles(secret)}
     needles = tuple(sorted(found, key=len, reverse=True))
@@ -38,7 +38,7 @@ def redaction(secrets: Iterable[Secret]) -> Callable[[str], str]:
 
 
 def _needles(secret: Secret) -> set[str]:
-    """Return the texts that give the webhook away."""
+    """Return the texts that reveal the webhook."""
     url = urlsplit(secret.reveal())
     target = url.path + (f"?{url.query}" if url.query else "")
     parts = {part for part in url.path.split("/") if len(part) >= _SHORTEST_TOKEN}

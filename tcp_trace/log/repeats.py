@@ -1,8 +1,8 @@
 """Sums up equal failures in the log: some get a line each, the rest one line.
 
-A line says the same as another where destination, reason and program are the same. Of these
-`LINES` are written in `INTERVAL` seconds from the first; the others are one line at its end, with
-the details of the last of them and how many `times` it stands for.
+Failures are equal if destination, reason and program are. Of these, `LINES` get a line within
+`INTERVAL` seconds of the first. The others become one line at the end of the interval, with the
+details of the last one and their number in `times`.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _KEPT = 4_096
 
 
 class _Run:
-    """Failures that say the same, since `since` (seconds of CLOCK_MONOTONIC)."""
+    """Equal failures, since `since` (seconds of CLOCK_MONOTONIC)."""
 
     __slots__ = ("key", "last", "lines", "more", "since")
 
@@ -41,10 +41,10 @@ class Repeats:
 
     def __init__(self, waiting: Waiting | None = None) -> None:
         self._waiting = waiting or Waiting()
-        self._runs: dict[Hashable, _Run] = {}  # in the order in which they began
+        self._runs: dict[Hashable, _Run] = {}  # oldest first
 
     def take(self, failure: Failure, now: float) -> list[Failure]:
-        """Take in a failure; return those to be written now, each with its `times`."""
+        """Take in a failure; return those to write now, each with its `times`."""
         ended = self.due(now)
         process = failure.process
         key = (failure.destination, failure.reason, process and group(process, failure.maker))
@@ -64,7 +64,7 @@ class Repeats:
         return ended
 
     def due(self, now: float) -> list[Failure]:
-        """Return those whose interval is over; with infinity, all."""
+        """Return the sums whose interval is over; with infinity, all."""
         over = []
         for key, run in self._runs.items():
             if now < run.since + INTERVAL:
@@ -73,12 +73,12 @@ class Repeats:
         return [failure for key in over for failure in self._end(key)]
 
     def next_deadline(self) -> float | None:
-        """Return when `due` is useful next, None for never."""
+        """Return when to call `due` next, None for never."""
         first = next(iter(self._runs.values()), None)
         return None if first is None else first.since + INTERVAL
 
     def flush(self) -> list[Failure]:
-        """Return everything that is not written yet."""
+        """Return all sums not written yet."""
         return self.due(inf)
 
     def _end(self, key: Hashable) -> list[Failure]:

@@ -1,8 +1,8 @@
-"""Writes log lines without making the caller wait: a bounded queue and a thread.
+"""Writes log lines without blocking the caller: a bounded queue and a thread.
 
 A disk, a pipe, a terminal or the journal may block for minutes. So only the sink's own thread
-writes. While it blocks, lines are queued; beyond `LIMIT` they are lost and counted, and once lines
-flow again a line reports how many were lost.
+writes. While it blocks, lines are queued; beyond `LIMIT` they are lost and counted. Once writing
+works again, a line reports how many were lost.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import select
 import threading
 import time
 from collections import deque
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,43 +25,63 @@ LIMIT = 32 * 1024 * 1024
 """The most bytes queued: some 75,000 lines, more than the ring holds records."""
 
 LOOK_INTERVAL = 15.0
-"""Seconds between two looks at a target to which nothing is written."""
+"""Seconds between two checks of an idle target."""
 
-# How long lines gather before they are written: waking the thread for each costs far more.
+# How long lines gather before writing: waking the thread for each costs far more.
 _GATHER = 0.01
 _AT_ONCE = 512 * 1024
 
 
+class Place(NamedTuple):
+    """The end of a file: its inode and its size in bytes."""
+
+    inode: int
+    end: int
+
+
 class Target(Protocol):
-    """The thing that a sink's thread writes to. `write`, `look` and `close` may block."""
+    """The target of a sink's thread. All but `complain` and `began_with` may block."""
+
+    def place(self, length: int) -> Place | None:
+        """Return the end of the file after `length` more bytes, None if unknown."""
+
+    def began_with(self, place: Place) -> bool:
+        """Return whether the target was that file, and at least that long, when it was opened."""
 
     def write(self, data: bytes) -> int:
-        """Write whole lines; return how many bytes were written, however few."""
+        """Write whole lines; return the number of bytes written, which may be fewer."""
 
     def look(self) -> None:
-        """Do periodic work; called although nothing is written."""
+        """Do periodic work; called even if nothing is written."""
 
     def complain(self, message: str) -> None:
-        """Report an error somewhere else; called by the thread that logs, it must not block."""
+        """Report an error elsewhere; called by the logging thread, so it must not block."""
 
     def close(self) -> None:
-        """Release it."""
+        """Release the target."""
+
+
+class _Mark(NamedTuple):
+    """What to do before and after the lines up to here are written."""
+
+    after: Callable[[], None]
+    before: Callable[[Place], None] | None
 
 
 class Sink:
     """A queue in front of a target. `put` never waits and never raises.
 
-    `put` is for one thread at a time: a logging handler's lock sees to that.
+    Only one thread at a time may call `put`: a logging handler's lock ensures that.
     """
 
     def __init__(self, target: Target) -> None:
         self._target = target
-        self._chunks: deque[bytes | Callable[[], None]] = deque()
-        self._put = 0  # bytes that were queued, ever
-        self._taken = 0  # bytes of them that were written, or given up
-        self._dropped = 0  # lines that found no room in the queue
-        self._failed = 0  # lines that the target did not take
-        self._told = 0  # lost lines that the log has reported
+        self._chunks: deque[bytes | _Mark] = deque()
+        self._put = 0  # bytes queued so far
+        self._taken = 0  # bytes of them written or given up
+        self._dropped = 0  # lines beyond the queue's limit
+        self._failed = 0  # lines that the target failed to write
+        self._reported = 0  # lost lines reported so far
         self._stands = False
         self._busy = False
         self._closing = False
@@ -71,16 +91,22 @@ class Sink:
 
     @property
     def lost(self) -> int:
-        """How many lines were not written and never will be."""
+        """The number of lines that will never be written."""
         return self._dropped + self._failed
 
     def put(self, data: bytes) -> None:
-        """Queue whole lines, or count them as lost where the queue is full."""
-        if self._put - self._taken + len(data) > LIMIT:
+        """Queue whole lines, or count them as lost if the queue is full.
+
+        The sink's own thread always finds room: a report of lost lines must not be lost.
+        """
+        is_full = self._put - self._taken + len(data) > LIMIT
+        if is_full and threading.get_ident() != self._thread.ident:
             self.drop(data.count(b"\n"))
             if not self._stands:
                 self._stands = True
-                self._target.complain("the log takes no lines: they are lost until it does")
+                self._target.complain(
+                    "the log is blocked: its queue is full, and new lines are lost"
+                )
             return
         self._chunks.append(data)
         self._put += len(data)
@@ -89,15 +115,26 @@ class Sink:
         if not self._wake.is_set():
             self._wake.set()
 
-    def after(self, callback: Callable[[], None]) -> None:
-        """Let the sink's thread call this once all lines up to here are written or given up."""
-        self._chunks.append(callback)
+    def after(
+        self, callback: Callable[[], None], before: Callable[[Place], None] | None = None
+    ) -> None:
+        """Have the sink's thread call `callback` once all lines so far are written or given up.
+
+        It calls `before` before writing them, with the place where they will end, unless there are
+        no lines or the place is unknown. With more than `_AT_ONCE` bytes, it does so before the
+        last portion.
+        """
+        self._chunks.append(_Mark(callback, before))
         if not self._started:
             self._start()
         self._wake.set()
 
+    def began_with(self, place: Place) -> bool:
+        """Return whether the target was that file, of at least that size, when it was opened."""
+        return self._target.began_with(place)
+
     def drop(self, lines: int) -> None:
-        """Count lines as lost that cannot even be queued."""
+        """Count lines as lost that cannot be queued."""
         self._dropped += lines
 
     def flush(self, patience: float) -> bool:
@@ -108,7 +145,7 @@ class Sink:
         return not waits
 
     def close(self) -> None:
-        """Let the thread end once all is written; a target that blocks is left behind."""
+        """End the thread once all is written; abandon a target that blocks."""
         self._closing = True
         self._wake.set()
         if not self._started:
@@ -117,7 +154,7 @@ class Sink:
     def _start(self) -> None:
         try:
             self._thread.start()
-        except RuntimeError:  # no thread can be had now: the next line tries again
+        except RuntimeError:  # no thread is available now: the next line tries again
             return
         self._started = True
 
@@ -136,21 +173,24 @@ class Sink:
             self._target.look()
 
     def _go_on(self) -> None:
-        """Write the next lines, some at a time: a copy of all would double what they take."""
+        """Write the next lines in portions: a copy of all would double the memory."""
         taken: list[bytes] = []
         size = 0
-        callback = None
-        while self._chunks and size < _AT_ONCE and callback is None:
+        mark = None
+        while self._chunks and size < _AT_ONCE and mark is None:
             chunk = self._chunks.popleft()
             if isinstance(chunk, bytes):
                 taken.append(chunk)
                 size += len(chunk)
             else:
-                callback = chunk
+                mark = chunk
         if taken:
+            place = self._target.place(size) if mark and mark.before else None
+            if place and mark and mark.before:
+                mark.before(place)
             self._write(b"".join(taken))
-        if callback is not None:
-            callback()
+        if mark is not None:
+            mark.after()
 
     def _write(self, data: bytes) -> None:
         written = self._target.write(data)
@@ -158,46 +198,55 @@ class Sink:
         self._taken += len(data)
         if written == len(data):
             self._stands = False
-            self._tell_of_loss()
+            self._report_loss()
 
-    def _tell_of_loss(self) -> None:
+    def _report_loss(self) -> None:
         lost = self.lost
-        if lost > self._told and self._put - self._taken < LIMIT / 2:  # there is room to tell
-            new, self._told = lost - self._told, lost
+        # Not at each portion of a queue that stays full.
+        if lost > self._reported and self._put - self._taken < LIMIT / 2:
+            new, self._reported = lost - self._reported, lost
             log.error("log lines were lost", extra={"lost": new, "lost_total": lost})
 
 
 class Stream:
-    """A stream that is open already: stderr, whatever that is.
+    """A stream that is already open: stderr, of any kind.
 
-    Its own buffer is not used: Python would wait for it at its end.
+    Its own buffer is not used: Python would block on it at exit.
     """
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
 
+    def place(self, length: int) -> Place | None:  # noqa: ARG002 - of a file
+        """Return None: a stream may be a pipe."""
+        return None
+
+    def began_with(self, place: Place) -> bool:  # noqa: ARG002 - of a file
+        """Return False: a stream has no known place."""
+        return False
+
     def write(self, data: bytes) -> int:
-        """Write; lines are lost once nobody reads the stream."""
+        """Write; lines are lost if nobody reads the stream."""
         return write_all(self._stream.fileno(), data)[0]
 
     def look(self) -> None:
         """Do nothing."""
 
     def complain(self, message: str) -> None:
-        """Say nothing: there is nowhere else to say it."""
+        """Do nothing: there is no other place for a report."""
 
     def close(self) -> None:
-        """Leave it to whoever opened it."""
+        """Leave it open: its opener closes it."""
 
 
 def write_all(fd: int, data: bytes) -> tuple[int, OSError | None]:
-    """Write to a descriptor, also one that blocks; return the bytes written and the error."""
+    """Write to a descriptor, even a non-blocking one; return the bytes written and the error."""
     written = 0
     view = memoryview(data)
     while written < len(data):
         try:
             written += os.write(fd, view[written:])
-        except BlockingIOError:  # somebody else made it so: the descriptor may be shared
+        except BlockingIOError:  # another process that shares the descriptor set O_NONBLOCK
             poll = select.poll()
             poll.register(fd, select.POLLOUT)
             poll.poll()

@@ -1,1 +1,1 @@
-"""What the kernel is asked: a module per probe, beside its C in bpf/. The registry lists them."""
+"""The probes: a module each, with the C in bpf/. The registry lists them."""

@@ -1,7 +1,7 @@
-"""Addresses and processes, as the C has them: decoded once, at the edge.
+"""Decodes addresses and processes of the C, once, at the edge.
 
-Few makers connect to few destinations: most of a record is known from one before. A value of these
-takes 300 bytes.
+Few makers connect to few destinations, so most parts of a record were decoded before and are
+cached. A cached value takes 300 bytes.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def destination_of(packed: bytes) -> Destination:
 
 @lru_cache(maxsize=1024)
 def process_of(packed: bytes) -> Process | None:
-    """Decode one `struct maker`; None where no process is known."""
+    """Decode one `struct maker`; None if the process is unknown."""
     cgroup_id, born, pid, is_foreign, uid, inum, comm, thread = MAKER.unpack(packed)
     if not pid:
         return None
@@ -56,12 +56,12 @@ def is_near(packed: bytes, other: bytes) -> bool:
 
 
 def pack(address: str) -> bytes:
-    """Return the 16 bytes by which the kernel program knows an address."""
+    """Return the 16 bytes that the kernel program uses for an address."""
     if ":" in address:
         return socket.inet_pton(socket.AF_INET6, address)
     return _V4_MAPPED + socket.inet_pton(socket.AF_INET, address)
 
 
 def _text(comm: bytes) -> str:
-    """Return a process's name for itself, of which nothing is to be believed."""
+    """Return a process's name of itself, escaped; untrusted."""
     return printable(comm.partition(b"\0")[0].decode(errors="backslashreplace"))

@@ -1,4 +1,4 @@
-"""What the service has read and not told yet, in maps that outlive it; see `struct progress`."""
+"""Records read but not reported yet, in maps that outlive the service (`struct progress`)."""
 
 from __future__ import annotations
 
@@ -14,31 +14,41 @@ _ONLY = NUMBER.pack(0)
 
 
 class Entry(NamedTuple):
-    """A record of the kernel's that stands for `times`, the last of them at `last_ns`."""
+    """A kernel record that stands for `times` failures, the last of them at `last_ns`."""
 
     times: int
     last_ns: int
     record: bytes
 
 
+class Reached(NamedTuple):
+    """`struct progress`: what an earlier process noted; all 0 for nothing yet."""
+
+    ring: int
+    logged_to: int
+    next_to: int = 0
+    inode: int = 0
+    end: int = 0
+
+
 class Carried:
-    """The maps `carried` and `progress`. Methods raise OSError where they cannot be written."""
+    """The maps `carried` and `progress`. Methods raise OSError if a map cannot be written."""
 
     def __init__(self, fds: Mapping[str, int]) -> None:
         self._entries = fds["carried"]
         self._progress = fds["progress"]
 
-    def progress(self) -> tuple[int, int]:
-        """Return what tells this ring from others, 0 for nothing yet, and `logged_to`."""
-        ring, logged_to = PROGRESS.unpack(lookup(self._progress, _ONLY, PROGRESS.size) or bytes(16))
-        return ring, logged_to
+    def progress(self) -> Reached:
+        """Return which ring this is, and how far its records are in the log."""
+        value = lookup(self._progress, _ONLY, PROGRESS.size) or bytes(PROGRESS.size)
+        return Reached(*PROGRESS.unpack(value))
 
-    def set_progress(self, ring: int, logged_to: int) -> None:
-        """Say up to which position of the ring records are in the log."""
-        update(self._progress, _ONLY, PROGRESS.pack(ring, logged_to))
+    def set_progress(self, reached: Reached) -> None:
+        """Note how far records are in the log."""
+        update(self._progress, _ONLY, PROGRESS.pack(*reached))
 
     def entries(self) -> dict[int, Entry]:
-        """Return all that an earlier process kept."""
+        """Return all entries that an earlier process kept."""
         found = {}
         for key in keys(self._entries, LONG.size):
             value = lookup(self._entries, key, HELD.size)
@@ -47,9 +57,9 @@ class Carried:
         return found
 
     def put(self, key: int, entry: Entry) -> None:
-        """Keep an entry, in the place of the one with this key."""
+        """Keep an entry; it replaces the one with the same key."""
         update(self._entries, LONG.pack(key), HELD.pack(*entry))
 
     def remove(self, key: int) -> None:
-        """Let an entry go."""
+        """Remove an entry."""
         delete(self._entries, LONG.pack(key))

@@ -1,6 +1,6 @@
-"""The probe `connect`: outbound TCP connects, from the moment a socket changes state.
+"""The probe `connect`: outbound TCP connects, from socket state changes.
 
-The hook is attached before the net behind it: what the hook is proved by, the net would do, too.
+The hook is attached before the net: the net would handle the test connect that proves the hook.
 """
 
 from __future__ import annotations
@@ -24,33 +24,34 @@ if TYPE_CHECKING:
     from tcp_trace.settings.config import Settings
 
 # Bounds of the kernel's maps. An attempt has an entry until it is established or fails; with
-# EVENTS=all until its connection is closed. All are allocated at once: 200 bytes an attempt, 130 a
-# destination, 2,100 a cgroup.
+# EVENTS=all until its connection is closed. All entries are allocated at once: 200 bytes an
+# attempt, 130 a destination, 2,100 a cgroup.
 ATTEMPTS = 16_384
 ATTEMPTS_ALL = 65_536
 DESTINATIONS = 8_192
 CGROUPS = 1_024
-# So many attempts need no entry in a map, as a power of two.
+# 2**_CELL_BITS attempts have a cell and need no map entry.
 _CELL_BITS = 12
-# Twice what a configuration may have: a reload adds the new rules before it removes the old ones.
+# Twice the rules of a configuration: a reload adds the new ones before it removes the old ones.
 _WATCH_MAX = 2 * RULES_MAX
 
-# Ports that processes connect to, at one moment: 390 bytes each.
+# Pairs of a process and a port it connects to, at one moment: 390 bytes each.
 _RACES = 4_096
 
-# What a user's failures may take before they are counted and no longer told one by one.
+# A user's budget of failures; beyond it they are counted, not reported one by one.
 BURST, PER_SECOND = 4_000, 20
-# Users and owners of cgroups that have failures, and what is counted of them beyond that: kinds of
-# failure within two seconds, 250 bytes each.
+# Budgets: users and owners of cgroups with failures. Held: kinds of failure beyond a budget within
+# two seconds, 250 bytes each.
 _BUDGETS = 4_096
 _HELD = 4_096
-# What is read and waits: lost races at most 4,096, lines that say the same as many. Made when used.
+# Records read and waiting: at most 4,096 possible lost races, and as many log lines. Allocated on
+# use.
 _CARRIED = 16_384
 
-# Destinations whose latency is kept, if any: 350 bytes each. Those used last stay.
+# Destinations with a latency of their own: 350 bytes each. The least recently used goes first.
 _LATENCIES = 4_096
 
-# Threads that are in a connect() that fails, at one moment.
+# Threads inside a failing connect(), at one moment.
 _ENDS = 1_024
 
 _EVENTS = {Events.FAILURES: "EVENTS_FAILURES", Events.ATTEMPTS: "EVENTS_ATTEMPTS"}
@@ -95,7 +96,7 @@ def _prove(attach: Attach, maps: Mapping[str, int]) -> None:
 
 
 def _try_out(attach: Attach) -> tuple[str, str] | None:
-    """Whether a kprobe is run: they can be disarmed as a whole, and it is placed all the same."""
+    """Return the problem and fix if kprobes do not run: disarmed ones can still be placed."""
     if attach.kind is not Kind.KPROBE or features.is_kprobe_run(attach.name, _close) is not False:
         return None
     return f"a {attach} is not run", _ARM
@@ -122,7 +123,7 @@ _RETURNS = Point(
 _NET = Point(
     "net",
     ((Attach(Kind.RAW_TRACEPOINT, _SET_STATE, "net_inet_sock_set_state"),),),
-    "a change of state behind the hook",
+    "a state change after the hook",
 )
 _EXECS = Point(
     "execs",
@@ -137,23 +138,23 @@ _ERRORS = Point(
         (Attach(Kind.KPROBE, "sock_def_error_report", "error_sock_def_error_report"),),
     ),
     "an error that a socket reports",
-    lost="an error that an application takes out of its socket is told as a time-out",
+    lost="an error that an application reads from its socket is reported as a time-out",
     without=Without.NO_POINT,
 )
 
 
 class Connect:
-    """See the module."""
+    """The probe; see the module."""
 
     name = "connect"
     source = "connect.c"
 
     def is_wanted(self, _: Settings, /) -> bool:
-        """Tell that it always is."""
+        """Return True: it is always wanted."""
         return True
 
     def maps(self, settings: Settings, /) -> tuple[str, ...]:
-        """Return what is looked into, and latencies where somebody reads them."""
+        """Return the maps to read, with the latencies if the metrics have them."""
         latencies = (latency.OVERALL, *(latency.EACH,) * (settings.metrics_destinations > 0))
         return (
             *("destinations", "cgroups", "watched", "tallies", "races", "held", "execs"),
@@ -162,7 +163,7 @@ class Connect:
         )
 
     def constants(self, settings: Settings, /) -> Mapping[str, int | str]:
-        """Return bounds, budgets and what is submitted."""
+        """Return bounds, budgets and the choice of records."""
         attempts = ATTEMPTS_ALL if settings.events is Events.ALL else ATTEMPTS
         return {
             "EVENTS": _EVENTS.get(settings.events, "EVENTS_ALL"),
@@ -185,7 +186,7 @@ class Connect:
         }
 
     def points(self, settings: Settings, /) -> tuple[Point, ...]:
-        """Return the returns, the hook, the net behind it, and what else tells of an attempt."""
+        """Return the points: returns, hook, net, execs and errors."""
         hook = Point(
             "hook",
             _HOOKS[settings.hook],
@@ -198,11 +199,11 @@ class Connect:
         return _RETURNS, hook, _NET, _EXECS, _ERRORS
 
     def decode(self, record: bytes, /) -> Transition:
-        """Return the change of state in a record."""
+        """Return the state change in a record."""
         return decode(record, time.time() - time.monotonic())
 
     def counts(self, _: Mapping[str, int], __: Settings, /) -> tuple[()]:
-        """Return nothing: they are told with what stage 2 makes of them."""
+        """Return nothing: stage 2 has counters of its own."""
         return ()
 
 

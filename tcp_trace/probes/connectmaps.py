@@ -1,4 +1,4 @@
-"""What the probe `connect` keeps in the kernel, read when it is wanted."""
+"""Reads the maps of the probe `connect`."""
 
 from __future__ import annotations
 
@@ -35,29 +35,30 @@ if TYPE_CHECKING:
     from tcp_trace.connects.watch import Rule
 
 _PORT_BITS = 32
-# How long a program may take, at the very most, that began before a slot was over.
+# The longest that a program which began before the end of a slot can still run.
 _GRACE_NS = 100_000_000
 
 
 class Tallies(NamedTuple):
-    """What the kernel program counted since it was attached, in records.
+    """The kernel program's counters since it was attached.
 
-    `submitted` reached the ring; `lost` found it full, and were not held either. `evicted` are
-    attempts that ended after their entry was gone, or that began before the service. `netted`
-    transitions were seen by the net alone; `missed` ones were seen by nobody, which a later one of
-    that socket has shown.
+    `submitted` records reached the ring; `lost` ones found it full and were not held either.
+    `evicted` attempts ended without an entry: it was evicted, or the attempt began before the
+    service. `netted` transitions were seen by the net alone. `missed` ones were seen by neither
+    hook nor net, as a later transition of the socket shows.
 
-    `taken_up` attempts were begun by the net, since the hook was not run.
+    `taken_up` attempts were seen to begin by the net alone, since the hook did not run.
 
-    Of the service's own network namespace, and with its own connects: `opened` attempts began,
-    `unsent` ended before a SYN was sent, `aborted` by an error of the socket. `passive` are the
-    failures among handshakes that somebody else began, as often as `AttemptFails` counts them.
+    In the service's own network namespace, its own connects included: `opened` attempts began,
+    `unsent` ended before a SYN was sent, `aborted` ended with an error in the socket. `passive`
+    counts the failures of passive handshakes as `AttemptFails` does.
 
-    `names_learned` addresses were taken from DNS answers; `names_unkept` answers could not be taken
-    in full, of which `names_long` were to a name that is too long.
+    `names_learned` addresses were learned from DNS answers. `names_unkept` answers could not be
+    read in full; `names_long` of them had too long a name.
 
-    `held` failures were counted only: they were beyond the budget of whose they are, or found the
-    ring full. `held_full` were beyond a budget, and of too many kinds at once to be counted.
+    `held` failures were counted only: they were beyond a budget, or found the ring full.
+    `held_full` failures were beyond a budget and not counted in `held`, which had no room for
+    another kind.
     """
 
     submitted: int = 0
@@ -78,9 +79,9 @@ class Tallies(NamedTuple):
 
 
 class Held(NamedTuple):
-    """Failures that the kernel program counted and did not submit: they ended as `first` did.
+    """Failures that the kernel program counted and did not submit; all ended as `first` did.
 
-    `last_ns` is when the last of them did, in nanoseconds of CLOCK_MONOTONIC. `key` is theirs in
+    `last_ns` is the time of the last one, in nanoseconds of CLOCK_MONOTONIC. `key` is their key in
     the map.
     """
 
@@ -97,7 +98,7 @@ class Maps:
         self._fds = fds
 
     def counters(self, destination: Destination) -> Counters | None:
-        """Return what was counted for a destination, None where nothing is known of it."""
+        """Return the counters of a destination, None if it has none."""
         address, port, inum, hash_mix, interface, _ = destination
         ifindex = netns.ifindex(inum, interface)
         if ifindex is None:
@@ -135,7 +136,7 @@ class Maps:
         return sum(other.port == near.port and other.address != near.address for other in others)
 
     def rivals(self, process: Process, port: int) -> list[Rival]:
-        """Return the last successes of a process on a port, one for each of a few addresses."""
+        """Return the last successes of a process on a port: one for each of up to 8 addresses."""
         key = RACER.pack(process.pid, process.netns, port, 0)
         value = self._lookup("races", key, RIVAL.size * RIVALS) or b""
         return [
@@ -145,10 +146,10 @@ class Maps:
         ]
 
     def cgroup(self, cgroup_id: int) -> Cgroup | None:
-        """Return a cgroup that somebody has connected from; None where nothing is known of it.
+        """Return a cgroup that a process connected from, None if unknown.
 
-        Of one that lies deeper than 8 levels the paths are the innermost ones; bytes that are no
-        UTF-8 are escaped, and every name is chosen by somebody.
+        A cgroup deeper than 8 levels has only its innermost path. Names are untrusted; bytes that
+        are not UTF-8 are escaped.
         """
         value = self._lookup("cgroups", LONG.pack(cgroup_id), CGROUP_PATH.size)
         if value is None:
@@ -157,17 +158,18 @@ class Maps:
         return Cgroup(_path(names), _path(names[root:]), owner)
 
     def last_exec(self, pid: int) -> float:
-        """Return when this process became another program, or one that shares its place did.
+        """Return the time of the last exec of this process, or of one that shares its place.
 
-        In seconds of CLOCK_MONOTONIC; 0 for never since the program was attached.
+        In seconds of CLOCK_MONOTONIC; 0 for none since the program was attached.
         """
         value = self._lookup("execs", NUMBER.pack(pid % EXECS), LONG.size)
         return float(LONG.unpack(value)[0]) * 1e-9 if value else 0.0
 
     def held(self, *, everything: bool = False) -> list[Held]:
-        """Return what was held back, of slots of time that are over: about a second each.
+        """Return the held failures of time slots that are over; a slot is about a second.
 
-        At the end `everything` is returned: what the kernel program adds to it may be lost.
+        At the end of the service, `everything` returns the current slot, too; later additions to it
+        may be lost.
         """
         fd = self._fds["held"]
         now_ns = time.monotonic_ns()
@@ -182,7 +184,7 @@ class Maps:
         return taken
 
     def let_go(self, held: Iterable[Held]) -> None:
-        """Remove what was held back and is told."""
+        """Remove held failures that were reported."""
         for each in held:
             delete(self._fds["held"], each.key)
 
@@ -192,20 +194,19 @@ class Maps:
         return int(LONG.unpack(self._lookup("tallies", key, LONG.size) or bytes(LONG.size))[0])
 
     def forget(self) -> None:
-        """Count from zero again."""
+        """Reset all tallies to zero."""
         for number in range(len(Tallies._fields)):
             update(self._fds["tallies"], NUMBER.pack(number), LONG.pack(0))
 
     def tallies(self) -> Tallies:
-        """Return what the program counted so far."""
+        """Return all tallies."""
         return Tallies(*map(self.tally, Tallies._fields))
 
     def watch(self, rules: Iterable[Rule]) -> None:
-        """Let the kernel watch what `rules` say, and nothing else.
+        """Watch the destinations of `rules`, and no others.
 
-        What is new is added before what is old is removed, so that nothing that was and stays
-        watched is missed in between. An attempt in flight keeps the entry it began with.
-        Raises OSError, of which nothing is undone.
+        New rules are added before old ones are removed, so that a destination in both is watched
+        without a gap. An attempt in flight keeps its entry. Raises OSError and undoes nothing.
         """
         wanted = {_watch_key(rule): rule for rule in rules}
         watched = frozenset(keys(self._fds["watched"], WATCH_KEY.size))
@@ -223,7 +224,7 @@ class Maps:
 
 
 def _path(names: list[bytes]) -> str:
-    """Return the path of a cgroup, `/` for the root; the innermost of its names comes first."""
+    """Return the path of a cgroup, `/` for the root. Names come innermost first."""
     present = [name.partition(b"\0")[0] for name in names]
     return "/" + b"/".join(reversed([n for n in present if n])).decode(errors="backslashreplace")
 

@@ -1,4 +1,4 @@
-"""How long connects take, read out of the kernel program's maps where the metrics want it."""
+"""Connect latencies, read from the kernel program's maps for the metrics."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 OVERALL, EACH = "latency", "latencies"
-"""The names of the maps: one value for each CPU, and one for each destination."""
+"""The maps' names: one value per CPU, one per destination."""
 
 _POSSIBLE_CPUS = Path("/sys/devices/system/cpu/possible")
 
@@ -31,12 +31,12 @@ class Latency(NamedTuple):
 
     @property
     def attempts(self) -> int:
-        """How many attempts these are."""
+        """The number of attempts."""
         return sum(self.log2_us)
 
 
 class Latencies:
-    """What the kernel program counted since it was attached, by the descriptors of its maps."""
+    """The latencies since the program was attached, by the descriptors of their maps."""
 
     def __init__(self, fds: Mapping[str, int]) -> None:
         self._overall = fds.get(OVERALL)
@@ -44,7 +44,7 @@ class Latencies:
         self._cpus = _possible_cpus() if self._overall is not None else 0
 
     def overall(self) -> Latency | None:
-        """Return the latency over all destinations, None where it is not counted."""
+        """Return the latency over all destinations, None if it is not counted."""
         if self._overall is None:
             return None
         value = lookup(self._overall, bytes(4), LATENCY.size * self._cpus)
@@ -53,8 +53,8 @@ class Latencies:
     def most_used(self, number: int) -> dict[str, Latency]:
         """Return the latency of the destinations with the most established attempts.
 
-        The key is a destination's text. Those that differ in nothing but the network namespace are
-        one. The map keeps the destinations used last: a count may begin anew.
+        The key is a destination's text. Destinations that differ only in the network namespace are
+        added up. The map keeps the most recently used ones: a count may start again.
         """
         if self._each is None:
             return {}
@@ -72,5 +72,5 @@ def _sum(values: list[tuple[int, ...]]) -> Latency:
 
 
 def _possible_cpus() -> int:
-    """Return for how many CPUs a map has values: `0-3` or `0,2-3` in sysfs."""
+    """Return the number of per-CPU values of a map; sysfs has `0-3` or `0,2-3`."""
     return int(re.findall(r"\d+", _POSSIBLE_CPUS.read_text())[-1]) + 1

@@ -1,6 +1,6 @@
 """The probe `names`: host names, from the DNS answers that processes receive.
 
-Names are looked up in the kernel's maps. Nothing is read until a failure is told.
+Names stay in the kernel's maps. A map is read only when a failure is reported.
 """
 
 from __future__ import annotations
@@ -35,41 +35,41 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-# Addresses with the names they were asked for by: 240 bytes each.
+# Addresses with the name that was asked: 240 bytes each.
 NAMES_MAX = 8_192
 
 _WORDS = Shape("words of struct name_key", words="8I")
 _WORDS_WHO = 4
 
-# Whose look-ups are others': root's, and those of the accounts of systemd-resolved, nscd and sssd.
+# Users that look names up for others: root, and the accounts of systemd-resolved, nscd and sssd.
 _ROOT = 0
 _DAEMONS = ("systemd-resolve", "nscd", "sssd")
 
 
 class NamesProbe:
-    """See the module. Its answers are in maps: it submits no records."""
+    """The probe; see the module. Its results are in maps: it submits no records."""
 
     name = "names"
     source = "names.c"
 
     def is_wanted(self, settings: Settings, /) -> bool:
-        """Tell whether names are to be learned."""
+        """Return whether DNS_NAMES is set."""
         return settings.dns_names
 
     def maps(self, _: Settings, /) -> tuple[str, ...]:
-        """Return the names, what is doubted of them, and whose answers count for others."""
+        """Return the maps of names, of marks and doubts, and of name servers."""
         return "names", "name_marks", "name_servers"
 
     def constants(self, _: Settings, /) -> Mapping[str, int | str]:
-        """Return how many names are kept."""
+        """Return the number of names to keep."""
         return {"NAMES_MAX": NAMES_MAX}
 
     def points(self, _: Settings, /) -> tuple[Point, ...]:
-        """Return the moment when something was received."""
+        """Return the point: data was received."""
         return (_ANSWERS,)
 
     def decode(self, record: bytes, /) -> NoReturn:
-        """Raise ValueError: there are none."""
+        """Raise ValueError: it has no records."""
         raise ValueError(record)
 
     def counts(self, _: Mapping[str, int], __: Settings, /) -> tuple[()]:
@@ -86,7 +86,7 @@ _ANSWERS = Point(
         ),
     ),
     "recvmsg()",
-    lost="host names are not known",
+    lost="host names are unknown",
     without=Without.NO_PROBE,
     note="no_names",
 )
@@ -133,7 +133,7 @@ class Hearings:
 
 
 class Names:
-    """Looks names up. Where the kernel program does not watch answers, it knows none."""
+    """Looks names up. It finds none if the kernel program does not watch answers."""
 
     def __init__(self, fds: Mapping[str, int]) -> None:
         self._names = fds.get("names")
@@ -142,18 +142,18 @@ class Names:
         self.speakers = frozenset({_ROOT, *_uids(_DAEMONS)})
 
     def refresh(self) -> None:
-        """Read again which name servers this host has, where that may have changed."""
+        """Read the host's name servers again if they may have changed."""
         self._servers.refresh()
 
     def of(self, failure: Failure) -> str | None:
-        """Return the name that the failed attempt was made for, None where it is not known."""
+        """Return the host name that the failed attempt was for, None if unknown."""
         process = failure.process
         if self._names is None or process is None:
             return None
         to = failure.destination
         began = failure.mono - (failure.elapsed or 0.0)
         own = self._heard(NAME_KEY.pack(process.pid, 0, to.netns, to.netns_mix, pack(to.address)))
-        # Of other network namespaces nobody here knows the name servers.
+        # The name servers of other network namespaces are unknown here.
         users = () if to.netns else {process.uid, *self.speakers}
 
         def shared() -> list[Heard]:
@@ -162,9 +162,9 @@ class Names:
         return choose(own, process.born, shared, began)
 
     def ttl_since(self, address: str, mono: float) -> int | None:
-        """Return the TTL that an answer told this process for an address since `mono` (seconds).
+        """Return the TTL of an answer to this process for an address since `mono` (seconds).
 
-        None where no such answer was seen.
+        None if no such answer was seen.
         """
         told = self._told(NAME_KEY.pack(os.getpid(), 0, 0, 0, pack(address)))
         return told.ttl if told is not None and told.seen >= mono * 1e9 else None
@@ -196,7 +196,7 @@ class Names:
 
 
 def slots(key: bytes) -> tuple[int, int]:
-    """Return the slots of name_marks for a key: that of its kind, and that of its doubts."""
+    """Return the slots of name_marks for a key: that of its mark, and that of its doubt."""
     words = _WORDS.unpack(key)
     who = _hash(0, words[:_WORDS_WHO])
     return _slot(words[1], _hash(who, words[_WORDS_WHO:])), _slot(NAME_MARKS_DOUBT, who)

@@ -1,9 +1,8 @@
 """The name servers that this host is configured with, for the kernel program.
 
-Those of /etc/resolv.conf, which programs ask, and those that systemd-resolved asks for them. Only
-their answers can name an address for more than the process that received them. They are those of
-the service's own network namespace: in another one the file is another one, which nobody here can
-know.
+They are those of /etc/resolv.conf, which programs ask, and those that systemd-resolved asks. Only
+their answers can name an address for other processes than the receiver. They hold for the service's
+own network namespace: another one may have another file, which cannot be known here.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ RESOLV_CONF = Path("/etc/resolv.conf")
 UPSTREAMS = Path("/run/systemd/resolve/resolv.conf")
 
 _READ_LIMIT = 65_536
-# Where nothing else is configured (resolv.conf(5)), and where systemd-resolved listens.
+# The default without any configured (resolv.conf(5)), and the addresses of systemd-resolved.
 _LOCAL = (("127.0.0.1", 0),)
 _STUBS = (("127.0.0.53", 0), ("127.0.0.54", 0))
 
@@ -30,7 +29,7 @@ _STUBS = (("127.0.0.53", 0), ("127.0.0.54", 0))
 class NameServers:
     """Keeps the map of name servers up to date. Not thread-safe: it belongs to the poll loop.
 
-    `fd` is the map's descriptor, None where no names are learned: then nothing is done.
+    `fd` is the map's descriptor; with None no names are learned, and nothing is done.
     """
 
     def __init__(
@@ -42,7 +41,7 @@ class NameServers:
         self.refresh()
 
     def refresh(self) -> None:
-        """Read the files again if they are others than before. Costs two calls if not."""
+        """Read the files again if they changed. Costs two calls if not."""
         if self._fd is None:
             return
         version = tuple(map(_version, self._files))
@@ -55,11 +54,14 @@ class NameServers:
         try:
             replace(self._fd, frozenset(keys(self._fd, NAME_SERVER.size)), servers)
         except OSError as error:
-            log.error("no names of other processes: %s", error.strerror)  # noqa: TRY400 - says it
+            log.error(  # noqa: TRY400 - the sentence says it all
+                "cannot set the name servers, so names of other processes are unknown: %s",
+                error.strerror,
+            )
 
 
 def configured(resolv_conf: Path, upstreams: Path) -> set[tuple[str, int]]:
-    """Return the addresses of the name servers that these files name, with their scope ids."""
+    """Return the addresses of the name servers in these files, with their scope ids."""
     asked = _named(resolv_conf)
     if upstreams.exists():
         asked |= {*_STUBS, *_named(upstreams)}
@@ -73,7 +75,7 @@ def _named(file: Path) -> set[tuple[str, int]]:
     except FileNotFoundError:
         return set()
     except OSError as error:
-        log.warning("%s: %s; its name servers are not known", file, error.strerror)
+        log.warning("%s: %s; its name servers are unknown", file, error.strerror)
         return set()
     words = (line.split() for line in lines)
     named = (_server(found[1]) for found in words if found[:1] == ["nameserver"] and found[1:])
@@ -81,14 +83,14 @@ def _named(file: Path) -> set[tuple[str, int]]:
 
 
 def _server(address: str) -> tuple[str, int] | None:
-    """Return an address and its scope id, None for what the C library does not take either."""
+    """Return an address and its scope id, None for one that the C library refuses, too."""
     plain, _, scope = address.partition("%")
     try:
         if ":" in plain:
             parsed = socket.inet_ntop(socket.AF_INET6, socket.inet_pton(socket.AF_INET6, plain))
             return parsed, _scope_id(scope) if scope else 0
         return socket.inet_ntoa(socket.inet_aton(plain)), 0
-    except (OSError, ValueError):  # of a NUL
+    except (OSError, ValueError):  # ValueError: a NUL
         return None
 
 

@@ -1,7 +1,7 @@
-"""Whether the hook is run: attached it may be, and yet see nothing.
+"""Proves that the hook runs: it can be attached and yet see nothing.
 
-Kprobes can be disarmed as a whole and ftrace, on which most stand, be switched off; both take
-effect without an error on whoever attaches a program.
+Kprobes can be disarmed as a whole, and ftrace, which most depend on, can be off. Attaching succeeds
+all the same.
 """
 
 from __future__ import annotations
@@ -18,17 +18,16 @@ from tcp_trace.probes.connectmaps import Maps
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-# More than one: while a process is in bpf() the kernel runs no kprobe's program on its CPU.
+# More than one: while a process is in bpf(), the kernel runs no kprobe program on its CPU.
 _TRIES = 10
 _UNDER_WAY = {0, errno.EINPROGRESS}
 
 
 def is_run(fds: Mapping[str, int]) -> bool:
-    """Tell whether the hook sees this process connect to itself.
+    """Return whether the hook sees this process connect to itself.
 
-    `fds` are the descriptors of the program's maps `watched`, which is empty again afterwards, and
-    `tallies`. The net behind the hook must not be attached. Raises OSError where no such connect
-    can be made.
+    `fds` are the descriptors of the program's maps `watched`, which is left empty, and `tallies`.
+    The net must not be attached yet. Raises OSError if no such connect can be made.
     """
     maps = Maps(fds)
     with socket.create_server(("127.0.0.1", 0)) as listening:

@@ -1,4 +1,4 @@
-"""Every probe, in the order in which they are compiled and attached."""
+"""All probes, in the order of compiling and attaching."""
 
 from __future__ import annotations
 
@@ -20,5 +20,5 @@ PROBES: tuple[Probe[Settings], ...] = (
 
 
 def wanted(settings: Settings) -> list[Probe[Settings]]:
-    """Return the probes that a configuration asks for."""
+    """Return the probes that a configuration wants."""
     return [probe for probe in PROBES if probe.is_wanted(settings)]

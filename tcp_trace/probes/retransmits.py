@@ -1,6 +1,6 @@
-"""The probe `retransmits`: segments that TCP sent again, by destination, state and process.
+"""The probe `retransmits`: retransmitted segments by destination, state and process.
 
-Wanted where the metrics have destinations of their own: METRICS and METRICS_DESTINATIONS.
+Wanted if the metrics have series per destination: METRICS and METRICS_DESTINATIONS.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 RETRANSMITTER = Shape("retransmitter", destination=DESTINATION, state="I", pad="I", comm="16s")
 
-# Destinations in a state, and processes: 110 bytes each. Those that sent again last stay.
+# Rows of destination, state and process: 110 bytes each. The least recently counted goes first.
 _RETRANSMITS = 4_096
 
 _TRACEPOINT = "tcp:tcp_retransmit_skb"
@@ -33,43 +33,43 @@ _POINT = Point(
         (Attach(Kind.RAW_TRACEPOINT, _TRACEPOINT, "retransmit_of_three"),),
         (Attach(Kind.RAW_TRACEPOINT, _TRACEPOINT, "retransmit_of_two"),),
     ),
-    "a segment that is sent again",
+    "a retransmitted segment",
     lost="retransmits are not counted",
     without=Without.NO_PROBE,
 )
 
 
 class Retransmits:
-    """See the module. Its counts are in a map: it submits no records."""
+    """The probe; see the module. Its counts are in a map: it submits no records."""
 
     name = "retransmits"
     source = "retransmits.c"
 
     def is_wanted(self, settings: Settings, /) -> bool:
-        """Tell whether the metrics have destinations of their own."""
+        """Return whether the metrics have series per destination."""
         return settings.metrics is not None and settings.metrics_destinations > 0
 
     def maps(self, _: Settings, /) -> tuple[str, ...]:
-        """Return that of the counts."""
+        """Return the map of the counts."""
         return ("retransmits",)
 
     def constants(self, _: Settings, /) -> Mapping[str, int | str]:
-        """Return how many counts are kept."""
+        """Return the number of counts to keep."""
         return {"RETRANSMITS_MAX": _RETRANSMITS}
 
     def points(self, _: Settings, /) -> tuple[Point, ...]:
-        """Return the moment when a segment is sent again."""
+        """Return the point: a segment is retransmitted."""
         return (_POINT,)
 
     def decode(self, record: bytes, /) -> NoReturn:
-        """Raise ValueError: there are none."""
+        """Raise ValueError: it has no records."""
         raise ValueError(record)
 
     def counts(self, maps: Mapping[str, int], settings: Settings, /) -> tuple[Counts]:
-        """Return the highest counts, at most as many as METRICS_DESTINATIONS says.
+        """Return the highest counts, at most METRICS_DESTINATIONS.
 
-        Rows, not destinations: a process can take any number of names. Those that differ in
-        nothing but the network namespace are one.
+        The limit is on rows, not destinations: a process can take any number of names. Rows that
+        differ only in the network namespace are added up.
         """
         found: Counter[tuple[str, ...]] = Counter()
         for key, value in items(maps["retransmits"], RETRANSMITTER.size, LONG.size).items():
@@ -79,7 +79,7 @@ class Retransmits:
             found[row] += LONG.unpack(value)[0]
         rows = dict(found.most_common(settings.metrics_destinations))
         labels = ("destination", "state", "process")
-        return (Counts("retransmits", "Segments that TCP sent again.", labels, rows),)
+        return (Counts("retransmits", "Segments that TCP retransmitted.", labels, rows),)
 
 
 RETRANSMITS = Retransmits()

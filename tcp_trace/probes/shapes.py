@@ -1,4 +1,4 @@
-"""The structs that the C in bpf/ shares with this side, and its numbers that both must know."""
+"""Structs and numbers shared with the C in bpf/."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ HELD_KEY = Shape(
     sent="B",
 )
 HELD = Shape("held", failures="Q", last_ns="Q", first=TRANSITION)
-PROGRESS = Shape("progress", ring="Q", logged_to="Q")
+PROGRESS = Shape("progress", ring="Q", logged_to="Q", next_to="Q", inode="Q", end="Q")
 NAME_KEY = Shape("name_key", who="I", is_shared="I", netns="II", address="16s")
 NAME = Shape(
     "name",
@@ -90,6 +90,6 @@ NAME = Shape(
 )
 NAME_SERVER = Shape("name_server", address="16s", scope_id="I")
 
-# Of maps whose keys or values are numbers
+# Keys and values that are plain numbers.
 NUMBER = Shape("u32", value="I")
 LONG = Shape("u64", value="Q")

@@ -1,4 +1,4 @@
-"""The records of the probe `connect`: changes of a socket's state."""
+"""Decodes the records of the probe `connect`: socket state changes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def decode_all(records: Iterable[bytes]) -> list[Transition]:
 
 
 def decode(record: bytes, to_wall: float) -> Transition:
-    """Decode one `struct transition`; `to_wall` leads from CLOCK_MONOTONIC to the epoch."""
+    """Decode one `struct transition`; `to_wall` is added to CLOCK_MONOTONIC to get the epoch."""
     (
         start_ns, timestamp_ns, maker, destination, saddr,
         errno, soft_errno, syns, flags, lport, oldstate, newstate, start_cpu, _,

@@ -170,6 +170,8 @@ class Service:
             self._finish(former)
         now = present()
         self._commit(self._count(self._intake.take_up(now), now), now)
+        self._intake.settle()
+        logs.flush()
         self._systemd.say("READY=1")
         while not self._signals.stop:
             ready = poller.poll(0 if self._intake.ring.unread else self._timeout(present()))
@@ -242,7 +244,7 @@ class Service:
         if notifications or (self._unsaved and (is_urgent or now.mono >= self._next_save)):
             self._commit(notifications, now)
         elif not self._unsaved:
-            self._intake.progress.counted(self._intake.ring.position)
+            self._note_counted()
         self._intake.progress.relieve()
 
     def _ttl_since(self, address: str, mono: float) -> int | None:
@@ -259,10 +261,15 @@ class Service:
         progress = self._intake.progress
         saved = {"ring": progress.state, "losses": self._losses.told}
         self._messages.commit(notifications, {**self._incidents.dump(now), **saved})
-        progress.counted(self._intake.ring.position)
+        self._note_counted()
         self._unsaved = False
         self._took = time.monotonic() - now.mono
         self._next_save = now.mono + max(_SAVE_GAP, self._took / _SAVE_SHARE)
+
+    def _note_counted(self) -> None:
+        """Let the ring's records go, as far as the state is on disk that counts them."""
+        if self._messages.outbox.degraded is None:
+            self._intake.progress.counted(self._intake.ring.position)
 
     def _keep_house(self, now: Moment) -> None:
         self._next_housekeeping = now.mono + _HOUSEKEEPING
@@ -396,7 +403,7 @@ class Service:
         )
 
     def _stop(self) -> int:
-        self._systemd.say("STOPPING=1")
+        self._systemd.say("STOPPING=1\nWATCHDOG=1")
         now = present()
         self._sweep.finish(now)
         self._commit(self._count(self._intake.take_all(now), now), now)

@@ -8,8 +8,13 @@ next process does the other: a position in the ring says for each how far it is.
     logged_to     in the kernel's map `progress`, moved by the log's thread right after its write
     counted_to    in the state, with the number of this ring, in the transaction that counts
 
-What has to wait for longer (`waiting`) is kept in the map `carried`. A process that is killed
-between the write of lines and the few instructions behind it leaves them to be written twice.
+Before a write the log's thread notes how large the file will be. If it is, the next process knows
+that the lines are written, although the note behind the write is missing.
+
+What has to wait for longer (`waiting`) is kept in the map `carried`. Lines that change it are not
+noted before, nor are sums that the kernel program counted: a process that is killed between their
+write and the note behind it leaves them to be written twice. So does one that is killed within a
+write, of which a part is done.
 """
 
 from __future__ import annotations
@@ -20,7 +25,8 @@ import threading
 from typing import TYPE_CHECKING, NamedTuple, TypeGuard
 
 from tcp_trace.log import logs
-from tcp_trace.probes.carried import Entry
+from tcp_trace.log.sinks import Place
+from tcp_trace.probes.carried import Entry, Reached
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -53,13 +59,14 @@ class Progress:
         self._waiting = waiting
         self._lock = threading.Lock()
         self._complained = False
-        number, logged_to = carried.progress()
-        self._number = number or secrets.randbits(63) | 1
-        counted_to = saved[1] if _is_state(saved) and saved[0] == number else None
+        reached = carried.progress()
+        self._number = reached.ring or secrets.randbits(63) | 1
+        counted_to = saved[1] if _is_state(saved) and saved[0] == reached.ring else None
         self.is_known = counted_to is not None
-        self._logged_to = self._within(logged_to)
+        is_written = logs.began_with(Place(reached.inode, reached.end))
+        self._logged_to = self._within(reached.next_to if is_written else reached.logged_to)
         self._counted_to = self._within(counted_to or 0)
-        self._carried.set_progress(self._number, self._logged_to)
+        self._carried.set_progress(Reached(self._number, self._logged_to))
 
     def _within(self, position: int) -> int:
         """Return a position that this ring can have: whatever was saved is not trusted."""
@@ -85,18 +92,23 @@ class Progress:
         """
         position, changes = self._ring.position, self._waiting.changes()
 
+        def about_to_write(place: Place) -> None:
+            self._note(Reached(self._number, self._logged_to, position, *place))
+
         def written() -> None:
             try:
                 self._keep(changes)
-                self._carried.set_progress(self._number, max(position, self._logged_to))
+                self._carried.set_progress(Reached(self._number, max(position, self._logged_to)))
                 if told is not None:
                     told()
             except OSError as error:
                 self._complain(error)
             self._move(logged_to=position)
 
-        if told or changes or position > self._logged_to:
+        if told or changes:
             logs.after(written)
+        elif position > self._logged_to:
+            logs.after(written, about_to_write)
 
     def counted(self, position: int) -> None:
         """Say that the state on disk counts all records before a position."""
@@ -112,6 +124,12 @@ class Progress:
             self._logged_to = max(self._logged_to, logged_to)
             self._counted_to = max(self._counted_to, counted_to)
             self._ring.release(min(self._logged_to, self._counted_to, self._ring.position))
+
+    def _note(self, reached: Reached) -> None:
+        try:
+            self._carried.set_progress(reached)
+        except OSError as error:
+            self._complain(error)
 
     def _keep(self, changes: Mapping[int, Failure | None]) -> None:
         for key, failure in changes.items():

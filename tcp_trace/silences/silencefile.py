@@ -1,11 +1,11 @@
-"""The file that holds the silences: written by the command line, read by the running service.
+"""The file with the silences: written by the command line, read by the running service.
 
-It is JSON in the state directory, replaced as a whole, so that a reader sees the old or the new
-one. The service looks for a new one before it sends anything. Whoever may write into the directory
-may silence: root and the service's user; its group, too, where the directory is writable for it.
+It is JSON in the state directory and replaced as a whole, so a reader sees either the old or the
+new one. The service checks for a new one before it sends anything. Whoever may write to the
+directory may silence: root, the service's user, and its group if the directory is group-writable.
 
 A new entry is read back before the file is replaced. An entry that this version cannot read does
-not affect the others: it stays in the file as it is, is logged and counted.
+not affect the others: it stays in the file unchanged, and is logged and counted.
 """
 
 from __future__ import annotations
@@ -36,9 +36,9 @@ log = logging.getLogger(__name__)
 
 NAME = "silences.json"
 MOST = 1000
-"""The most silences: each is asked for every failure."""
+"""The most silences: every failure is checked against each."""
 KEPT_ENDED = 7 * 86_400.0
-"""Seconds for which a silence that ended is still listed."""
+"""Seconds that an ended silence stays listed."""
 
 _MOST_BYTES = 4 << 20
 _PATIENCE_SECONDS = 5.0
@@ -48,7 +48,7 @@ _WHY_LIMIT = 200
 
 
 class SilenceFileError(Refused):
-    """The file cannot be read or written; the text is a sentence that says what to do."""
+    """The file cannot be read or written; the text is a sentence with the fix."""
 
 
 class Unread(NamedTuple):
@@ -59,7 +59,7 @@ class Unread(NamedTuple):
 
     @property
     def id(self) -> str:
-        """The id to remove it by: its own, or, if that cannot be typed, one derived from it."""
+        """The id to remove it by: its own, or one derived from it if that cannot be typed."""
         found = self.entry.get("id") if isinstance(self.entry, dict) else None
         if isinstance(found, str) and _TYPED.fullmatch(found):
             return found
@@ -78,7 +78,7 @@ class Contents(NamedTuple):
 
 
 class SilenceFile:
-    """The service's view of the file. `silences` stay as they were while it is unreadable.
+    """The service's view of the file. `silences` stay unchanged while it is unreadable.
 
     `unread` counts the entries that are not in force because they cannot be read. What is dropped
     is in force no more, also while the file cannot be written.
@@ -93,7 +93,7 @@ class SilenceFile:
         self.refresh()
 
     def refresh(self) -> bool:
-        """Read the file if it is another one than before; return whether silences changed."""
+        """Read the file if it changed; return whether silences changed."""
         seen = self._stamp()
         if seen == self._seen:
             return False
@@ -132,7 +132,7 @@ class SilenceFile:
             self._dropped.clear()
 
     def _stamp(self) -> tuple[int, ...]:
-        """Return inode, size and times, which change with the file; () where there is none."""
+        """Return inode, size and times, which change with the file; () for no file."""
         try:
             found = self._path.lstat()
         except OSError:
@@ -141,7 +141,7 @@ class SilenceFile:
 
 
 def read(path: Path) -> Contents:
-    """Return a file's contents, empty where there is none; raises SilenceFileError."""
+    """Return a file's contents, empty for no file. Raises SilenceFileError."""
     try:
         with open(open_regular(path), "rb") as file:  # noqa: PTH123 - of a descriptor
             text = file.read(_MOST_BYTES + 1)
@@ -149,7 +149,7 @@ def read(path: Path) -> Contents:
         return Contents()
     except OSError as error:
         raise SilenceFileError(f"{path}: {why(error)}") from error
-    damaged = SilenceFileError(f"{path} is damaged; remove it, and silence anew")
+    damaged = SilenceFileError(f"{path} is damaged; remove it, and add the silences again")
     if len(text) > _MOST_BYTES:
         raise damaged
     try:
@@ -176,7 +176,7 @@ def _sorted(entries: list[Any]) -> Contents:
 def add(directory: Path, wanted: Silence) -> Silence:
     """Add a silence under an id of its own, and return it.
 
-    Raises SilenceFileError, also if the silence would be another one when it is read back.
+    Raises SilenceFileError, also if the silence changes when it is read back.
     """
     with _edit(directory, wanted.begins) as entries:
         if len(entries) >= MOST:
@@ -190,17 +190,17 @@ def add(directory: Path, wanted: Silence) -> Silence:
 
 
 def remove(directory: Path, name: str, now: float) -> str:
-    """Remove the silence of this id, readable or not; return what it was."""
+    """Remove the silence with this id, readable or not; return its text."""
     with _edit(directory, now) as entries:
         found = next((each for each in entries if each.id == name), None)
         if found is None:
             raise SilenceFileError(f"no silence has the id {name!a}; see tcp-trace silence list")
         entries.remove(found)
-        return str(found.match) if isinstance(found, Silence) else "which could not be read"
+        return str(found.match) if isinstance(found, Silence) else "an unreadable entry"
 
 
 def _read_back(silence: Silence) -> None:
-    """Raise SilenceFileError if the service would read anything else."""
+    """Raise SilenceFileError if the service would read a different silence."""
     try:
         again = Silence.from_dict(json.loads(json.dumps(silence.to_dict())))
     except ValueError as error:
@@ -209,8 +209,7 @@ def _read_back(silence: Silence) -> None:
         reason = ""
     if again != silence:
         raise SilenceFileError(
-            f"'{silence.match}' would not be read back as it is meant{reason}; write it in another"
-            " way"
+            f"'{silence.match}' changes when it is read back{reason}; write it differently"
         )
 
 
@@ -218,14 +217,14 @@ def _read_back(silence: Silence) -> None:
 def _edit(
     directory: Path, now: float, patience: float = _PATIENCE_SECONDS
 ) -> Iterator[list[Silence | Unread]]:
-    """Yield the contents, to be changed, and write them back; one process at a time."""
+    """Yield the contents for changing, then write them back; one process at a time."""
     path = directory / NAME
     try:
         folder = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except FileNotFoundError:
         raise SilenceFileError(
-            f"{directory} does not exist: has the service run here? Set STATE_DIR to where it keeps"
-            " its state"
+            f"{directory} does not exist: has the service run here? Set STATE_DIR to the service's"
+            " own value"
         ) from None
     except OSError as error:
         raise SilenceFileError(f"{directory}: {why(error)}") from error
@@ -243,7 +242,7 @@ def _edit(
 
 
 def _lock(folder: int, directory: Path, patience: float) -> None:
-    """Take the lock of the directory; honest holders keep it for milliseconds."""
+    """Lock the directory; normal holders keep the lock for milliseconds."""
     deadline = time.monotonic() + patience
     while True:
         try:
@@ -257,14 +256,14 @@ def _lock(folder: int, directory: Path, patience: float) -> None:
 
 
 def _write(folder: int, entries: list[Silence | Unread]) -> None:
-    """Replace the file by one that the service can read, whoever writes it."""
+    """Replace the file; the service can read the new one, whoever writes it."""
     plain = [each.to_dict() if isinstance(each, Silence) else each.entry for each in entries]
     text = json.dumps({"silences": plain})
     if len(text) > _MOST_BYTES:
         raise SilenceFileError("the silences take more than 4 MiB; remove some")
     new = f".{NAME}.{os.getpid()}"
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-    with contextlib.suppress(FileNotFoundError):  # of a process of this number that was killed
+    with contextlib.suppress(FileNotFoundError):  # left by a killed process with this PID
         os.unlink(new, dir_fd=folder)
     with open(os.open(new, flags, 0o600, dir_fd=folder), "wb") as file:  # noqa: PTH123 - of a descriptor
         try:
@@ -280,9 +279,9 @@ def _write(folder: int, entries: list[Silence | Unread]) -> None:
 
 
 def _hand_over(file: int, folder: int) -> None:
-    """Give a new file to the directory's group, where it is the group's."""
+    """Give a new file to the directory's group, if the directory is group-writable."""
     owner = os.fstat(folder)
     if owner.st_mode & stat.S_IWGRP:
         os.fchmod(file, 0o660)
-    with contextlib.suppress(PermissionError):  # a group that the writer is not in
+    with contextlib.suppress(PermissionError):  # the writer is not in the group
         os.fchown(file, -1, owner.st_gid)

@@ -1,1 +1,1 @@
-"""Live views and tables."""
+"""Tables for a terminal."""

@@ -1,4 +1,4 @@
-"""Tables for a terminal. Cells are untrusted: they are escaped."""
+"""Tables for a terminal. Cells are untrusted, so they are escaped."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ _INDENT, _LABEL = " " * 4, 5
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
-    """Return lines: the head in capitals and the rows, each column as wide as its widest cell.
+    """Return lines: the head in capitals, then the rows; a column is as wide as its widest cell.
 
-    Text that is longer than its cell ends in an ellipsis; numbers are right-aligned.
+    Text longer than its cell ends in an ellipsis; numbers are right-aligned.
     """
     cells = [[_cell(text) for text in row] for row in rows]
     lines = [[text.upper() for text in head], *cells]
@@ -38,7 +38,7 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
 def details(columns: int, *facts: tuple[str, str]) -> list[str]:
     """Return the lines below a row: a label and a text each, at most `columns` wide.
 
-    Empty texts are left out. The texts must be escaped already.
+    Empty texts are left out. Escape the texts first.
     """
     lines: list[str] = []
     for label, text in facts:
@@ -53,7 +53,7 @@ def details(columns: int, *facts: tuple[str, str]) -> list[str]:
 
 
 def wrapped(text: str, columns: int) -> list[str]:
-    """Return a text, which must be safe to show, as lines of at most `columns`, indented."""
+    """Return an escaped text as indented lines of at most `columns`."""
     return textwrap.wrap(
         text, columns, initial_indent="  ", subsequent_indent=_INDENT, break_on_hyphens=False
     )

@@ -44,7 +44,7 @@ def too_short(sock):
 
 def ask(query, receive=from_whom, *, connected=True):
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-        sock.settimeout(2)
+        sock.settimeout(60)
         if connected:
             sock.connect((SERVER, 53))
             sock.send(query)
@@ -53,7 +53,7 @@ def ask(query, receive=from_whom, *, connected=True):
         return receive(sock)
 
 def ask_tcp(query, receive):
-    with socket.create_connection((SERVER, 53), timeout=2) as sock:
+    with socket.create_connection((SERVER, 53), timeout=60) as sock:
         sock.sendall(len(query).to_bytes(2, "big") + query)
         receive(sock)
 

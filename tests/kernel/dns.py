@@ -109,7 +109,7 @@ class NameServer:
             except OSError:  # it was shut down
                 return
             with client:
-                client.settimeout(5)
+                client.settimeout(60)
                 while size := client.recv(2, socket.MSG_WAITALL):
                     query = client.recv(int.from_bytes(size, "big"), socket.MSG_WAITALL)
                     answer = self._answer(query)
@@ -141,7 +141,7 @@ def resolver(namespace: str) -> Iterator[Callable[..., None]]:
     directory.mkdir(parents=True)
 
     def ask(server: str, options: str = "") -> None:
-        text = f"nameserver {server}\noptions timeout:1 attempts:1 {options}\n"
+        text = f"nameserver {server}\noptions timeout:30 attempts:1 {options}\n"
         (directory / "resolv.conf").write_text(text)
 
     try:

@@ -14,12 +14,14 @@ assert received == answer
 
 
 ERROR_QUEUE = """
-import time
+import select
 with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
     sock.setsockopt(socket.IPPROTO_IP, 11, 1)  # IP_RECVERR
     sock.connect(("127.0.0.1", 53))
     sock.send({answer!r})
-    time.sleep(0.2)
+    poller = select.poll()
+    poller.register(sock, select.POLLERR)
+    assert poller.poll(60_000)
     assert sock.recvmsg(4096, 512, socket.MSG_ERRQUEUE)[0] == {answer!r}
 """
 

@@ -48,7 +48,8 @@ class Row:
     tell the row, `lacks` what this kernel has not and the row needs. `needs_returns` has the errnos
     that only connect() tells by returning them, each with what is told where nobody sees that.
     `unsent` is whether no SYN is sent. A row that is `alone` runs beside no other;
-    `by_this_process` is whether this process connects.
+    `by_this_process` is whether this process connects. `late` are the local ports of connects that
+    the application measured to have been too late for the row: they were made again.
     """
 
     case: str
@@ -65,6 +66,7 @@ class Row:
     alone: bool = False
     by_this_process: bool = True
     seen: list[int] = field(default_factory=list)
+    late: set[int] = field(default_factory=set)
 
     def __str__(self) -> str:
         """Name the row for people."""
@@ -110,11 +112,11 @@ class Rows:
                 self.rows.append(Row(case, family, waiting, port, ready, ends, **more))  # type: ignore[arg-type]
 
 
-def plain(patience: float | None = None) -> dict[str, Make]:
-    """Return ways to connect once, blocking and not."""
+def plain(patience: float | None = None, *, lasts: bool = False) -> dict[str, Make]:
+    """Return ways to connect once, blocking and not; see `attempt`."""
 
     def make(address: str, port: int, *, blocking: bool) -> list[int]:
-        once = partial(attempt, address, port, blocking=blocking, patience=patience)
+        once = partial(attempt, address, port, blocking=blocking, patience=patience, lasts=lasts)
         return many(TIMES, once)
 
     return waiting(make)

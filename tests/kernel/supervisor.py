@@ -18,7 +18,7 @@ from tcp_trace.commands import sandbox, scratch
 if TYPE_CHECKING:
     from pathlib import Path
 
-_START_SECONDS = 60.0
+_START_SECONDS = 300.0
 _FDS_MOST = 253
 # Moves the descriptors that it is given to those from 3 on, and becomes the service.
 _LAUNCH = """
@@ -114,7 +114,7 @@ class Supervisor:
     def wait(self) -> str:
         """Wait for its end; return what it said on stderr."""
         assert self.process is not None
-        said = self.process.communicate(timeout=30)[1]
+        said = self.process.communicate(timeout=120)[1]
         self.process = None
         return said
 

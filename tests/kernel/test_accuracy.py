@@ -38,12 +38,18 @@ class Matrix:
             cases.prepare(network)
             self.has_returns = "no_returns" not in service.find("watching")[0]
             cases.connect_all(network, self.rows)
-            expected = sum(row.truth.total() for row in self.rows if not self.cannot_tell(row))
-            service.wait_for(lambda: len(_told(service)) >= expected, 10)
+            expected = sum(
+                row.truth.total() + len(row.late) for row in self.rows if not self.cannot_tell(row)
+            )
+            service.wait_for(lambda: len(_told(service)) >= expected, 60)
             self.kept_back = seen.kept_back()
             service.stop()
         ports = {row.port for row in self.rows}
-        lines = [line for line in _told(service) if line["dport"] in ports]
+        late = {(row.port, lport) for row in self.rows for lport in row.late}
+        every = [line for line in _told(service) if line["dport"] in ports]
+        ends = Counter((line["dport"], line["lport"]) for line in every)
+        self.late = {end: ends[end] for end in late}
+        lines = [line for line in every if (line["dport"], line["lport"]) not in late]
         self.told = Counter((line["dport"], _name_of(line)) for line in lines)
         self.makers = {(line["dport"], line["pid"], line["comm"]) for line in lines}
         failures = [line for line in lines if line["message"] == "connect failed"]
@@ -107,6 +113,11 @@ def test_row(matrix: Matrix, number: int) -> None:
         assert matrix.told_of(row) == row.without_returns
     else:
         assert matrix.told_of(row) == row.truth
+
+
+def test_what_was_late_is_told_once(matrix: Matrix) -> None:
+    """A race whose loser the application closed late is told, as a failure or as lost."""
+    assert matrix.late == dict.fromkeys(matrix.late, 1)
 
 
 def test_makers(matrix: Matrix) -> None:

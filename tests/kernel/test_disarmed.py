@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
-import socket
 import tempfile
 import time
 from pathlib import Path
@@ -14,16 +12,17 @@ import pytest
 
 from tcp_trace.commands import sandbox
 from tcp_trace.commands.sandbox import SERVER, call_in
-from tests.kernel.connects import attempt, many
+from tests.kernel.connects import attempt, begun, is_connecting, many
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Iterator
 
     from tcp_trace.commands.sandbox import Network
 
 TIMES = 23
 CLOSED, DROPPED = 10_951, 11_951
-_LOOK_SECONDS = 20.0
+_LOOK_SECONDS = 120.0
 HOOK_UNUSED = (
     "the hook is not run, the net behind it does its work; look whether"
     " /sys/kernel/debug/kprobes/enabled and kernel.ftrace_enabled are 1"
@@ -32,9 +31,8 @@ HOOK_UNUSED = (
 
 def pending() -> socket.socket:
     """Return a socket that waits for an answer that never comes."""
-    sock = socket.socket()
-    sock.settimeout(0)
-    assert sock.connect_ex((SERVER, DROPPED)) == errno.EINPROGRESS
+    sock = begun(SERVER, DROPPED)
+    assert is_connecting(sock)
     return sock
 
 
@@ -84,9 +82,9 @@ def test_later_the_net_does_its_work(network: Network) -> None:
             many(TIMES, lambda: attempt(SERVER, CLOSED))
             attempt(SERVER, DROPPED, blocking=False, patience=0.01)
             service.wait_for(lambda: service.find(HOOK_UNUSED), _LOOK_SECONDS)
-            begun = pending()
+            meanwhile = pending()
             enabled.write_text("1")
-            begun.close()
+            meanwhile.close()
             many(TIMES, lambda: attempt(SERVER, CLOSED + 1))
             time.sleep(1.0)
             service.stop()

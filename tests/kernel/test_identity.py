@@ -9,7 +9,6 @@ import socket
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,7 +32,7 @@ from tests.kernel.makers import (
 from tests.kernel.ways import IPPROTO_MPTCP
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from tcp_trace.commands.sandbox import Network, Service
 
@@ -174,8 +173,8 @@ def test_a_thread_is_not_the_process(service: Service) -> None:
     assert [line["thread"] for line in lines] == [None, "pool-1-thread-3"]
 
 
-def refuse_by_mptcp(network: Network, port: int) -> None:
-    """Let the server of an MPTCP connection announce an address that refuses.
+def refuse_by_mptcp(network: Network, port: int, is_told: Callable[[], object]) -> None:
+    """Let the server of an MPTCP connection announce an address that refuses, until that is told.
 
     The client's kernel connects to it, in a thread of its own.
     """
@@ -195,7 +194,7 @@ def refuse_by_mptcp(network: Network, port: int) -> None:
         with listener.accept()[0] as accepted:
             client.send(b"x")
             accepted.recv(1)
-            time.sleep(1.0)
+            is_told()
 
 
 if MPTCP.exists():
@@ -207,7 +206,7 @@ if MPTCP.exists():
             sandbox.network(firewall) as network,
             sandbox.service(HOOK=hook, DEST_IP="192.0.2.3") as service,
         ):
-            refuse_by_mptcp(network, 15_000)
+            refuse_by_mptcp(network, 15_000, lambda: told(service, 15_000))
             line = told(service, 15_000)
         unknown = ("pid", "comm", "thread", "uid", "user", "unit", "command")
         assert {line[name] for name in unknown} == {None}

@@ -47,7 +47,7 @@ def hammer(network: Network, times: int) -> float:
         subprocess.Popen([*command, "127.0.0.1", str(CLOSED), str(share + (n < rest)), str(cpu)])
         for n, cpu in enumerate(cpus)
     ]
-    assert [process.wait(120) for process in running] == [0] * len(cpus)
+    assert [process.wait(600) for process in running] == [0] * len(cpus)
     return time.monotonic() - started
 
 
@@ -90,7 +90,7 @@ def test_a_long_burst_takes_bounded_memory(hook: str, network: Network) -> None:
     with sandbox.service(HOOK=hook, DEST_IP=f"127.0.0.1:{CLOSED}") as service:
         seconds = hammer(network, times)
         began = time.monotonic()
-        told = service.wait_for(lambda: service.failures(dport=CLOSED) >= times, 120)
+        told = service.wait_for(lambda: service.failures(dport=CLOSED) >= times, 300)
         late = time.monotonic() - began
         status = Path("/proc", str(service.pid), "status").read_text()
         most = int(re.findall(r"VmHWM:\s+(\d+) kB", status)[0])
@@ -106,13 +106,15 @@ def test_a_long_burst_takes_bounded_memory(hook: str, network: Network) -> None:
 def test_being_behind_is_said(hook: str, network: Network) -> None:
     """Records that are read only after seconds make a line that says how old they were."""
     with sandbox.service(HOOK=hook, DEST_IP=f"127.0.0.1:{CLOSED}") as service:
+        began = time.monotonic()
         with asleep(service):
             hammer(network, 23)
             time.sleep(BEHIND_SECONDS + 1)
         service.wait_for(lambda: service.find("connect failed", dport=CLOSED))
+        took = time.monotonic() - began
         assert service.stop() == 0
     (line,) = [each for each in service.lines if "is behind" in str(each["message"])]
-    assert BEHIND_SECONDS < line["behind"] < BEHIND_SECONDS + 20
+    assert BEHIND_SECONDS < line["behind"] < took
 
 
 def test_what_a_full_ring_does_not_take_is_counted(hook: str, network: Network) -> None:
@@ -125,7 +127,7 @@ def test_what_a_full_ring_does_not_take_is_counted(hook: str, network: Network) 
     with sandbox.service(HOOK=hook, RING_MB="1", EVENTS="attempts", DEST_IP=watched) as service:
         with asleep(service):
             hammer(network, times)
-        service.wait_for(lambda: service.failures(dport=CLOSED) >= times, 60)
+        service.wait_for(lambda: service.failures(dport=CLOSED) >= times, 300)
         tallies = tallies_of(service)
     assert tallies["lost"] > 0 < tallies["held"]
     assert tallies["submitted"] + tallies["lost"] + tallies["held"] == 2 * times
@@ -170,7 +172,11 @@ def in_flight(times: int) -> list[socket.socket]:
 
 
 def test_the_compiler_is_gone(hook: str) -> None:
-    """Once it runs it has no compiler in its memory, and 30 MB before the first message."""
+    """Once it runs it has no compiler in its memory, and 30 MB before the first message.
+
+    How much of the shared libraries is resident is the kernel's choice, and varies; what is its own
+    is the same each time, but for the version of Python.
+    """
     webhook = "http://127.0.0.1:1/services/T0/B0/x"
     with sandbox.service(HOOK=hook, SLACK_URL=webhook, DEST_IP=SERVER) as service:
         process = Path("/proc", str(service.pid))
@@ -181,4 +187,6 @@ def test_the_compiler_is_gone(hook: str) -> None:
     assert "libLLVM" not in mapped
     assert "libbcc" not in mapped
     assert "libbpf" not in mapped
-    assert int(status["VmRSS"].split()[0]) < 32_000
+    resident = {name: int(status[name].split()[0]) for name in ("RssAnon", "VmRSS")}
+    assert resident["RssAnon"] < (20_000 if sys.version_info < (3, 13) else 23_000), resident
+    assert resident["VmRSS"] < 40_000, resident

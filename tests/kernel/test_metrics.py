@@ -79,6 +79,7 @@ def test_metrics(hook: str, network: Network) -> None:
             DEST_IP=f"{SERVER}:{CLOSED}",
         ) as service:
             call_in(network.client, lambda: many(TIMES, lambda: attempt(SERVER, CLOSED)))
+            assert service.wait_for(lambda: service.failures() == TIMES)
             assert service.wait_for(
                 lambda: [line for line in service.lines if _DEAD in line["message"]]
             )

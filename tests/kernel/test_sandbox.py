@@ -50,7 +50,7 @@ def test_the_demo_takes_no_module_from_where_it_is_started(tmp_path: Path) -> No
         capture_output=True,
         text=True,
         check=False,
-        timeout=100,
+        timeout=300,
     )
     assert "taken over" not in done.stdout + done.stderr
     assert done.returncode == 0, done.stdout + done.stderr
@@ -73,7 +73,7 @@ def test_the_webhook_hears_only_the_service() -> None:
             (address.path, "-1"),
             (address.path, "many"),
         ):
-            connection = http.client.HTTPConnection(address.netloc, timeout=5)
+            connection = http.client.HTTPConnection(address.netloc, timeout=60)
             with contextlib.closing(connection):
                 connection.request("POST", path, b"{}", {"Content-Length": size})
                 assert connection.getresponse().status == 404

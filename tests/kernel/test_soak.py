@@ -40,9 +40,9 @@ async def echo(reader, writer):
 async def main():
     resource.setrlimit(resource.RLIMIT_NOFILE, (16384, 16384))
     for port, serve in zip(sys.argv[1:], (close, echo)):
-        listener = socket.create_server(("", int(port)), family=socket.AF_INET6, backlog=1024,
+        listener = socket.create_server(("", int(port)), family=socket.AF_INET6, backlog=4096,
                                         dualstack_ipv6=True)
-        await asyncio.start_server(serve, sock=listener, backlog=1024)
+        await asyncio.start_server(serve, sock=listener, backlog=4096)
     print("listening", flush=True)
     await asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)
 asyncio.run(main())
@@ -131,7 +131,7 @@ def test_soak(hook: str, network: Network) -> None:
             failed = run_clients(network, CONNECTS)
             seconds = time.monotonic() - began
             wanted = (warm_up + failed).total()
-            service.wait_for(lambda: service.failures() >= wanted, 60)
+            service.wait_for(lambda: service.failures() >= wanted, 300)
             after = resident_kb(service)
         kept_back = seen.kept_back()
         service.stop()

@@ -15,7 +15,7 @@ from tcp_trace.connects.events import State
 from tcp_trace.kernel.handover import Handover
 from tcp_trace.kernel.rings import Ring
 from tcp_trace.notify.routing import DEFAULT
-from tcp_trace.probes.carried import Carried, Entry
+from tcp_trace.probes.carried import Carried, Entry, Reached
 from tcp_trace.probes.shapes import DESTINATION, MAKER, TRANSITION
 from tcp_trace.service import intake
 from tcp_trace.service.daemon import Service
@@ -49,15 +49,15 @@ class Memory(Carried):
 
     def __init__(self, _: object = None) -> None:
         self.kept: dict[int, Entry] = {}
-        self.reached = (0, 0)
+        self.reached = Reached(0, 0)
 
-    def progress(self) -> tuple[int, int]:
+    def progress(self) -> Reached:
         """Return what was set."""
         return self.reached
 
-    def set_progress(self, ring: int, logged_to: int) -> None:
+    def set_progress(self, reached: Reached) -> None:
         """Set it."""
-        self.reached = (ring, logged_to)
+        self.reached = reached
 
     def entries(self) -> dict[int, Entry]:
         """Return what is kept."""
@@ -128,8 +128,8 @@ def feed(fed: Fed, records: list[bytes]) -> None:
 
 
 def await_sent(messages: Messages, wanted: int) -> int:
-    """Wait for so many messages to be sent, 6 s at most; return how many were."""
-    until = time.monotonic() + 6
+    """Wait for so many messages to be sent, 30 s at most; return how many were."""
+    until = time.monotonic() + 30
     while time.monotonic() < until and messages.statistics[DEFAULT].sent < wanted:
         time.sleep(0.02)
     return messages.statistics[DEFAULT].sent

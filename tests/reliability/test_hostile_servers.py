@@ -31,9 +31,9 @@ if TYPE_CHECKING:
 
 MESSAGE = {"text": "a message"}
 WAYS = ("http", "https", "proxy", "connect", "https behind a proxy")
-LONG = 10.0
+LONG = 60.0
 SHORT = 0.4
-SLACK = 0.4
+SLACK = 10.0
 """Seconds that a busy machine may take beyond."""
 
 

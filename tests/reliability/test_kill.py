@@ -48,7 +48,7 @@ def run(database: Path, url: str, first: int, count: int, kill_after: float | No
     assert process.stdout is not None
     _, before, memory = process.stdout.readline().decode().split()
     try:
-        said, _ = process.communicate(timeout=60 if kill_after is None else kill_after)
+        said, _ = process.communicate(timeout=300 if kill_after is None else kill_after)
     except subprocess.TimeoutExpired:
         process.send_signal(signal.SIGKILL)
         said, _ = process.communicate()

@@ -145,7 +145,7 @@ def test_a_bad_webhook_does_not_hold_up_another(
     with (
         Webhook([reply]) as bad,
         Webhook() as good,
-        workers_world.running(outbox, [to(bad, deadline=4.0), to(good, "good")]) as workers,
+        workers_world.running(outbox, [to(bad, deadline=60.0), to(good, "good")]) as workers,
     ):
         put(outbox, "first", DEFAULT)
         bad.wait_for(1)
@@ -154,13 +154,14 @@ def test_a_bad_webhook_does_not_hold_up_another(
             put(outbox, str(number), DEFAULT, "good")
         good.wait_for(20)
         took = time.monotonic() - began
-        assert took < 3.5
+        assert ids(good) == [str(number) for number in range(20)]
+        # It hangs still, or waits for its turn: nobody waited for that.
+        assert len(bad.received) == 1
         figure(
             f"one of two webhooks {fault}",
             "its own messages wait; the other's do not",
             f"20 messages reached the other one within {took:.2f} s (unpaced)",
         )
-        assert ids(good) == [str(number) for number in range(20)]
         wait_for_sent(workers, "good", 20)
         assert workers.statistics[DEFAULT].sent == 0
         workers.stop(0.2)

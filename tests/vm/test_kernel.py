@@ -22,7 +22,7 @@ RESULTS = "/tmp/accuracy"  # noqa: S108 - inside the machine, which is ours alon
 TIMEOUT_S = 3600.0
 
 # Compilers, locales, locks and who keeps descriptors are the same under every kernel: the host runs
-# these.
+# these. Restarts by systemd itself are in test_restart.py beside this.
 ON_THE_HOST = ("parts", "environment", "second", "restart")
 
 HOOKS = os.environ.get("TCP_TRACE_VM_HOOKS", "kprobe").split(",")

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 _RESTARTED_WITHIN = 120
 # Nothing else in the machine has programs of these types; the kernel program has all of them.
 _PROGRAMS = {"kprobe", "raw_tracepoint", "tracing"}
-_LINKS = {"raw_tracepoint", "tracing"}
 _NOTHING = (0, 0, 0)
 
 
@@ -28,8 +27,18 @@ def _attached(vm: Machine) -> tuple[int, int, int]:
     programs = json.loads(vm.run("bpftool -j prog show").stdout)
     tracing = [program for program in programs if program["type"] in _PROGRAMS]
     maps = {number for program in tracing for number in program.get("map_ids", [])}
-    links = [link["type"] for link in json.loads(vm.run("bpftool -j link show").stdout or "[]")]
-    return len(tracing), len(maps), sum(link in _LINKS for link in links)
+    # systemd has a link of its own, which is of the type tracing, to a program that is not.
+    ids = {program["id"] for program in tracing}
+    links = json.loads(vm.run("bpftool -j link show").stdout or "[]")
+    return len(tracing), len(maps), sum(link["prog_id"] in ids for link in links)
+
+
+def _wait_until_attached(vm: Machine, expected: tuple[int, int, int]) -> None:
+    # The kernel frees links and maps of a process that ended when it gets to it.
+    until = time.monotonic() + 60
+    while (found := _attached(vm)) != expected:
+        assert time.monotonic() < until, found
+        time.sleep(0.5)
 
 
 @pytest.fixture
@@ -41,7 +50,8 @@ def restarting(service: Service) -> Iterator[Service]:
     service.use()
 
 
-def _wait_for_restart(service: Service, old_pid: int) -> None:
+def wait_for_restart(service: Service, old_pid: int) -> None:
+    """Wait until systemd has started another process."""
     # In one look: between two the old process may end.
     service.vm.wait_until(
         f"""shown=$(systemctl show -p ActiveState -p MainPID tcp-trace)
@@ -67,15 +77,12 @@ def test_sigterm_ends_it_in_time_and_detaches(
     before = restarting.count_lines()
     restarting.connects("client", address, CLOSED)
     restarting.wait_for_lines("notification not sent yet", after=before)
-    started = time.monotonic()
     restarting.systemctl("stop")
-    seconds = time.monotonic() - started
     receiver.start()
-    print(f"\nstopped after {seconds:.1f} s")
-    assert seconds < 15  # 10 s are for draining; at 20 s systemd would kill
+    # 10 s are for draining; at 20 s systemd would have killed it, and said so here.
     assert (restarting.show("Result"), restarting.show("ExecMainStatus")) == ("success", "0")
     assert [line["message"] for line in restarting.lines(after=before)][-1] == "stopped"
-    assert _attached(vm) == _NOTHING
+    _wait_until_attached(vm, _NOTHING)
 
 
 def test_a_hook_that_is_not_run_is_let_go(restarting: Service, vm: Machine, peer: Peer) -> None:
@@ -99,21 +106,21 @@ def test_kill_9_is_survived(restarting: Service, vm: Machine, peer: Peer) -> Non
     attached, pid = _attached(vm), restarting.pid
     restarting.vm.run(f"kill -9 {pid}")
     vm.wait_until("! bpftool -j prog show | grep -q kprobe_tcp_set")
-    _wait_for_restart(restarting, pid)
-    assert _attached(vm) == attached
+    wait_for_restart(restarting, pid)
+    _wait_until_attached(vm, attached)
     _assert_works(restarting, peer)
 
 
 def test_the_watchdog_ends_a_service_that_hangs(restarting: Service, peer: Peer) -> None:
     """A process that is stopped answers no watchdog: systemd kills it and starts another."""
     assert restarting.show("WatchdogUSec") == "30s"
-    restarting.drop_in("WatchdogSec=5", "TimeoutAbortSec=2")
+    restarting.drop_in("WatchdogSec=10", "TimeoutAbortSec=2")
     restarting.systemctl("restart")
     pid, before = restarting.pid, int(restarting.show("NRestarts"))
-    time.sleep(12)  # two of its intervals: one that works is left alone
+    time.sleep(22)  # two of its intervals: one that works is left alone
     assert restarting.pid == pid
     restarting.vm.run(f"kill -STOP {pid}")
-    _wait_for_restart(restarting, pid)
+    wait_for_restart(restarting, pid)
     assert int(restarting.show("NRestarts")) == before + 1
     assert "Watchdog timeout" in restarting.vm.run("journalctl --no-pager -u tcp-trace").stdout
     _assert_works(restarting, peer)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from tests.vm.machine import Machine
     from tests.vm.service import Peer, Receiver, Service
 
-_MAX_RESIDENT_KB = 35 * 1024
+_MAX_RESIDENT_KB = {"5.10": 35 * 1024, "6.1": 35 * 1024, "6.12": 41 * 1024}
 
 
 @pytest.fixture
@@ -56,15 +56,15 @@ def test_it_is_confined_further(used: Service, vm_kernel: str) -> None:
     assert " root root " in shown  # whose process is that user's, but cannot be looked into
 
 
-def test_the_compiler_is_gone(used: Service) -> None:
-    """Nothing of BCC is mapped, and 35 MB are enough, messages and all."""
+def test_the_compiler_is_gone(used: Service, vm_kernel: str) -> None:
+    """Nothing of BCC is mapped, and 35 MB are enough, messages and all; 41 for Python 3.13."""
     maps = used.vm.run(f"cat /proc/{used.pid}/maps").stdout
     mapped = {line.split()[5].rpartition("/")[2] for line in maps.splitlines() if "/" in line}
     parts = ("bcc", "bpf", "LLVM", "clang")
     assert not {name for name in mapped if any(part in name for part in parts)}
     resident = int(_status(used)["VmRSS"].split()[0])
     print(f"\nresident: {resident} kB")
-    assert resident < _MAX_RESIDENT_KB
+    assert resident < _MAX_RESIDENT_KB[vm_kernel]
 
 
 def test_only_what_is_needed_is_open(used: Service, vm: Machine, vm_kernel: str) -> None:

@@ -158,7 +158,7 @@ def test_without_the_user_nothing_is_tried(state: Path) -> None:
     """Root asks nobody in his place."""
     (found,) = tried(state, SERVICE_USER="tcp-trace-none", SLACK_URL=URL)
     assert (found.name, found.level) == ("service", Level.WARN)
-    assert "not tried without that user" in found.detail
+    assert "are not checked" in found.detail
 
 
 @as_root
@@ -212,11 +212,11 @@ def test_an_ordinary_user_is_told_what_he_cannot_know(state: Path) -> None:
     found = as_an_ordinary_user(state)
     for name in ("returns", "state"):
         assert named(found, name).level is Level.WARN
-        assert named(found, name).detail.startswith("not known without root: ")
+        assert named(found, name).detail.startswith("unknown without root: ")
         assert named(found, name).fix == "sudo tcp-trace check"
     assert "lets no program" not in str(found)
     told = named(as_an_ordinary_user(state, "--env-file", str(path)), "configuration")
     assert told.level is Level.WARN
     assert told.detail == (
-        f"not known without root: {path}: cannot be read (Permission denied); see --env-file"
+        f"unknown without root: {path}: cannot be read (Permission denied); see --env-file"
     )

@@ -128,7 +128,7 @@ def test_wrong_bcc(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "bcc.py").write_text("")
     finding = check._bcc()
     assert finding.level is Level.FAIL
-    assert "another package" in finding.detail
+    assert "a different package" in finding.detail
     monkeypatch.setitem(cast("dict[str, object]", sys.modules), "bcc", None)
     assert check._bcc().level is Level.FAIL
 
@@ -144,11 +144,11 @@ def test_old_kernel_is_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("refused", "names", "said"),
     [
-        (None, "returns", "connect() is watched returning"),
-        ("tcp_v6_connect", "returns", "watch connect() returning (BPF trampolines); connects that"),
-        ("tcp_v6_connect", "names", "recvmsg() is watched returning"),
-        ("inet_recvmsg", "names", "watch recvmsg() returning (BPF trampolines); host names are"),
-        ("inet6_recvmsg", "returns", "connect() is watched returning"),
+        (None, "returns", "the return of connect() is watched"),
+        ("tcp_v6_connect", "returns", "watch connect() return (BPF trampolines); connects that"),
+        ("tcp_v6_connect", "names", "the return of recvmsg() is watched"),
+        ("inet_recvmsg", "names", "watch recvmsg() return (BPF trampolines); host names are"),
+        ("inet6_recvmsg", "returns", "the return of connect() is watched"),
     ],
 )
 def test_functions_returning(
@@ -181,7 +181,7 @@ def test_functions_returning_without_root(monkeypatch: pytest.MonkeyPatch, tmp_p
     monkeypatch.setattr(privileges, "_STATUS", tmp_path / "status")
     finding = point("returns")
     assert finding.level is Level.WARN
-    assert finding.detail.startswith("not known without root")
+    assert finding.detail.startswith("unknown without root")
     assert finding.fix == "sudo tcp-trace check"
 
 

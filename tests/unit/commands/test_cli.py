@@ -100,9 +100,9 @@ def test_alert_delivered() -> None:
 @pytest.mark.parametrize(
     ("status", "body", "told"),
     [
-        (404, b"no_service", "make a new webhook"),
-        (400, b"invalid_payload", "the other side refuses"),
-        (500, b"", "is there a way"),
+        (404, b"no_service", "create a new webhook"),
+        (400, b"invalid_payload", "the receiver refuses"),
+        (500, b"", "check the way"),
     ],
 )
 def test_alert_not_delivered(status: int, body: bytes, told: str) -> None:
@@ -172,7 +172,10 @@ def test_alert_is_sent_by_the_service_user() -> None:
             SERVICE_USER="tcp-trace-none",
         )
         assert (done.returncode, done.stdout, webhook.received) == (1, "", [])
-        assert "SERVICE_USER=tcp-trace-none does not exist: 'make install' makes it" in done.stderr
+        assert (
+            "SERVICE_USER=tcp-trace-none does not exist: create it with 'make install'"
+            in done.stderr
+        )
     with socket.create_server(("127.0.0.1", 0)) as server:
         url = f"http://127.0.0.1:{server.getsockname()[1]}/x"
         asking = threading.Thread(
@@ -253,7 +256,7 @@ def test_a_second_instance_is_said_before_the_compiler_runs(
     assert cli.main(["run"]) == 1
     another = (
         f"tcp-trace: another tcp-trace has STATE_DIR={tmp_path}: this one watches and logs, and"
-        " sends nothing; for messages of its own it needs another STATE_DIR\n"
+        " sends nothing; to send messages, give it another STATE_DIR\n"
     )
     none = "tcp-trace: no kernel\n"
     assert said == ["", none + another, none]

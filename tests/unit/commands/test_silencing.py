@@ -165,7 +165,7 @@ def test_what_was_silenced_is_counted(
     silence("list")
     listed = capsys.readouterr().out
     assert "1,234" in listed
-    assert "daily 00:00-24:00 192.0.2.0/24: holds now, 0 failures silenced" in listed
+    assert "daily 00:00-24:00 192.0.2.0/24: in force, 0 failures silenced" in listed
     silence("list", "--json")
     shown = json.loads(capsys.readouterr().out)
     assert [(each["silenced"], each["in_force"]) for each in shown["silences"]] == [(1234, True)]
@@ -214,7 +214,7 @@ def test_silences_that_ended(
     monkeypatch.setattr(time, "time", lambda: later)
     capsys.readouterr()
     silence("list")
-    assert capsys.readouterr().out == "nothing is silenced by hand\n"
+    assert capsys.readouterr().out == "no silences\n"
     silence("list", "--all")
     assert "ended" in capsys.readouterr().out
 
@@ -222,7 +222,7 @@ def test_silences_that_ended(
 @pytest.mark.parametrize(
     ("args", "words"),
     [
-        (("--for", "2h"), "say what to silence"),
+        (("--for", "2h"), "name what to silence"),
         (("--for", "soon", "all"), "--for soon: not a duration; write it like 30s, 5m or 4h"),
         (("--for", "0", "all"), "--for 0: out of range; write a duration from 1s to 365d"),
         (("--for", "2h", "10.0.0.0/33"), "no address, network or host name"),

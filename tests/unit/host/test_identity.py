@@ -150,9 +150,9 @@ def test_a_command_line_that_cannot_be_read_for_now(proc: Proc) -> None:
     now = time.monotonic()
     assert identities.of(process(42), now) == Maker(unit="shop.service")
     assert identities.of(process(43), now) == Maker(unit="shop.service")
-    assert time.monotonic() - now < 1
+    assert time.monotonic() - now < 10
     cmdline.write_bytes(b"shop\0")  # for which the reading waited
-    until = time.monotonic() + 10
+    until = time.monotonic() + 60
     while identities.of(process(43), time.monotonic()).command is None:
         assert time.monotonic() < until
         time.sleep(0.1)

@@ -19,9 +19,9 @@ needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root: only root
 @pytest.mark.parametrize(
     ("name", "why"),
     [
-        ("nobody", "is not the service's own: set SERVICE_USER to a user that nobody else is"),
-        ("root", "is not the service's own: set SERVICE_USER to a user that nobody else is"),
-        ("absent-user", "does not exist: 'make install' makes it, and so does 'useradd --system"),
+        ("nobody", "must be a user of the service's own: create one with 'useradd"),
+        ("root", "must be a user of the service's own: create one with 'useradd"),
+        ("absent-user", "does not exist: create it with 'make install' or 'useradd --system"),
     ],
 )
 def test_a_user_that_is_others_too_is_refused(name: str, why: str) -> None:

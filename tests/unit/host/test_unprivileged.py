@@ -152,13 +152,13 @@ def leak() -> None:
     [
         (exhaust_memory, "more than 64 MiB of memory"),
         (exhaust_processor, "took more than 1 s|after 1 s of CPU"),
-        (hang, "looking took more than 1 s and was ended"),
+        (hang, "looking took more than 1 s and was killed"),
         (nest, "nested too deeply"),
         (fill_a_disk, "failed unexpectedly: OSError in"),
-        (flood, "gave more than 10 MiB"),
-        (os.abort, "looking failed: the child that did it ended by SIGABRT"),
-        (lambda: os._exit(0), "looking failed: the child that did it ended with exit code 0"),
-        (lambda: os.kill(os.getpid(), signal.SIGRTMIN + 1), "did it ended by signal "),
+        (flood, "returned more than 10 MiB"),
+        (os.abort, "looking failed: its child process ended by SIGABRT"),
+        (lambda: os._exit(0), "looking failed: its child process ended with exit code 0"),
+        (lambda: os.kill(os.getpid(), signal.SIGRTMIN + 1), "its child process ended by signal "),
         (drip, "looking took more than 1 s"),
         (leak, r"failed unexpectedly: OSError in .*\.py:\d+$"),
     ],
@@ -266,7 +266,9 @@ def test_a_user_that_does_not_exist() -> None:
     with pytest.raises(Refused, match=r"SERVICE_USER=tcp-trace-none .*'useradd --system .*-none'"):
         unprivileged.service_user("tcp-trace-none")
     for name in ("root", "nobody"):
-        with pytest.raises(Refused, match=f"SERVICE_USER={name} is not the service's own"):
+        with pytest.raises(
+            Refused, match=f"SERVICE_USER={name} must be a user of the service's own"
+        ):
             unprivileged.service_user(name)
 
 

@@ -57,7 +57,7 @@ def lacking() -> list[str | None]:
 
 def test_a_function_that_the_kernel_does_not_have(kernel: Kernel) -> None:
     """It cannot be watched; the others can, of which one was tried for all."""
-    assert lacking() == ["this kernel lets no program watch gone() returning", None, None]
+    assert lacking() == ["this kernel cannot watch gone() return", None, None]
     assert kernel.attached() == 1
 
 

@@ -208,7 +208,7 @@ def test_a_probe_that_cannot_be_is_left_out(kernel: Kernel, load: Any) -> None: 
     assert [*loaded.maps] == ["connect"]
     assert "-DPROBE_NAMES" not in loaded.unit.flags
     assert loaded.notes == {
-        "no_names": "this kernel lets no BPF program watch recvmsg() returning (BPF trampolines)"
+        "no_names": "this kernel cannot watch recvmsg() return (BPF trampolines)"
     }
 
 
@@ -258,7 +258,7 @@ def test_what_cannot_be_seen_at_work_is_taken(kernel: Kernel, load: Any) -> None
 
     loaded = load(Simple("connect", (EITHER._replace(prove=prove),)))
     assert kernel.attached == [KPROBE]
-    assert loaded.notes["unproven"].endswith("not seen at work: Network is unreachable")
+    assert loaded.notes["unproven"].endswith("could not be tested: Network is unreachable")
 
 
 def test_a_digest_tells_texts_and_flags_apart(kernel: Kernel, load: Any) -> None:  # noqa: ANN401

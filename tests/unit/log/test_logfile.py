@@ -91,7 +91,7 @@ def test_lines_that_cannot_be_written_are_counted(
     assert messages(path) == ["before", "after", "log lines were lost"]
     told = json.loads(written(path).splitlines()[-1])
     assert (told["level"], told["lost"], told["lost_total"]) == ("error", 23, 23)
-    assert here.complaints() == ["the log cannot be written: lines are lost until it can"]
+    assert here.complaints() == ["cannot write the log: lines are lost until writing works"]
     assert "".join(capsys.readouterr()) == ""
 
 
@@ -158,8 +158,8 @@ def test_log_that_cannot_be_opened_anew_costs_nothing(path: Path) -> None:
     assert messages(path) == ["three"]
     assert here.handler.lost == 0
     assert here.complaints() == [
-        "the log cannot be opened anew: lines go to the old file until it can",
-        "the log is written at its path again",
+        "cannot reopen the log: lines go to the old file until reopening works",
+        "the log is at its path again",
     ]
     assert json.loads(here.stderr.getvalue().splitlines()[-1])["lines_in_the_old_file"] == 2
 

@@ -55,7 +55,7 @@ def test_what_is_no_file_is_removed(path: Path, kind: str, make: Callable[[Path]
     assert messages(path) == ["after"]
     assert stat.S_ISREG(path.lstat().st_mode)
     (told,) = [json.loads(line) for line in here.stderr.getvalue().splitlines()]
-    assert (told["message"], told["was"]) == ("removed what is no log file", kind)
+    assert (told["message"], told["was"]) == ("removed a file that is not a log", kind)
     assert list(map(str, path.parent.glob("moved-aside-*-log"))) == (
         [told["moved_to"]] if kind == "a directory" else []
     )
@@ -74,7 +74,7 @@ def test_what_this_user_put_there_is_removed_at_the_start(
     say("one")
     assert messages(path) == ["one"]
     (told,) = [json.loads(line) for line in here.stderr.getvalue().splitlines()]
-    assert (told["message"], told["was"]) == ("removed what is no log file", kind)
+    assert (told["message"], told["was"]) == ("removed a file that is not a log", kind)
 
 
 @things
@@ -134,6 +134,6 @@ def test_what_would_stop_logrotate_is_removed(
     until = time.monotonic() + 10
     while os.path.lexists(rotated) and time.monotonic() < until:
         time.sleep(0.01)
-    assert here.complaints() == ["removed what is no log file"]
+    assert here.complaints() == ["removed a file that is not a log"]
     assert json.loads(here.stderr.getvalue())["was"] == kind
     assert not os.path.lexists(rotated)

@@ -43,12 +43,12 @@ def test_a_job_that_stands_is_given_up() -> None:
     began = time.monotonic()
     with pytest.raises(StoreError, match="does not answer"):
         one.call(lambda: goes_on.wait() and 7, given_back.append)
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 30
     began = time.monotonic()
     for _ in range(100):
         with pytest.raises(StoreError, match="does not answer"):
             one.call(lambda: 1)
-    assert time.monotonic() - began < 0.2
+    assert time.monotonic() - began < 50 * disk.PATIENCE
     goes_on.set()
     until = time.monotonic() + 10
     while not given_back and time.monotonic() < until:

@@ -60,7 +60,7 @@ def test_bounds(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     assert len(configured(file, tmp_path / "absent")) == NAME_SERVERS_MAX
     assert configured(tmp_path, tmp_path / "absent") == {("127.0.0.1", 0)}
     assert [record.getMessage() for record in caplog.records] == [
-        f"{tmp_path}: Is a directory; its name servers are not known"
+        f"{tmp_path}: Is a directory; its name servers are unknown"
     ]
 
 

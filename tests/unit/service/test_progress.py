@@ -1,67 +1,28 @@
-"""A process that is killed at any moment, and the one that follows it, tell each failure once.
-
-The log's thread is replaced: lines are written when `Log.write` says so, and what a killed process
-had not written is gone.
-"""
+"""A process that is killed at any moment, and the one that follows it, tell each failure once."""
 
 from __future__ import annotations
 
 import logging
-import signal
 from itertools import product
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
 from tcp_trace.connects.waiting import Waiting
 from tcp_trace.kernel.rings import Ring
 from tcp_trace.log import logs, repeats
-from tcp_trace.log.logs import EACH
 from tcp_trace.notify.outbox import present
+from tcp_trace.probes.carried import Reached
 from tcp_trace.service.progress import Progress
-from tests.reliability.pipeline import Fed, Memory, record, settings
+from tests.reliability.pipeline import Memory, record
 from tests.ring import Producer
+from tests.unit.service.progress_world import Host, Log
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
     from pathlib import Path
 
     from tcp_trace.connects.events import Failure, Moment
-
-
-class Log(logging.Handler):
-    """Lines of failed connects, in the order in which they were logged."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._queue: list[dict[str, Any] | Callable[[], None]] = []
-        self.written: list[dict[str, Any]] = []
-
-    def emit(self, record: logging.LogRecord) -> None:
-        """Queue the lines of a record."""
-        if record.getMessage() == "connect failed":
-            self._queue += vars(record)[EACH]
-
-    def after(self, callback: Callable[[], None]) -> None:
-        """Queue what is to be called."""
-        self._queue.append(callback)
-
-    def write(self, *, and_call: bool = True) -> None:
-        """Write all lines. What is to be called behind them is the other half of one moment."""
-        queue, self._queue = self._queue, []
-        for each in queue:
-            if isinstance(each, dict):
-                self.written.append(each)
-            elif and_call:
-                each()
-
-    def lose(self) -> None:
-        """Be killed."""
-        self._queue = []
-
-    def times(self) -> int:
-        """Return how many failures the written lines stand for."""
-        return sum(line["times"] for line in self.written)
 
 
 @pytest.fixture
@@ -69,6 +30,7 @@ def log(monkeypatch: pytest.MonkeyPatch) -> Iterator[Log]:
     """Return the log in place of the real one."""
     handler = Log()
     monkeypatch.setattr(logs, "after", handler.after)
+    monkeypatch.setattr(logs, "began_with", handler.began_with)
     root = logging.getLogger("tcp_trace")
     root.addHandler(handler)
     level = root.level
@@ -76,46 +38,6 @@ def log(monkeypatch: pytest.MonkeyPatch) -> Iterator[Log]:
     yield handler
     root.setLevel(level)
     root.removeHandler(handler)
-
-
-class Host:
-    """A kernel with a ring, and the processes that follow each other."""
-
-    def __init__(self, state: Path) -> None:
-        self._settings = settings(state, "")
-        self.ring, self.memory = Producer(), Memory()
-        self.process = self._start()
-
-    def _start(self) -> Fed:
-        process = Fed(self._settings, self.ring, self.memory)
-        now = present()
-        process._commit(process._count(process._intake.take_up(now), now), now)
-        return process
-
-    def end(self) -> None:
-        """Let the process be gone."""
-        self.process._messages.outbox.close()
-        signals = self.process._signals
-        signal.set_wakeup_fd(-1)
-        signals._reader.close()
-        signals._writer.close()
-
-    def kill(self) -> None:
-        """Let the process be gone, and another one follow."""
-        self.end()
-        self.process = self._start()
-
-    def turn(self) -> None:
-        """Read all there is; nothing is saved but what is promised."""
-        self.process._next_save = float("inf")
-        self.process._turn()
-        while self.process._intake.ring.unread:
-            self.process._turn()
-
-    def counted(self) -> int:
-        """Return how many failures the incidents know."""
-        dumped = self.process._incidents.dump(present())
-        return sum(each["tally"]["total"] for each in dumped["incidents"])
 
 
 @pytest.fixture
@@ -152,6 +74,47 @@ def test_killed_between_any_two_steps(
     assert host.counted() == made
     host.process._commit([], present())
     assert host.ring.consumed == host.ring.position
+
+
+@pytest.mark.parametrize("killed", ["before", "behind"])
+def test_killed_beside_a_write(killed: str, host: Host, log: Log) -> None:
+    """The size of the file says whether lines are written of which no note says so."""
+    for number in range(7):
+        host.ring.put(record(number, "192.0.2.1"))
+    host.turn()
+    log.write(killed=killed)
+    assert log.times() == (7 if killed == "behind" else 0)
+    log.lose()
+    host.kill()
+    for number in range(7, 10):
+        host.ring.put(record(number, "192.0.2.1"))
+    host.turn()
+    log.write()
+    assert (log.times(), host.counted()) == (10, 10)
+    host.kill()
+    host.turn()
+    log.write()
+    assert (log.times(), host.counted()) == (10, 10)
+
+
+def test_what_no_disk_has_is_counted_by_the_next(
+    host: Host, log: Log, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Records whose counts are in memory alone stay in the ring; their lines do not come again."""
+    for number in range(7):
+        host.ring.put(record(number, "192.0.2.1"))
+    with monkeypatch.context() as full:
+        full.setattr(type(host.process._messages.outbox), "degraded", "the disk is full")
+        full.setattr(host.process._messages, "commit", lambda *_: None)
+        host.turn()
+        log.write()
+        host.turn()
+        assert host.ring.consumed == 0
+    log.lose()
+    host.kill()
+    host.turn()
+    log.write()
+    assert (log.times(), host.counted()) == (7, 7)
 
 
 def test_lines_that_are_summed_up_are_kept(
@@ -194,6 +157,22 @@ def test_a_log_that_stands_costs_no_record(host: Host, log: Log) -> None:
         if number % 1_000 == 0:
             host.turn()
     log.lose()
+
+
+def test_a_backlog_is_no_log_that_stands(host: Host, log: Log) -> None:
+    """What nobody has read yet takes the room: what was read stays until its lines are written."""
+    made = host.ring.size // 160 - 10
+    for number in range(made):
+        host.ring.put(record(number, f"10.0.{number % 4}.{number % 250}"))
+    host.process._turn()
+    log.lose()
+    host.kill()
+    while host.process._intake.ring.unread:
+        host.process._turn()
+        log.write()
+    host.turn()
+    log.write()
+    assert log.times() == made
 
 
 def test_the_end_waits_for_no_record_that_comes_meanwhile(
@@ -247,7 +226,7 @@ def test_a_position_that_cannot_be_is_none(logged_to: int) -> None:
     producer = Producer()
     producer.start_at(160)
     memory = Memory()
-    memory.reached = (7, logged_to)
+    memory.reached = Reached(7, logged_to)
     for saved in (None, "x", [7], [7, "x"], [7, -1], [7, 10**30], {"7": 1}):
         ring = Ring(producer.fd, producer.size)
         progress = Progress(ring, memory, Waiting(), saved)

@@ -62,7 +62,7 @@ def test_nobody_waits_for_systemd(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         notifier.say("READY=1")
         notifier.say("WATCHDOG=1")
         notifier.say("WATCHDOG=1")
-        assert time.monotonic() - began < 5
+        assert time.monotonic() - began < 30
         words = []
         while new := heard(systemd):
             words += new

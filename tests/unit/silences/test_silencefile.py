@@ -172,7 +172,7 @@ def test_one_bad_entry_costs_no_good_one(
 def test_a_bad_entry_can_be_removed(tmp_path: Path, bad: object) -> None:
     """By its id, as a good one."""
     (tmp_path / silencefile.NAME).write_text(json.dumps({"silences": [bad, GOOD]}))
-    assert silencefile.remove(tmp_path, "bad", 5) == "which could not be read"
+    assert silencefile.remove(tmp_path, "bad", 5) == "an unreadable entry"
     assert silencefile.read(tmp_path / silencefile.NAME).unread == ()
 
 
@@ -205,7 +205,7 @@ def test_a_fifo_holds_nobody_up(tmp_path: Path) -> None:
     """Neither the service nor a command waits for who never writes."""
     os.mkfifo(tmp_path / silencefile.NAME)
     assert SilenceFile(tmp_path).silences == ()
-    with pytest.raises(SilenceFileError, match="no regular file"):
+    with pytest.raises(SilenceFileError, match="not a regular file"):
         add(tmp_path)
 
 

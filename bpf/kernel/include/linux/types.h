@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The kernel's types, as BCC's own headers and the programs name them. */
+/*
+ * The kernel's types, as BCC's own headers and the programs name them.
+ */
 #pragma once
 
 typedef signed char __s8;

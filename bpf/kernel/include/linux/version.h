@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * BCC asks for what came with 4.8, and writes the version into the program, which no kernel since
- * 5.0 reads (commit 6c4fc209fcf9). Programs ask the running kernel what it has, not this.
+ * BCC checks for features of 4.8, and writes the version into the program, which kernels ignore
+ * since 5.0 (commit 6c4fc209fcf9). Features are probed on the running kernel, never by this
+ * version.
  */
 #pragma once
 

@@ -53,6 +53,20 @@ def test_a_cable_that_is_pulled_is_one_message() -> None:
     assert world.told_failures == world.fed
 
 
+@pytest.mark.parametrize(("failing", "is_told"), [(60, True), (30, False)])
+def test_more_fail_than_work(failing: int, *, is_told: bool) -> None:
+    """Each was tried once only: forty work, which is little beside sixty and much beside thirty."""
+    places = [apart(number) for number in range(failing)]
+    world = host(*BUSY, *places)
+    for place in places:
+        world.fail(place)
+        world.wait(0.1)
+    for _ in range(12):
+        keep_busy(world)
+        world.wait(1)
+    assert [n.size for n in world.told] == [60] * is_told
+
+
 def test_nothing_works_at_a_host_that_tries_little() -> None:
     """Three that fail within two minutes while nothing works are one outage."""
     places = [apart(number) for number in range(6)]

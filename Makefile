@@ -59,7 +59,7 @@ test-fast: ## Run the tests that need no virtual machine
 	@$(BESIDE) units faults kernel
 
 units:
-	$(PYTEST) tests/unit tests/property
+	$(PYTEST) tests/unit tests/property tests/timelines
 
 faults:
 	$(PYTEST) tests/reliability

@@ -225,12 +225,15 @@ def flush() -> None:
 
 
 def after(callback: Callable[[], None], before: Callable[[Place], None] | None = None) -> None:
-    """Call this, from another thread, once all lines so far are written or given up.
-
-    `before` is called before they are written; see `Sink.after`.
-    """
+    """Call this, from another thread, once all lines so far are written; see `Sink.after`."""
     for handler in _handlers()[:1]:
         handler.sink.after(callback, before)
+
+
+def hold() -> None:
+    """Hold lines until `after`, to write them together; see `Sink.hold`."""
+    for handler in _handlers()[:1]:
+        handler.sink.hold()
 
 
 def began_with(place: Place) -> bool:

@@ -62,8 +62,9 @@ class Target(Protocol):
 
 
 class _Mark(NamedTuple):
-    """What to do before and after the lines up to here are written."""
+    """What to do before and after the lines up to here are written; `lines` are the held ones."""
 
+    lines: bytes
     after: Callable[[], None]
     before: Callable[[Place], None] | None
 
@@ -77,6 +78,8 @@ class Sink:
     def __init__(self, target: Target) -> None:
         self._target = target
         self._chunks: deque[bytes | _Mark] = deque()
+        self._held: list[bytes] | None = None
+        self._holding = threading.Lock()
         self._put = 0  # bytes queued so far
         self._taken = 0  # bytes of them written or given up
         self._dropped = 0  # lines beyond the queue's limit
@@ -108,8 +111,12 @@ class Sink:
                     "the log is blocked: its queue is full, and new lines are lost"
                 )
             return
-        self._chunks.append(data)
         self._put += len(data)
+        with self._holding:
+            if self._held is not None:
+                self._held.append(data)
+                return
+            self._chunks.append(data)
         if not self._started:
             self._start()
         if not self._wake.is_set():
@@ -124,10 +131,17 @@ class Sink:
         no lines or the place is unknown. With more than `_AT_ONCE` bytes, it does so before the
         last portion.
         """
-        self._chunks.append(_Mark(callback, before))
+        with self._holding:
+            held, self._held = self._held, None
+            self._chunks.append(_Mark(b"".join(held or ()), callback, before))
         if not self._started:
             self._start()
         self._wake.set()
+
+    def hold(self) -> None:
+        """Hold the lines from now on until `after` or the end: they are written together."""
+        with self._holding:
+            self._held = self._held or []
 
     def began_with(self, place: Place) -> bool:
         """Return whether the target was that file, of at least that size, when it was opened."""
@@ -139,6 +153,8 @@ class Sink:
 
     def flush(self, patience: float) -> bool:
         """Wait at most `patience` seconds until the queue is empty; return whether it is."""
+        if self._held:
+            self.after(lambda: None)
         until = time.monotonic() + patience
         while (waits := self._busy or bool(self._chunks)) and time.monotonic() < until:
             time.sleep(0.001)
@@ -146,6 +162,8 @@ class Sink:
 
     def close(self) -> None:
         """End the thread once all is written; abandon a target that blocks."""
+        if self._held:
+            self.after(lambda: None)
         self._closing = True
         self._wake.set()
         if not self._started:
@@ -184,7 +202,9 @@ class Sink:
                 size += len(chunk)
             else:
                 mark = chunk
-        if taken:
+                taken.append(mark.lines)
+                size += len(mark.lines)
+        if size:
             place = self._target.place(size) if mark and mark.before else None
             if place and mark and mark.before:
                 mark.before(place)

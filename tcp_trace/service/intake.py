@@ -18,7 +18,7 @@ from tcp_trace.connects.tracker import Tracker
 from tcp_trace.connects.waiting import Waiting, is_counted
 from tcp_trace.host.identity import Identities
 from tcp_trace.kernel.rings import Ring
-from tcp_trace.log import lines
+from tcp_trace.log import lines, logs
 from tcp_trace.log.repeats import Repeats
 from tcp_trace.probes.carried import Carried
 from tcp_trace.probes.connectmaps import Held, Maps
@@ -92,6 +92,8 @@ class Intake:
 
     def take(self, now: Moment) -> list[Failure]:
         """Read some records and what else is due; return the failures that are to be counted."""
+        # Lines are written together with the note of how far they go.
+        logs.hold()
         due, until = self.progress.due()
         transitions = decode_all(self.ring.read(_BATCH, until))
         if transitions:

@@ -93,7 +93,9 @@ class Progress:
         position, changes = self._ring.position, self._waiting.changes()
 
         def about_to_write(place: Place) -> None:
-            self._note(Reached(self._number, self._logged_to, position, *place))
+            self._note(
+                Reached(self._number, self._logged_to, max(position, self._logged_to), *place)
+            )
 
         def written() -> None:
             try:
@@ -105,10 +107,7 @@ class Progress:
                 self._complain(error)
             self._move(logged_to=position)
 
-        if told or changes:
-            logs.after(written)
-        elif position > self._logged_to:
-            logs.after(written, about_to_write)
+        logs.after(written, None if told or changes else about_to_write)
 
     def counted(self, position: int) -> None:
         """Say that the state on disk counts all records before a position."""

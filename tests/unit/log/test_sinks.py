@@ -273,3 +273,24 @@ def test_the_end_of_lines_in_a_file_is_known_before_they_are_written(tmp_path: P
     assert not again.began_with(place._replace(end=place.end + 1))
     assert not again.began_with(place._replace(inode=place.inode + 1))
     again.close()
+
+
+def test_lines_that_are_held_are_written_together_and_noted_before(tmp_path: Path) -> None:
+    """However long the thread that logs takes, no line is written before it is noted."""
+    path = tmp_path / "log"
+    sink = sinks.Sink(LogFile(path, logging.getLogger("tests.quiet")))
+    seen: list[tuple[int, str]] = []
+    sink.hold()
+    sink.put(b"one\n")
+    time.sleep(0.2)
+    sink.put(b"two\n")
+    assert path.read_text() == ""
+    sink.after(lambda: None, lambda place: seen.append((place.end, path.read_text())))
+    sink.put(b"three\n")
+    assert sink.flush(5)
+    assert seen == [(8, "")]
+    sink.hold()
+    sink.put(b"four\n")
+    assert sink.flush(5)
+    assert path.read_text() == "one\ntwo\nthree\nfour\n"
+    sink.close()

@@ -21,7 +21,9 @@ The question is whether anything succeeds, and not how many fail. Numbers are in
     nothing failed within the last minute               none of these two
     no failure for `resolve_after` and twice the usual  resolved, with all that was not told yet
     gap between failures, and a success after the last
-    no more fail than usual for so long                 resolved, too
+    a success ends its row, and no more fail since      none of these two; resolved after that time,
+    than by chance                                      with what failed by chance
+    it is down again, or a share fails since            it goes on as above
     no failure and no success for `quiet_after`         quiet: nobody tries any more
     it fails within `flap_window` after its end         opened; but the next resolved waits twice
                                                         as long, up to `max_patience`
@@ -47,6 +49,7 @@ counted in the storm.
     suspicion.py    when people hear of a suspect           explorers.py who finds many dead places
     unheard.py      suspects, redeemed, the daily digest    budget.py    how many open alone
     openings.py     alone, in a storm, or not yet           daily.py     the digest
+    standing.py     whether an outage goes on
 
 What fails and why are values (`subjects.py`), of whatever kinds there are (`topics.py`).
 

@@ -122,9 +122,12 @@ class Account:
 
     def resolve_at(self) -> float:
         """Return from when on this could be called recovered."""
+        return self.tally.last_mono + self.wait(self.tally.usual_gap)
+
+    def wait(self, gap: float) -> float:
+        """Return how long nothing may fail where there usually is this gap between failures."""
         policy = self.policy
-        wait = max(policy.resolve_after * self.patience, policy.resolve_gaps * self.tally.usual_gap)
-        return self.tally.last_mono + wait
+        return max(policy.resolve_after * self.patience, policy.resolve_gaps * gap)
 
     def quiet_at(self) -> float:
         """Return from when on this is called quiet if there was no success either."""

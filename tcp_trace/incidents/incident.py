@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from tcp_trace.incidents.account import Account, incident_id
 from tcp_trace.incidents.notification import Notification, Phase, State
 from tcp_trace.incidents.row import Row
+from tcp_trace.incidents.standing import Standing
 from tcp_trace.incidents.subjects import succeeded_since
 from tcp_trace.incidents.tally import Tally
 
@@ -17,10 +18,6 @@ if TYPE_CHECKING:
     from tcp_trace.incidents.policy import Policy
     from tcp_trace.incidents.row import Owner
     from tcp_trace.incidents.subjects import AnyFailure, Counts, Subject
-
-_ASK_EVERY = 10.0
-# Busy places fail several times in this time where they fail (seconds).
-_MOMENT = 2.0
 
 
 class Incident(Account):
@@ -35,8 +32,8 @@ class Incident(Account):
     """
 
     __slots__ = (
-        "asked", "asked_mono", "background", "base", "calm", "calm_mono", "calm_total", "grave",
-        "mark", "row", "state", "subject", "unwatched", "upto", "watched_mono", "withheld",
+        "asked", "background", "base", "gap_then", "grave", "mark", "row", "standing", "state",
+        "subject", "unwatched", "upto", "watched_mono", "withheld",
     )  # fmt: skip
 
     def __init__(
@@ -45,15 +42,15 @@ class Incident(Account):
         super().__init__(policy, tally, incident, patience)
         self.subject = subject
         self.row = Row(tally.first_mono)
+        self.standing = Standing(tally.last_mono, tally.last_mono, shares=False)
         self.base: Counts | None = None
         self.mark: Counts | None = None
         self.upto: Counts | None = None
-        self.calm: Counts | None = None
-        self.calm_mono, self.calm_total = tally.first_mono, 0
         self.watched_mono = tally.first_mono
         self.unwatched = 0
         self.asked = False
-        self.asked_mono = self.withheld = -inf
+        self.withheld = -inf
+        self.gap_then = 0.0
         self.grave = False
         self.state = State.FAILING
         self.background: Background | None = None
@@ -123,29 +120,43 @@ class Incident(Account):
             self.row.failures = 0
         super().add_silenced(failure, silence)
 
-    def note(self, seen: Counts | None, now: Moment) -> None:
+    def hear(self, seen: Counts | None, now: Moment) -> None:
+        """Take in what the kernel counted until now."""
+        did_work = self.standing.since is not None
+        self.standing.hear(seen, self.policy, now)
+        if not did_work:
+            self.gap_then = self.tally.usual_gap
+
+    def add(self, failure: AnyFailure) -> bool:
+        """Count a failure; return whether `wake` may have to be earlier because of it."""
+        if self.standing.add(failure, self.policy):
+            return super().add(failure)
+        self.worth = self.tally.add(failure) or self.worth  # for when it fails again
+        return False
+
+    def note(self, seen: Counts | None) -> None:
         """Remember what the kernel had counted at the latest failure, where this is it."""
-        self.asked_mono = now.mono
+        if self.standing.since is not None:
+            return
         if succeeded_since(seen, self.tally.last_mono):
             self.upto = self.upto or self.row.counts or self.base
         else:
             self.upto = seen
 
-    def wants_note(self, now: Moment) -> bool:
-        """Whether the kernel is to be asked at this failure."""
-        return now.mono >= self.asked_mono + _ASK_EVERY
-
     def open(self, now: Moment, seen: Counts | None, state: State) -> Notification:
         """Return the first message."""
-        self.note(seen, now)
+        self.note(seen)
         self.asked, self.state, self.mark = True, state, self.base
+        self.standing = Standing.of(self.row, shares=state is State.DEGRADED)
+        self.standing.hear(seen, self.policy, now)
         self.watched_mono = self.tally.first_mono
         self._judge(now, seen)
         return self._tell(Phase.OPENED, now, seen)
 
     def review(self, now: Moment, seen: Counts | None) -> Notification | None:
         """Return the message that is due, if any, given what the kernel counted until now."""
-        self.note(seen, now)
+        self.hear(seen, now)
+        self.note(seen)
         if self.asked:
             self._judge(now, seen)
         else:  # after a restart: what was before is not known, and not judged
@@ -165,6 +176,18 @@ class Incident(Account):
         self.mark = seen
         return told
 
+    def resolve_at(self) -> float:
+        """Return from when on this could be called recovered.
+
+        Where some in a thousand fail at all times there is no long time without a failure.
+        """
+        standing = self.standing
+        if standing.since is None or self.gap_then > self.policy.recent:
+            return super().resolve_at()
+        if not standing.is_well(self.policy):
+            return super().resolve_at()
+        return standing.since + self.wait(self.gap_then)
+
     def quiet_at(self) -> float:
         """Return from when on this is called quiet: later where people know that nobody tried."""
         if self.state is State.UNTRIED:
@@ -178,56 +201,29 @@ class Incident(Account):
         resolve_at = self.resolve_at()
         if resolve_at <= now.mono:
             resolve_at = min(now.mono + self.policy.recheck, max(now.mono, self.quiet_at()))
-        tell_at = self.tell_at()
+        tell_at = self.tell_at() if self.standing.since is None else inf
         if tell_at <= now.mono:
             soon = now.mono if self.heard_mono >= self.withheld else now.mono + self.policy.recheck
             tell_at = soon if self.is_recent(now) else inf  # else the next failure says when
-        elif self.pressing and not self.is_critical and self.is_recent(now):
+        elif tell_at < inf and not self.is_critical and self.is_recent(now):
             tell_at = min(tell_at, now.mono + self.policy.down_after)
         return min(tell_at, resolve_at)
 
     def kind(self, now: Moment, seen: Counts | None) -> Phase | None:
         """Return what is to be told now."""
-        if self._fails_as_usual(now, seen):
-            return Phase.RESOLVED
+        works = self.standing.since is not None
         if now.mono >= self.resolve_at():
-            if succeeded_since(seen, self.tally.last_mono):
+            if works or succeeded_since(seen, self.tally.last_mono):
                 return Phase.RESOLVED
             if now.mono >= self.quiet_at():
                 return Phase.QUIET
-        if now.mono >= self.tell_at() and self.is_recent(now) and not self._is_well(now, seen):
+        if now.mono >= self.tell_at() and self.is_recent(now) and not works:
             return Phase.UPDATED if self.worth else Phase.REMINDED
         return None
 
-    def _fails_as_usual(self, now: Moment, seen: Counts | None) -> bool:
-        """Whether no more failed than usual for as long as an end waits, of what is tried often.
-
-        Since `calm_mono`, when `calm` and `calm_total` were counted: where some in a thousand fail
-        at all times, there is no long time without a failure.
-        """
-        policy, gap = self.policy, self.tally.usual_gap
-        if seen is None or gap > policy.recent:
-            return False
-        failed = self.tally.total - self.calm_total
-        established = 0 if self.calm is None else seen.established - self.calm.established
-        usual = self.background.share if self.background else None
-        most = max(policy.well_share, policy.degraded_factor * (usual or 0.0))
-        if established <= 0 or failed >= most * (failed + established):
-            self.calm, self.calm_mono, self.calm_total = seen, now.mono, self.tally.total
-            return False
-        return now.mono >= self.calm_mono + policy.resolve_after * self.patience
-
-    def _is_well(self, now: Moment, seen: Counts | None) -> bool:
-        """Whether it has worked since its last failure, and not failed for a moment."""
-        moment = min(self.policy.down_after, max(_MOMENT, 3 * self.tally.usual_gap))
-        is_over = now.mono >= self.heard_mono + moment
-        return is_over and succeeded_since(seen, self.tally.last_mono)
-
     def _judge(self, now: Moment, seen: Counts | None) -> None:
         """Judge by what happened since the latest message; see `docs/ALERTS.md`, Severity."""
-        if seen is None or not self.is_recent(now):
-            return
-        if self._is_well(now, seen):
+        if seen is None or not self.is_recent(now) or self.standing.since is not None:
             return
         is_down = not succeeded_since(seen, self.watched_mono)
         has_worked = seen.last_established_ns > 0 and not succeeded_since(

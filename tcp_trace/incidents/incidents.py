@@ -96,9 +96,12 @@ class Incidents:
         resumed = whole.silenced_by is not None and not self._holds(whole.silenced_by, now)
         if resumed:
             whole.resume()
+        wants = account.standing.wants(now)
+        if wants:
+            account.hear(seen.counts(account.subject), now)
         is_sooner = account.add(failure)
-        if isinstance(account, Incident) and account.wants_note(now):
-            account.note(seen.counts(account.subject), now)
+        if wants and isinstance(account, Incident):
+            account.note(account.standing.counts)
         if is_sooner or resumed:
             self._openings.plan(whole, now)
         return []

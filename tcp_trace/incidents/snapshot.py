@@ -74,6 +74,7 @@ def load_incident(saved: dict[str, Any], policy: Policy, shift: float) -> Incide
         incident.row = Row.load(saved["row"], shift)
         past = saved["past"]
         incident.row.past = None if past is None else _load_tally(past, shift)
+    incident.standing.shares = incident.state is State.DEGRADED
     incident.asked = not incident.heard_of
     return incident
 

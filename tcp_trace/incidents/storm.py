@@ -105,7 +105,7 @@ class Storm(Account):
         member.grave = suspect.grave or suspect.row.works
         member.host = tally.hosts[-1] if tally.hosts else None
         member.address = tally.addresses[-1] if tally.addresses else None
-        member.address = tally.addresses[-1] if tally.addresses else None
+        member.standing.usual = suspect.row.share
         member.add_makers(tally)
         self.tally.absorb(tally)
         for program in programs:

@@ -9,11 +9,13 @@ The question is whether anything succeeds, and not how many fail. Numbers are in
     row, over `down_after` (of a pool: `pool_after`)    and their programs
     one never seen to work does, over `new_after`, the  opened, as a warning
     longer the more dead places its program found
-    a share of its attempts fails over a minute         opened: degraded
+    a share of its attempts fails over a minute, in     opened: degraded
+    each third of it, with successes between
     it worked, failed, and nobody tries again           opened: untried
     the next attempt succeeds                           nothing; counted for the daily digest
     many fail together and little else works, or more   opened, once for all: a storm
     open than `known_burst`, `new_burst` ... allow
+    as many are about to open as may open alone         the same, with what fails soon after
     it fails again, with news: a cause or a program     updated, `interval` after the last message
     not seen before, or now critical for the first      at the earliest, then twice that, and so on;
     time                                                critical for the first time: at once

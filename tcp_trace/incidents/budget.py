@@ -49,7 +49,7 @@ class Budget:
             allowed = self._allows_asked(subject, now)
             self._asked.append((now.mono, subject.site))
             return allowed
-        allowed = self._has(claim, now)
+        allowed = self.left(now, claim) > 0
         if allowed:
             self._alone[claim].append(now.mono)
         return allowed
@@ -64,7 +64,8 @@ class Budget:
             return policy.storm_gather
         return min(policy.interval * (1 << min(beyond, 30)), policy.repeat_most)
 
-    def _has(self, claim: Claim, now: Moment) -> bool:
+    def left(self, now: Moment, claim: Claim = Claim.KNOWN) -> int:
+        """Return how many more may open on their own."""
         policy, opened = self.policy, self._alone[claim]
         burst, daily = (
             (policy.known_burst, policy.known_daily)
@@ -72,7 +73,7 @@ class Budget:
             else (policy.new_burst, policy.new_daily)
         )
         lately = _count(opened, now.mono - policy.burst_window)
-        return lately < burst and _count(opened, now.mono - _DAY) < daily
+        return max(0, min(burst - lately, daily - _count(opened, now.mono - _DAY)))
 
     def _allows_asked(self, subject: Subject, now: Moment) -> bool:
         policy = self.policy

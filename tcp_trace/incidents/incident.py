@@ -84,7 +84,7 @@ class Incident(Account):
             self._put_by(failure)
         self.silenced_by = None
         super().add(failure)
-        row.add(failure, within)
+        row.add(failure, within, max(1e-3, self.policy.degraded_window / 3))
 
     def _put_by(self, failure: AnyFailure) -> None:
         row = self.row

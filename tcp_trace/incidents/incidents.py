@@ -188,13 +188,14 @@ class Incidents:
         for saved in state["incidents"]:
             incident = snapshot.load_incident(saved, self.policy, shift)
             if incident.heard_of:
-                self._openings.open[incident.subject] = incident
+                self._openings.enter(incident.subject, incident)
                 self._openings.plan(incident, now)
             else:
                 self._unheard.adopt(incident, now)
         if state["storm"] is not None:
             self._openings.storm = snapshot.load_storm(state["storm"], self.policy, shift)
-            self._openings.open.update({m.subject: m for m in self._openings.storm.members})
+            for member in self._openings.storm.members:
+                self._openings.enter(member.subject, member)
             self._openings.plan(self._openings.storm, now)
 
     def _end_silences(self, account: Incident | Storm, now: Moment) -> None:

@@ -78,7 +78,7 @@ class Openings:
                 suspect.grave = True
                 self._absorb(storm, [suspect], now)
             elif storm.has_place(failure, len(self.open)):
-                self.open[failure.subject] = storm.join(failure, now)
+                self.enter(failure.subject, storm.join(failure, now))
             else:
                 storm.add_untracked(failure, now)
             self.plan(storm, now)
@@ -122,7 +122,7 @@ class Openings:
         if state is State.UNTRIED:
             self.unheard.note_untried(suspect, now)
         suspect.patience = self.patience.begin(suspect.subject, now)
-        self.open[suspect.subject] = suspect
+        self.enter(suspect.subject, suspect)
         notification = suspect.open(now, seen.counts(suspect.subject), state)
         self.plan(suspect, now)
         return notification
@@ -138,11 +138,16 @@ class Openings:
             storm = storm or self._begin_storm(now, is_broad=True)
             self._absorb(storm, broad, now)
             return suspect in broad
-        alike = self.unheard.alike(suspect) if is_down else []
-        if len(alike) >= self.policy.storm_namespaces:
-            self._absorb(storm or self._begin_storm(now), alike, now)
-            return True
-        return False
+        if not is_down:
+            return False
+        many = self.unheard.alike(suspect)
+        if len(many) < self.policy.storm_namespaces:
+            many = self.unheard.together(suspect, now, seen)
+            if len(many) < max(2, self.budget.left(now)):
+                return False
+            storm = storm or self._begin_storm(now, is_broad=True)
+        self._absorb(storm or self._begin_storm(now), many, now)
+        return True
 
     def _begin_storm(self, now: Moment, *, is_broad: bool = False) -> Storm:
         patience = self.patience.begin(None, now)
@@ -155,8 +160,17 @@ class Openings:
         for suspect in suspects:
             self.unheard.release(suspect)
             self.unheard.put_past(suspect, now)
-            self.open[suspect.subject] = storm.absorb(suspect, now)
+            self.enter(suspect.subject, storm.absorb(suspect, now))
         self.plan(storm, now)
+
+    def enter(self, subject: Subject, account: Incident | Member) -> None:
+        """Take up what people hear of, or have heard of."""
+        self.open[subject] = account
+        self.unheard.suspects.note_told(subject, 1)
+
+    def _leave(self, subject: Subject) -> None:
+        del self.open[subject]
+        self.unheard.suspects.note_told(subject, -1)
 
     def close(self, account: Incident | Storm, now: Moment) -> None:
         """Forget an incident or storm that is over."""
@@ -164,10 +178,10 @@ class Openings:
             self.storm = None
             self.budget.forget()
             for member in account.members:
-                del self.open[member.subject]
+                self._leave(member.subject)
             self.patience.end(None, now, account.patience)
         else:
-            del self.open[account.subject]
+            self._leave(account.subject)
             self.patience.end(account.subject, now, account.patience)
 
     def plan(self, account: Incident | Storm, now: Moment) -> None:

@@ -36,8 +36,8 @@ class Policy:
     """... when the first of them is so long ago."""
     pool_after: float = 60.0
     """One of a pool is down when they are spread over this time."""
-    pool_failing: int = 3
-    """So many that fail together, while their neighbours work, are of a pool ..."""
+    pool_failing: int = 2
+    """So many that fail together, while their neighbours work, are of a pool (told or not) ..."""
     pool_age: float = _DAY
     """... and so is what is younger than this, and began to work `pool_settled` after the start."""
     pool_settled: float = 3600.0
@@ -50,7 +50,7 @@ class Policy:
     explorer_failures: int = 10
     """... with so many."""
     degraded_window: float = 60.0
-    """Degraded: within this time, or longer while some fail, up to ..."""
+    """Degraded: within this time, in each third of it, or longer while some fail, up to ..."""
     degraded_within: float = 600.0
     """... this ..."""
     degraded_failures: int = 10
@@ -99,7 +99,7 @@ class Policy:
     """... up to this many times `resolve_after`."""
 
     known_burst: int = 3
-    """So many that worked before open alone ..."""
+    """So many that worked before open alone, if fewer than these are about to ..."""
     burst_window: float = 600.0
     """... within this time ..."""
     known_daily: int = 12

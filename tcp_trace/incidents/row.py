@@ -24,8 +24,9 @@ class Row:
 
     `failures` in a row were heard, without a success between them, from `first` to `last`; none
     after a success. `window` is when the failures before which `base` was counted began: those of
-    rows that a success ended since are in `past`, `past_silenced` of them silenced. `counts` is
-    the kernel's latest answer, of `asked`. `recent` failures as (when, how many) are kept only
+    rows that a success ended since are in `past`, `past_silenced` of them silenced. `thirds` is how
+    many failed in each third of the time after which a share is judged; the last goes on. `counts`
+    is the kernel's latest answer, of `asked`. `recent` failures as (when, how many) are kept only
     where a number within a time decides. `works` says that it was ever seen to work, and `since`
     when first (seconds since the epoch); `gap` and `share` are its usual ones. `owner` is whose the
     first failure was.
@@ -33,12 +34,13 @@ class Row:
 
     __slots__ = (
         "asked", "base", "counts", "failures", "first", "gap", "last", "owner", "past",
-        "past_silenced", "recent", "share", "since", "window", "works",
+        "past_silenced", "recent", "share", "since", "thirds", "window", "works",
     )  # fmt: skip
 
     def __init__(self, first: float, owner: Owner = ("user", None)) -> None:
         self.first = self.last = self.window = first
         self.failures = 0
+        self.thirds = [0, 0, 0]
         self.base: Counts | None = None
         self.counts: Counts | None = None
         self.asked = _NEVER
@@ -71,8 +73,9 @@ class Row:
         else:  # it came before a failure that is less than a second old
             self.first, self.failures = self.last, 1
 
-    def add(self, failure: AnyFailure, within: float | None) -> None:
+    def add(self, failure: AnyFailure, within: float | None, third: float) -> None:
         """Count a failure that is heard; `within` is how long recent ones are kept, if at all."""
+        self.thirds[max(0, min(2, int((failure.mono - self.window) // third)))] += failure.times
         if not self.failures:
             self.first = failure.mono
         self.failures += failure.times
@@ -84,7 +87,7 @@ class Row:
     def dump(self) -> dict[str, Any]:
         """Return it for JSON, all but the tally; see `load`."""
         names = ("first", "last", "window", "failures", "past_silenced", "works", "since", "gap",
-                 "share")  # fmt: skip
+                 "share", "thirds")  # fmt: skip
         return {
             **{name: getattr(self, name) for name in names},
             "recent": [list(each) for each in self.recent],
@@ -100,6 +103,7 @@ class Row:
         row.failures, row.past_silenced = int(saved["failures"]), int(saved["past_silenced"])
         row.works, row.share = bool(saved["works"]), float(saved["share"])
         row.since, row.gap = saved["since"], saved["gap"]
+        row.thirds = list(saved.get("thirds", row.thirds))
         row.recent = [(when + shift, int(times)) for when, times in saved["recent"]]
         return row
 

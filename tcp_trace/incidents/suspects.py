@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from typing import TYPE_CHECKING, TypeVar
 
 from tcp_trace.incidents.subjects import neighbourhood
@@ -27,6 +27,8 @@ class Suspects:
         self._all: dict[Subject, Incident] = {}
         self._of: dict[Owner, dict[Subject, None]] = {}
         self._near: dict[object, dict[Subject, None]] = {}
+        # How many of these people have heard of.
+        self._told: Counter[object] = Counter()
         # When rows of those that worked before began, CLOCK_MONOTONIC.
         self._onsets: deque[tuple[float, Incident]] = deque(maxlen=policy.max_incidents)
 
@@ -82,6 +84,17 @@ class Suspects:
         """Return those of its port and network that worked before and fail in a row, itself too."""
         subjects = self._near.get(neighbourhood(suspect.subject), {})
         return [each for each in map(self._all.get, subjects) if each and each.row.failures]
+
+    def failing_near(self, suspect: Incident) -> int:
+        """Return how many of its port and network fail, those that people have heard of too."""
+        return len(self.near(suspect)) + self._told[neighbourhood(suspect.subject)]
+
+    def note_told(self, subject: Subject, by: int) -> None:
+        """Remember that people have heard of this one (1), or that it is over (-1)."""
+        near = neighbourhood(subject)
+        self._told[near] += by
+        if not self._told[near]:
+            del self._told[near]
 
     def _stands(self, suspect: Incident, first: float) -> bool:
         row = suspect.row

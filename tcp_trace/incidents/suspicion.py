@@ -114,7 +114,7 @@ class Suspicion:
         since, began = suspect.row.since, self.began or 0.0
         came = since is not None and since > began + policy.pool_settled
         is_young = came and suspect.tally.first_wall - (since or 0.0) < policy.pool_age
-        if not is_young and len(self._suspects.near(suspect)) < policy.pool_failing:
+        if not is_young and self._suspects.failing_near(suspect) < policy.pool_failing:
             return False
         return seen.working(suspect.row.first, suspect.subject) > 0
 
@@ -131,19 +131,34 @@ class Suspicion:
         return self.explorers.places((name_of(p, p.maker) for p in programs), now)
 
     def _window_ends(self, suspect: Incident) -> float:
-        """Return when it is judged by its share: later where some fail, and not enough to say."""
+        """Return when it is judged by its share.
+
+        Soon where that is usual, late where some fail, and not enough to say.
+        """
         row, policy = suspect.row, self.policy
+        soon = row.window + policy.degraded_window / 3
+        if row.asked >= soon:
+            is_usual = self._share(suspect) < self._usual(suspect)
+        else:
+            is_usual = not row.failures
+        if is_usual:
+            return soon
         failed = self._failed(suspect)
         is_open = failed >= policy.critical_from and failed < policy.degraded_failures
-        long = is_open and self._share(suspect) >= self._usual(suspect)
-        return row.window + (policy.degraded_within if long else policy.degraded_window)
+        return row.window + (policy.degraded_within if is_open else policy.degraded_window)
 
     def _is_degraded(self, suspect: Incident, now: Moment) -> bool:
         """Whether enough attempts of its window failed, others succeeded, and it goes on."""
         row = suspect.row
         if self._failed(suspect) < self.policy.degraded_failures or not row.works:
             return False
-        goes_on = now.mono - row.last <= (now.mono - row.window) / 4
+        if 2 * row.failures > self._failed(suspect):  # most of them had no success after them
+            return False
+        age = now.mono - row.window
+        is_short = age < 2 * self.policy.degraded_window
+        if is_short and 10 * min(row.thirds) < sum(row.thirds):  # it began lately, or is over
+            return False
+        goes_on = now.mono - row.last <= age / 4
         return goes_on and self._usual(suspect) <= self._share(suspect) < 1
 
     def _failed(self, suspect: Incident) -> int:

@@ -191,13 +191,10 @@ class Unheard:
         policy = self.policy
         if now.mono < self._looked + _ASK_EVERY:
             return []
-        onsets = self.suspects.onsets(now.mono - policy.outage_window)
-        if len(onsets) < policy.outage_subjects:
+        if len(self.suspects.onsets(now.mono - policy.outage_window)) < policy.outage_subjects:
             return []
         self._looked = now.mono
-        for suspect in onsets:
-            suspect.row.hear(seen.counts(suspect.subject), now)
-        standing = [suspect for suspect in onsets if suspect.row.failures]
+        standing = self._standing(now, seen)
         lately = [s for s in standing if s.row.first >= now.mono - policy.breadth_window]
         if len(lately) >= policy.storm_subjects:
             if len(lately) > seen.working(min(suspect.row.first for suspect in lately)):
@@ -209,6 +206,17 @@ class Unheard:
         if len(standing) < policy.outage_subjects:
             return []
         return [] if seen.working(min(suspect.row.first for suspect in standing)) else standing
+
+    def together(self, suspect: Incident, now: Moment, seen: Seen) -> list[Incident]:
+        """Return this one, which is down, and those that worked before and fail in a row, too."""
+        others = [s for s in self._standing(now, seen) if s.row.failures > 1 and s is not suspect]
+        return [suspect, *(s for s in others if not self.suspicion.is_of_pool(s, seen))]
+
+    def _standing(self, now: Moment, seen: Seen) -> list[Incident]:
+        onsets = self.suspects.onsets(now.mono - self.policy.outage_window)
+        for suspect in onsets:
+            suspect.row.hear(seen.counts(suspect.subject), now)
+        return [suspect for suspect in onsets if suspect.row.failures]
 
     def _count(self, subject: Subject, tally: Tally, silenced: int, now: Moment) -> None:
         self.below += tally.total

@@ -100,6 +100,37 @@ def test_three_open_alone_in_ten_minutes_and_the_others_together() -> None:
     assert all(n.absorbed == () for n in world.told)
 
 
+def test_as_many_as_the_budget_that_fail_together_are_one_message() -> None:
+    """A resolver, and what needs it: what fails within two minutes after it is of it, too."""
+    world = host(*BUSY, *(apart(number) for number in range(9)))
+    for second in range(100):
+        keep_busy(world)
+        for number in range(9):
+            if second >= 10 * max(0, number - 2):
+                world.fail(apart(number))
+            else:
+                world.succeed(apart(number))
+        world.wait(1)
+    assert [(n.kind, n.is_digest, n.size) for n in world.told] == [(Phase.OPENED, True, 3)]
+    for _ in range(300):
+        for number in range(9):
+            world.succeed(apart(number))
+        world.wait(1)
+    assert [n.kind for n in world.told] == [Phase.OPENED, Phase.RESOLVED]
+    assert world.told[-1].size == 9
+
+
+def test_two_that_fail_together_open_alone() -> None:
+    """Few that fail are told by their names."""
+    world = host(*BUSY, apart(1), apart(2))
+    for _ in range(15):
+        keep_busy(world)
+        world.fail(apart(1))
+        world.fail(apart(2))
+        world.wait(1)
+    assert [n.subject for n in world.told] == [apart(1), apart(2)]
+
+
 def test_twelve_open_alone_in_a_day() -> None:
     """Whatever an hour brings."""
     world = host(*BUSY, *(apart(number) for number in range(30)))

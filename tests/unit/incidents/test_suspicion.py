@@ -206,6 +206,20 @@ def test_a_pool_that_fails_for_a_minute_is_told() -> None:
     assert {n.subject for n in world.told} == set(places[:3])
 
 
+def test_one_of_a_pool_counts_after_it_was_told() -> None:
+    """One of them is down for long; another that refuses for a while is one of two that fail."""
+    places = [destination(number) for number in range(10)]
+    world = host(*places)
+    for second in range(200):
+        for place in places[2 if second > 100 else 1 :]:
+            world.succeed(place)
+        world.fail(places[0])
+        if 100 < second <= 120:
+            world.fail(places[1])
+        world.wait(1)
+    assert {n.subject for n in world.told} == {places[0]}
+
+
 def test_never_seen_to_work() -> None:
     """A warning after a minute, that wakes nobody, however long it goes on."""
     world = World(after=None)

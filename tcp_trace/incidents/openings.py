@@ -142,8 +142,9 @@ class Openings:
             return False
         many = self.unheard.alike(suspect)
         if len(many) < self.policy.storm_namespaces:
-            many = self.unheard.together(suspect, now, seen)
-            if len(many) < max(2, self.budget.left(now)):
+            left = self.budget.left(now)
+            many = self.unheard.together(suspect, now, seen) if left else []
+            if len(many) < max(2, left):
                 return False
             storm = storm or self._begin_storm(now, is_broad=True)
         self._absorb(storm or self._begin_storm(now), many, now)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from enum import Enum
+from math import inf
 from typing import TYPE_CHECKING
 
 from tcp_trace.incidents.explorers import Explorers, name_of
 from tcp_trace.incidents.notification import State
+from tcp_trace.incidents.subjects import neighbourhood
 
 if TYPE_CHECKING:
     from tcp_trace.connects.events import Moment
@@ -14,6 +16,9 @@ if TYPE_CHECKING:
     from tcp_trace.incidents.policy import Policy
     from tcp_trace.incidents.subjects import Seen
     from tcp_trace.incidents.suspects import Suspects
+
+_ASK_EVERY = 1.0
+_NEAR_KEPT = 100
 
 
 class Redeemed(Enum):
@@ -34,6 +39,8 @@ class Suspicion:
         self.explorers = Explorers(policy)
         self.began: float | None = None
         self._suspects = suspects
+        # When it was asked whether neighbours work, and whether they do.
+        self._works_near: dict[object, tuple[float, bool]] = {}
 
     def verdict(self, suspect: Incident, now: Moment, seen: Seen) -> Verdict:
         """Return how it fails where people are to hear of it now, None to wait.
@@ -106,9 +113,9 @@ class Suspicion:
             return row.failures >= enough and row.last - row.first >= over
         if now.mono < row.first + policy.down_after:
             return False
-        return row.last - row.first >= policy.pool_after or not self.is_of_pool(suspect, seen)
+        return row.last - row.first >= policy.pool_after or not self.is_of_pool(suspect, now, seen)
 
-    def is_of_pool(self, suspect: Incident, seen: Seen) -> bool:
+    def is_of_pool(self, suspect: Incident, now: Moment, seen: Seen) -> bool:
         """Whether it is one of several places for the same, of which others work."""
         policy = self.policy
         since, began = suspect.row.since, self.began or 0.0
@@ -116,7 +123,14 @@ class Suspicion:
         is_young = came and suspect.tally.first_wall - (since or 0.0) < policy.pool_age
         if not is_young and self._suspects.failing_near(suspect) < policy.pool_failing:
             return False
-        return seen.working(suspect.row.first, suspect.subject) > 0
+        near = neighbourhood(suspect.subject)
+        asked, works = self._works_near.get(near, (-inf, False))
+        if now.mono >= asked + _ASK_EVERY:  # all that the kernel counted is read for it
+            works = seen.working(suspect.row.first, suspect.subject) > 0
+            if len(self._works_near) >= _NEAR_KEPT:
+                self._works_near.clear()
+            self._works_near[near] = now.mono, works
+        return works
 
     def _untried_at(self, suspect: Incident, now: Moment) -> float:
         row, policy = suspect.row, self.policy

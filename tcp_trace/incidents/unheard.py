@@ -200,7 +200,7 @@ class Unheard:
             if len(lately) > seen.working(min(suspect.row.first for suspect in lately)):
                 return lately
             down = [each for each in lately if each.row.failures >= policy.down_failures]
-            alone = [each for each in down if not self.suspicion.is_of_pool(each, seen)]
+            alone = [each for each in down if not self.suspicion.is_of_pool(each, now, seen)]
             if len(alone) >= policy.storm_subjects:
                 return alone
         if len(standing) < policy.outage_subjects:
@@ -210,7 +210,7 @@ class Unheard:
     def together(self, suspect: Incident, now: Moment, seen: Seen) -> list[Incident]:
         """Return this one, which is down, and those that worked before and fail in a row, too."""
         others = [s for s in self._standing(now, seen) if s.row.failures > 1 and s is not suspect]
-        return [suspect, *(s for s in others if not self.suspicion.is_of_pool(s, seen))]
+        return [suspect, *(s for s in others if not self.suspicion.is_of_pool(s, now, seen))]
 
     def _standing(self, now: Moment, seen: Seen) -> list[Incident]:
         onsets = self.suspects.onsets(now.mono - self.policy.outage_window)

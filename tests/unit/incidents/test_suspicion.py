@@ -206,6 +206,27 @@ def test_a_pool_that_fails_for_a_minute_is_told() -> None:
     assert {n.subject for n in world.told} == set(places[:3])
 
 
+def test_a_large_pool_is_not_searched_for_each_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """To ask which neighbours work is to read all that the kernel counted."""
+    places = [destination(number) for number in range(200)]
+    world = host(*places)
+    working, searched = world.working, []
+
+    def count(since: float, near: Destination | None = None) -> int:
+        searched.append(near)
+        return working(since, near)
+
+    monkeypatch.setattr(world, "working", count)
+    for _ in range(20):
+        for place in places[90:]:
+            world.succeed(place)
+        for place in places[:90]:
+            world.fail(place)
+        world.wait(1)
+    assert len([near for near in searched if near]) < 50
+    assert world.told == []
+
+
 def test_one_of_a_pool_counts_after_it_was_told() -> None:
     """One of them is down for long; another that refuses for a while is one of two that fail."""
     places = [destination(number) for number in range(10)]

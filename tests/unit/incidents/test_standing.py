@@ -109,3 +109,28 @@ def test_members_of_a_storm_that_fail_by_chance_do_not_keep_it_open() -> None:
             world.wait(1)
     assert phases(world) == [Phase.OPENED, Phase.RESOLVED]
     assert world.told_at[world.told[-1].id] < ended + 160
+
+
+def test_what_fails_every_ten_minutes_stays_one_incident() -> None:
+    """After three recoveries, each believed later, it is reminded of, and no more."""
+    world = host(digest_hour=9)
+    for _ in range(144):
+        outage(world, 20)
+        for _ in range(580):
+            world.succeed()
+            world.wait(1)
+    alerts = [kind for kind in phases(world) if kind is not Phase.DAILY]
+    assert alerts == [Phase.OPENED, Phase.RESOLVED] * 3 + [Phase.OPENED, Phase.REMINDED]
+
+
+@pytest.mark.parametrize("jump", [-600.0, 600.0])
+def test_a_clock_that_is_set_changes_nothing(jump: float) -> None:
+    """By ten minutes, in the middle of an outage."""
+    world = host()
+    outage(world, 30)
+    world.wall_offset += jump
+    outage(world, 30)
+    ended = world.mono
+    serve(world, 200, 1000)
+    assert phases(world) == [Phase.OPENED, Phase.RESOLVED]
+    assert world.told_at[world.told[-1].id] == pytest.approx(ended + 120, abs=2)

@@ -211,12 +211,13 @@ class Incident(Account):
 
     def kind(self, now: Moment, seen: Counts | None) -> Phase | None:
         """Return what is to be told now."""
-        works = self.standing.since is not None
         if now.mono >= self.resolve_at():
-            if works or succeeded_since(seen, self.tally.last_mono):
+            is_well = self.standing.is_well(self.policy)
+            if is_well or succeeded_since(seen, self.tally.last_mono):
                 return Phase.RESOLVED
             if now.mono >= self.quiet_at():
                 return Phase.QUIET
+        works = self.standing.since is not None
         if now.mono >= self.tell_at() and self.is_recent(now) and not works:
             return Phase.UPDATED if self.worth else Phase.REMINDED
         return None

@@ -134,3 +134,13 @@ def test_a_clock_that_is_set_changes_nothing(jump: float) -> None:
     serve(world, 200, 1000)
     assert phases(world) == [Phase.OPENED, Phase.RESOLVED]
     assert world.told_at[world.told[-1].id] == pytest.approx(ended + 120, abs=2)
+
+
+def test_what_failed_last_and_is_tried_no_more_has_not_recovered() -> None:
+    """Two fail some seconds after the end, and nobody tries again."""
+    world = host()
+    outage(world)
+    serve(world, 5, 1000)
+    world.fail(times=2)
+    world.wait(3000)
+    assert phases(world) == [Phase.OPENED, Phase.QUIET]

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 _ASK_EVERY = 1.0
 _NEAR_KEPT = 100
+_FEW = 5
 
 
 class Redeemed(Enum):
@@ -121,8 +122,12 @@ class Suspicion:
         since, began = suspect.row.since, self.began or 0.0
         came = since is not None and since > began + policy.pool_settled
         is_young = came and suspect.tally.first_wall - (since or 0.0) < policy.pool_age
-        if not is_young and self._suspects.failing_near(suspect) < policy.pool_failing:
-            return False
+        if not is_young:
+            others = self._suspects.near(suspect)
+            for each in others if len(others) <= _FEW else ():  # one by chance is none of a pool
+                each.row.hear(seen.counts(each.subject), now)
+            if self._suspects.failing_near(suspect) < policy.pool_failing:
+                return False
         near = neighbourhood(suspect.subject)
         asked, works = self._works_near.get(near, (-inf, False))
         if now.mono >= asked + _ASK_EVERY:  # all that the kernel counted is read for it

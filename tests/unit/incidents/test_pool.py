@@ -78,3 +78,21 @@ def test_one_of_a_pool_counts_after_it_was_told() -> None:
             world.fail(places[1])
         world.wait(1)
     assert {n.subject for n in world.told} == {places[0]}
+
+
+def test_a_neighbour_that_failed_by_chance_makes_no_pool() -> None:
+    """It works again, and nobody has asked since: the database is told after ten seconds."""
+    places = [destination(number) for number in range(10)]
+    world = host(*places)
+    began = world.mono
+    for second in range(15):
+        for place in places[1:]:
+            world.succeed(place)
+        world.fail(places[0])
+        if second == 8:
+            world.fail(places[1])
+            world.mono += 0.1
+            world.succeed(places[1])
+        world.wait(1)
+    assert [n.subject for n in world.told] == [places[0]]
+    assert world.told_at[world.told[0].id] - began <= 11

@@ -26,7 +26,10 @@ if TYPE_CHECKING:
 A_SECOND, BURST = int(os.environ.get("TCP_TRACE_FAILURES", "200")), 20_000
 USERS = 8
 _PROGRAM = "/usr/local/lib/tcp-trace/tcp_trace/bpf/connect.c"
-_DROP_IN = ("RestartSec=1", "StartLimitBurst=50", "WatchdogSec=0")
+_DROP_IN = (
+    *("RestartSec=1", "StartLimitBurst=50", "WatchdogSec=0"),
+    *("FileDescriptorStoreMax=128", "Environment=FDSTORE=128"),
+)
 # In a row, before it counts: one that passes now and then is broken.
 _CRASHES = int(os.environ.get("TCP_TRACE_CRASHES", "1"))
 # Until all lines are written: an emulated machine beside others reads a hundred a second.

@@ -84,9 +84,14 @@ PROMISES = {
     "README.md": [
         f"at least {P.critical_from} failures, and at least half of the attempts",
         (
-            f"When {P.storm_subjects} destinations begin to fail within {P.storm_window:g} s,"
+            f"When {P.outage_subjects} destinations that worked are down together, or more fail"
+            f" than work, or {P.known_burst} have opened within {word(P.burst_window / 60)} minutes"
+        ),
+        (
+            f"{P.storm_subjects} within {P.storm_window:g} s do,"
             f" or {P.flood_subjects} within {word(P.quiet_factor)} times"
         ),
+        f"(under {100 * P.well_share:g} %, or {P.degraded_factor:g} times its usual share)",
         f"in {render.DIGEST_LINES} lines at most",
         f"That it is critical now is said after {P.down_after:g} s, once",
         (
@@ -95,8 +100,8 @@ PROMISES = {
         ),
         (
             f"{P.degraded_failures} failures and {100 * P.degraded_share:g} % of the attempts"
-            f" within {span(P.degraded_window).replace('60 s', 'a minute')}, and"
-            f" {P.degraded_factor:g} times its usual share"
+            f" within {span(P.degraded_window).replace('60 s', 'a minute')}, in all of its thirds,"
+            f" and {P.degraded_factor:g} times its usual share"
         ),
         f"tried no more | after {minutes(P.untried_after)}",
         f"{P.new_failures} failures in a row over {P.new_after:g} s, longer for a program",
@@ -132,6 +137,12 @@ PROMISES = {
         f"saved every {written_out(sweep.SAVE_INTERVAL)} and when the service ends",
         f"costs {written_out(sweep.SAVE_INTERVAL)} of it at most",
         f"room for {memory.MOST:,} destinations",
+        (
+            f"with {P.down_failures} failures in a row over {P.down_after:g} s, or once"
+            f" {P.degraded_failures} failures and {100 * P.degraded_share:g} % of the attempts fail"
+        ),
+        f"under {100 * P.well_share:g} % (or {P.degraded_factor:g} times the usual share)",
+        f"alone, {P.known_burst} in ten minutes",
     ],
     "docs/LOG.md": [
         f"a name of over {NAME_BYTES} bytes",
@@ -203,7 +214,10 @@ OTHERWISE = {
         "ends it after its (5 min)",
         "100 hosts that lose one database send 100 messages",
     ],
-    "docs/KERNEL.md": [f"3 ms at most each, 60 ms for {connect.DESTINATIONS:,}"],
+    "docs/KERNEL.md": [
+        f"3 ms at most each, 60 ms for {connect.DESTINATIONS:,}",
+        "one of 11,689 failures came twice",
+    ],
     "docs/TROUBLESHOOTING.md": ["needs 200 MB for some seconds"],
 }
 _UNITS = (

@@ -91,7 +91,7 @@ def counting(service: Service, port: int, made: int, others: int, budgets: int) 
     before, began = service.failures(), time.monotonic()
     yield
     seconds = time.monotonic() - began
-    assert service.wait_for(lambda: service.failures() - before == made + others, 120)
+    assert service.wait_for(lambda: service.failures() - before == made + others, 600)
     told = sum(line["times"] for line in service.find("connect failed", dport=port))
     assert budgets * BURST <= told <= budgets * (BURST + PER_SECOND * seconds) + 100
 

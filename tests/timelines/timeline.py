@@ -104,7 +104,7 @@ def timeline(
 
     def register(scene: Scene) -> Scene:
         for arguments in over:
-            shown = name.format(**arguments)
+            shown = name.format(**arguments).replace("after None s", "never")
             assert shown not in TIMELINES
             TIMELINES[shown] = Timeline(
                 shown, days, Bounds(**bounds), scene, seeds, settings or {}, dict(arguments)

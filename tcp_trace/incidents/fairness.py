@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from tcp_trace.connects.events import Process
     from tcp_trace.connects.maker import Maker
-    from tcp_trace.incidents.tally import Program
+    from tcp_trace.incidents.tally import Program, Tally
 
     Whose = tuple[str | int | None, int | None]
 
@@ -27,6 +27,11 @@ def maker_of(process: Process | Program | None, maker: Maker) -> Whose:
     container many users.
     """
     return maker.owner or maker.container or maker.unit, process.uid if process else None
+
+
+def makers_of(tally: Tally) -> list[Whose]:
+    """Return whose the failures of a tally are, by program."""
+    return [maker_of(program, program.maker) for program in tally.programs.values()]
 
 
 class Shares:

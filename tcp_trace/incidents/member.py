@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
-from tcp_trace.incidents.fairness import maker_of
+from tcp_trace.incidents.fairness import maker_of, makers_of
 from tcp_trace.incidents.standing import Standing
 from tcp_trace.incidents.subjects import address_of, is_name
 
@@ -99,5 +99,5 @@ class Member:
 
     def add_makers(self, tally: Tally) -> None:
         """Take in whose failures were counted."""
-        for program in tally.programs.values():
-            self._note(maker_of(program, program.maker))
+        for maker in makers_of(tally):
+            self._note(maker)

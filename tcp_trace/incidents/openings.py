@@ -6,6 +6,7 @@ from math import inf
 from typing import TYPE_CHECKING
 
 from tcp_trace.incidents.budget import Budget, Claim
+from tcp_trace.incidents.fairness import maker_of, makers_of
 from tcp_trace.incidents.incident import Incident
 from tcp_trace.incidents.notification import State
 from tcp_trace.incidents.patience import Patience
@@ -77,7 +78,7 @@ class Openings:
                 suspect.doubt(failure)
                 suspect.grave = True
                 self._absorb(storm, [suspect], now)
-            elif storm.has_place(failure, len(self.open)):
+            elif storm.has_place([maker_of(failure.process, failure.maker)], len(self.open)):
                 self.enter(failure.subject, storm.join(failure, now))
             else:
                 storm.add_untracked(failure, now)
@@ -161,7 +162,10 @@ class Openings:
         for suspect in suspects:
             self.unheard.release(suspect)
             self.unheard.put_past(suspect, now)
-            self.enter(suspect.subject, storm.absorb(suspect, now))
+            if storm.has_place(makers_of(suspect.tally), len(self.open)):
+                self.enter(suspect.subject, storm.absorb(suspect, now))
+            else:
+                storm.absorb_untracked(suspect, now)
         self.plan(storm, now)
 
     def enter(self, subject: Subject, account: Incident | Member) -> None:

@@ -7,7 +7,7 @@ from math import inf
 from typing import TYPE_CHECKING
 
 from tcp_trace.incidents.account import Account, incident_id
-from tcp_trace.incidents.fairness import Shares, fairly, maker_of
+from tcp_trace.incidents.fairness import Shares, fairly, maker_of, makers_of
 from tcp_trace.incidents.member import Member
 from tcp_trace.incidents.notification import (
     Condition,
@@ -19,6 +19,8 @@ from tcp_trace.incidents.subjects import succeeded_since
 from tcp_trace.incidents.tally import Tally
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from tcp_trace.connects.events import Moment
     from tcp_trace.incidents.fairness import Whose
     from tcp_trace.incidents.incident import Incident
@@ -75,16 +77,15 @@ class Storm(Account):
         is_early = suspect.row.first < self.tally.first_mono + self.policy.resolve_after
         return is_early or not seen.working(suspect.row.first)
 
-    def has_place(self, failure: AnyFailure, taken: int) -> bool:
-        """Whether one more is remembered by itself, of so many that are already.
+    def has_place(self, makers: Iterable[Whose], taken: int) -> bool:
+        """Whether one more, of these makers, is remembered by itself, of so many that are already.
 
         A tenth more than the policy has are for those who have few, to be named.
         """
         most = self.policy.max_incidents
         if taken < most:
             return True
-        is_small = self.shares.is_small(maker_of(failure.process, failure.maker))
-        return is_small and taken < most + most // 10
+        return taken < most + most // 10 and any(map(self.shares.is_small, makers))
 
     def add_member(self, member: Member) -> None:
         """Take in a subject with what was counted of it."""
@@ -93,13 +94,7 @@ class Storm(Account):
 
     def absorb(self, suspect: Incident, now: Moment) -> Member:
         """Take in a suspect, of which nobody has heard, with what was counted of it."""
-        self.joined_mono = now.mono
-        self.heard_mono = max(self.heard_mono, suspect.heard_mono)
-        self.worth = True
         tally = suspect.tally
-        programs = list(tally.programs.values())
-        self.silenced += suspect.silenced
-        self.told_wall = min(self.told_wall, suspect.told_wall)
         member = Member(self, suspect.subject, self.sequence, suspect.heard_mono)
         member.failures = tally.total
         member.grave = suspect.grave or suspect.row.works
@@ -107,12 +102,26 @@ class Storm(Account):
         member.address = tally.addresses[-1] if tally.addresses else None
         member.standing.usual = suspect.row.share
         member.add_makers(tally)
-        self.tally.absorb(tally)
-        for program in programs:
-            self.meet(maker_of(program, program.maker), joins=True)
+        self._take_over(suspect, now)
         self.shares.add(member.makers)
         self.add_member(member)
         return member
+
+    def absorb_untracked(self, suspect: Incident, now: Moment) -> None:
+        """Take in what was counted of a suspect that finds no place."""
+        self.untracked += suspect.tally.total
+        self._take_over(suspect, now)
+
+    def _take_over(self, suspect: Incident, now: Moment) -> None:
+        self.joined_mono = now.mono
+        self.heard_mono = max(self.heard_mono, suspect.heard_mono)
+        self.worth = True
+        self.silenced += suspect.silenced
+        self.told_wall = min(self.told_wall, suspect.told_wall)
+        makers = makers_of(suspect.tally)
+        self.tally.absorb(suspect.tally)
+        for maker in makers:
+            self.meet(maker, joins=True)
 
     def join(self, failure: AnyFailure, now: Moment) -> Member:
         """Take in a subject with its first failure."""
@@ -143,8 +152,8 @@ class Storm(Account):
 
     def know_of(self, tally: Tally) -> None:
         """Take those whose failures were counted for known."""
-        for program in tally.programs.values():
-            self._know(maker_of(program, program.maker))
+        for maker in makers_of(tally):
+            self._know(maker)
 
     def _know(self, maker: Whose) -> None:
         if len(self.known) < _MAKERS_KNOWN:  # where they are more, some stay new

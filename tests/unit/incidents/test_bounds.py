@@ -53,6 +53,25 @@ def test_waiting_failures_are_bounded() -> None:
     assert world.incidents.below_threshold == 100
 
 
+@pytest.mark.parametrize("works", [False, True])
+def test_what_is_down_for_long_is_bounded(works: bool) -> None:  # noqa: FBT001
+    """A crawler that adds dead places to a storm for ever takes no more places than there are."""
+    world = World(after=None, max_incidents=20)
+    for wave in range(40):
+        places = [destination(256 * (8 * wave + each)) for each in range(8)]
+        for place in places if works else ():
+            world.succeed(place)
+        for _ in range(12):
+            world.wait(200)
+            for place in places:
+                world.fail(place)
+    assert world.incidents.failing <= 22
+    world.wait(5 * 24 * HOUR)
+    assert world.incidents.failing == 0
+    assert world.told_failures == world.fed == 40 * 8 * 12
+    assert max(n.untracked for n in world.told) > 1000
+
+
 @pytest.mark.parametrize("owned", [False, True])
 def test_nobody_crowds_out_failures_of_others_that_wait(owned: bool) -> None:  # noqa: FBT001
     """Who fails at more destinations than there is room for loses his own, many users or not."""

@@ -192,8 +192,9 @@ def succeeded_since(seen: Counts | None, mono: float) -> bool:
 
     Both are times of the same kernel clock, so a success from before the failure cannot pass for
     one after it. The microsecond is for `mono`, a float: it holds a year's uptime to some ns.
+    A failure from before this boot has a time below 0, which is not later than never.
     """
-    return seen is not None and seen.last_established_ns > mono * 1e9 + 1000
+    return seen is not None and seen.last_established_ns > max(0.0, mono * 1e9 + 1000)
 
 
 def neighbourhood(subject: Subject) -> tuple[str, int] | None:

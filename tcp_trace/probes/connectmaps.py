@@ -129,7 +129,8 @@ class Maps:
         counted. Raises OSError where the map cannot be read.
         """
         counted = items(self._fds["destinations"], DESTINATION.size, COUNTERS.size)
-        lately = [key for key, value in counted.items() if COUNTERS.unpack(value)[2] > since * 1e9]
+        after = max(0.0, since * 1e9)  # before this boot it is below 0; and 0 says never
+        lately = [key for key, value in counted.items() if COUNTERS.unpack(value)[2] > after]
         if near is None:
             return sum(not is_loopback(key) for key in lately)
         others = [destination_of(key) for key in lately if is_near(key, pack(near.address))]

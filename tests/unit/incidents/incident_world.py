@@ -62,7 +62,8 @@ class World:
 
     def working(self, since: float, near: Subject | None = None) -> int:
         """Return how many destinations succeeded since then, of `near` only its neighbours."""
-        lately = [s for s, c in self.kernel.items() if c.last_established_ns > since * 1e9]
+        after = max(0.0, since * 1e9)
+        lately = [s for s, c in self.kernel.items() if c.last_established_ns > after]
         if near is None:
             return len(lately)
         return sum(s != near and neighbourhood(s) == neighbourhood(near) for s in lately)

@@ -26,6 +26,43 @@ def restart(world: World, *, away: float = 10, boot: bool = False, wall_jump: fl
     world.incidents = Incidents.load(json.loads(saved), world.policy, world.now)
 
 
+@pytest.mark.parametrize("number", [1, 12])
+@pytest.mark.parametrize("after", [None, 1])
+def test_what_fails_on_after_a_boot_is_not_told_to_work(after: int | None, number: int) -> None:
+    """What failed before the boot, and has not succeeded since, has not recovered."""
+    world = World(after=after)
+    places = [destination(each) for each in range(number)]
+    for place in places:
+        world.succeed(place)
+    for _ in range(5):
+        world.wait(5)
+        for place in places:
+            world.fail(place)
+    world.wait(10)
+    restart(world, away=3000, boot=True)
+    for place in places:
+        world.fail(place)
+    world.wait(60)
+    assert {n.kind for n in world.told} <= {Phase.OPENED, Phase.UPDATED}
+    for place in places:
+        world.succeed(place)
+    world.wait(10_000)
+    assert world.told[-1].kind is Phase.RESOLVED
+    assert world.told_failures == world.fed
+
+
+@pytest.mark.parametrize("works", [False, True])
+def test_a_row_goes_on_after_a_boot(*, works: bool) -> None:
+    """Failures in a row from before the boot are ended by a success, and by nothing else."""
+    world = World(after=3)
+    world.fail(times=2)
+    restart(world, away=300, boot=True)
+    if works:
+        world.succeed()
+        world.mono += 1
+    assert [n.failures for n in world.fail()] == ([] if works else [3])
+
+
 @pytest.mark.parametrize("boot", [False, True])
 def test_an_open_incident_is_neither_told_twice_nor_forgotten(*, boot: bool) -> None:
     """After a restart, further failures are folded and the end is told, under the same name."""

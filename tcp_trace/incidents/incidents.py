@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from tcp_trace.incidents.subjects import AnyFailure, Seen, Silencing
     from tcp_trace.incidents.unheard import Remembering
 
+_DAMAGED = (AttributeError, IndexError, KeyError, OverflowError, TypeError, ValueError)
+
 
 class Incidents:
     """All open incidents of a host. Not thread-safe: it belongs to the poll loop.
@@ -164,7 +166,7 @@ class Incidents:
         incidents = cls(policy, silences, memory)
         try:
             incidents._restore(state, now)
-        except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+        except _DAMAGED as error:
             raise ValueError(f"the saved incidents cannot be read: {error!r}") from error
         return incidents
 

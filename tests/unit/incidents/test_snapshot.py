@@ -278,6 +278,7 @@ def test_a_new_incident_after_a_restart_has_a_new_name() -> None:
     [
         {},
         {"version": 2},
+        {"version": 2, "mono": 0, "wall": 0, "serial": float("inf")},
         {"version": 1, "mono": 0, "wall": "x"},
         {"version": 1, "mono": 0, "wall": 0, "serial": 1, "ended": [], "incidents": [{}]},
         {"version": 1, "mono": 0, "wall": 0, "serial": 1, "ended": [3], "incidents": []},

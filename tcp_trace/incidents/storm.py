@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 TOLD_SUBJECTS = 10
 _MAKERS_KNOWN = 4096
+# How often it is asked whether anything works (seconds).
+_ASK_EVERY = 1.0
 
 
 class Storm(Account):
@@ -38,13 +40,13 @@ class Storm(Account):
     half of them are failing; `raged_mono` is when it was last seen to. `untracked` failures went to
     subjects that found no place. It is `broad` where more fails than works, and waits `gather`
     seconds before it is told. Its `sites` are the members by what they have in common over
-    network namespaces: those are told as one. `known` are the makers that it was heard of, and
-    the users among them by themselves.
+    network namespaces: those are told as one. `nothing_works` is as of `asked_mono`. `known` are
+    the makers that it was heard of, and the users among them by themselves.
     """
 
     __slots__ = (
-        "broad", "gather", "joined_mono", "known", "members", "raged_mono", "shares", "sites",
-        "untracked",
+        "asked_mono", "broad", "gather", "joined_mono", "known", "members", "nothing_works",
+        "raged_mono", "shares", "sites", "untracked",
     )  # fmt: skip
 
     def __init__(self, policy: Policy, tally: Tally, incident: str, patience: int) -> None:
@@ -56,6 +58,7 @@ class Storm(Account):
         self.known: set[Whose | int | None] = set()
         self.shares = Shares()
         self.untracked = 0
+        self.asked_mono, self.nothing_works = -inf, False
         self.joined_mono = self.raged_mono = tally.first_mono
 
     @classmethod
@@ -75,7 +78,13 @@ class Storm(Account):
         if not self.broad or now.mono > self.heard_mono + self.policy.recent:
             return False
         is_early = suspect.row.first < self.tally.first_mono + self.policy.resolve_after
-        return is_early or not seen.working(suspect.row.first)
+        return is_early or self._nothing_works(suspect.row.first, now, seen)
+
+    def _nothing_works(self, since: float, now: Moment, seen: Seen) -> bool:
+        """Whether nothing worked since then; all that the kernel counted is read once a second."""
+        if now.mono >= self.asked_mono + _ASK_EVERY:
+            self.asked_mono, self.nothing_works = now.mono, not seen.working(since)
+        return self.nothing_works
 
     def has_place(self, makers: Iterable[Whose], taken: int) -> bool:
         """Whether one more, of these makers, is remembered by itself, of so many that are already.

@@ -55,7 +55,7 @@ class Suspicion:
             if self.is_down(suspect, now, seen):
                 return State.DOWN
             if row.works and now.mono >= self._untried_at(suspect, now):
-                return REDEEMED if seen.working(row.first, suspect.subject) else State.UNTRIED
+                return REDEEMED if self._is_replaced(suspect, seen) else State.UNTRIED
         if now.mono >= self._window_ends(suspect):
             if self._is_degraded(suspect, now):
                 return State.DEGRADED
@@ -136,6 +136,12 @@ class Suspicion:
                 self._works_near.clear()
             self._works_near[near] = now.mono, works
         return works
+
+    def _is_replaced(self, suspect: Incident, seen: Seen) -> bool:
+        """Whether its neighbours do its work; not that of a rare job, which has its own place."""
+        gap = suspect.row.gap
+        is_rare = gap is not None and gap > self.policy.untried_gap
+        return not is_rare and seen.working(suspect.row.first, suspect.subject) > 0
 
     def _untried_at(self, suspect: Incident, now: Moment) -> float:
         row, policy = suspect.row, self.policy

@@ -174,6 +174,20 @@ def test_untried_waits_for_those_that_are_tried_rarely() -> None:
     assert [n.state for n in world.wait(1)] == [State.UNTRIED]
 
 
+def test_untried_beside_a_neighbour_that_works() -> None:
+    """A job that runs every three hours is told although another host of that network works."""
+    world = host()
+    remembers(world, gap=3 * HOUR)
+    for _ in range(3):
+        world.fail()
+        for _ in range(36):
+            world.wait(5 * MINUTE)
+            world.succeed(DATABASE._replace(address="10.0.0.6"))
+    opened = next(n for n in world.told if n.kind is not Phase.DAILY)
+    assert opened.state is State.UNTRIED
+    assert opened.at - opened.first == pytest.approx(20 * MINUTE)
+
+
 def test_never_seen_to_work() -> None:
     """A warning after a minute, that wakes nobody, however long it goes on."""
     world = World(after=None)

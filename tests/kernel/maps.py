@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import re
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tcp_trace.kernel.maps import keys
 from tcp_trace.probes.addresses import destination_of
 from tcp_trace.probes.connectmaps import Maps, Tallies
 from tcp_trace.probes.shapes import COUNTERS, DESTINATION, LONG
+from tests import descriptors
 from tests.libc import LIBC
 
 if TYPE_CHECKING:
@@ -24,11 +23,7 @@ _SIZES = re.compile(r"^key_size:\t(\d+)\nvalue_size:\t(\d+)\nmax_entries:\t(\d+)
 
 def sizes_of(pid: int) -> dict[int, tuple[int, int, int]]:
     """Return key size, value size and room of each map that a process has a descriptor of."""
-    infos: dict[int, str] = {}
-    for info in Path(f"/proc/{pid}/fdinfo").iterdir():
-        with contextlib.suppress(FileNotFoundError):  # it was closed meanwhile
-            infos[int(info.name)] = info.read_text()
-    found = {fd: _SIZES.search(text) for fd, text in infos.items()}
+    found = {fd: _SIZES.search(text) for fd, text in descriptors.infos(pid).items()}
     return {
         fd: (int(sizes[1]), int(sizes[2]), int(sizes[3])) for fd, sizes in found.items() if sizes
     }

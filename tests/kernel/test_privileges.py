@@ -18,6 +18,7 @@ import pytest
 
 from tcp_trace.commands import sandbox, scratch
 from tcp_trace.settings import environment
+from tests import descriptors
 from tests.libc import LIBC
 from tests.programs import FAILS
 from tests.terminal import terminal
@@ -106,8 +107,7 @@ def test_only_what_is_listed_reaches_it(running: Service) -> None:
     given = dict(pair.split("=", 1) for pair in text.rstrip("\0").split("\0"))
     assert set(given) <= environment._HANDED_ON | set(environment._FIXED)
     assert (given["PATH"], given["LC_ALL"]) == (environment.PATH, "C.UTF-8")
-    directory = Path(f"/proc/{running.pid}/fd")
-    kinds = {re.sub(r"\[?\d+\]?$", "", os.readlink(fd)) for fd in directory.iterdir()}  # noqa: PTH115
+    kinds = {re.sub(r"\[?\d+\]?$", "", link) for link in descriptors.links(running.pid)}
     ours = {f"{running._variables['STATE_DIR']}/outbox.db{end}" for end in ("", "-wal", "-shm")}
     ours |= {f"{running._variables['STATE_DIR']}/outbox.db.lock", "/dev/null"}
     nameless = ("anon_inode:", "pipe:", "socket:", "/memfd:libffi")  # the last is ctypes'
@@ -144,7 +144,7 @@ def test_ctrl_c_ends_what_was_started_from_a_terminal(hook: str) -> None:
             session = Path(f"/proc/{child}/stat").read_text().rpartition(")")[2].split()
             assert session[3] == child
             assert session[4] == "0"  # no terminal
-            links = [os.readlink(fd) for fd in Path(f"/proc/{child}/fd").iterdir()]  # noqa: PTH115
+            links = descriptors.links(child)
             assert not [link for link in links if re.search("pts|tty|shadow", link)]
             made.press(b"\x03")
             made.wait_for(b" stopped ")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from tcp_trace.commands import sandbox
 from tcp_trace.commands.sandbox import SERVER, call_in, run_in
+from tests import descriptors
 from tests.kernel.connects import attempt, many
 from tests.kernel.test_metrics import scrape
 from tests.ports import free_port
@@ -95,7 +96,7 @@ def test_what_is_not_asked_for_is_not_attached(hook: str, network: Network) -> N
     with sandbox.service(HOOK=hook, DEST_IP="192.0.2.0/24", METRICS=f"127.0.0.1:{port}") as service:
         call_in(network.client, lambda: attempt(SERVER, DROPPED))
         text, _ = scrape(port)
-        infos = [info.read_text() for info in Path(f"/proc/{service.pid}/fdinfo").iterdir()]
+        infos = descriptors.infos(service.pid).values()
     assert COUNT.removesuffix("_total") not in text
     assert any("tp_name:\tinet_sock_set_state" in text for text in infos)
     assert not any("tcp_retransmit_skb" in text for text in infos)

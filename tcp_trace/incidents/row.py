@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from tcp_trace.incidents.fairness import maker_of
 from tcp_trace.incidents.notification import Background
-from tcp_trace.incidents.subjects import succeeded_since
+from tcp_trace.incidents.streak import Streak
 
 if TYPE_CHECKING:
     from tcp_trace.connects.events import Moment
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 _NEVER = float("-inf")
 
 
-class Row:
+class Row(Streak):
     """What decides whether people hear of a subject. Times are seconds of CLOCK_MONOTONIC.
 
     `failures` in a row were heard, without a success between them, from `first` to `last`; none
@@ -33,13 +33,13 @@ class Row:
     """
 
     __slots__ = (
-        "asked", "base", "counts", "failures", "first", "gap", "last", "owner", "past",
-        "past_silenced", "recent", "share", "since", "thirds", "window", "works",
+        "asked", "base", "counts", "gap", "owner", "past", "past_silenced", "recent", "share",
+        "since", "thirds", "window", "works",
     )  # fmt: skip
 
     def __init__(self, first: float, owner: Owner = ("user", None)) -> None:
-        self.first = self.last = self.window = first
-        self.failures = 0
+        super().__init__(first, first, 0)
+        self.window = first
         self.thirds = [0, 0, 0]
         self.base: Counts | None = None
         self.counts: Counts | None = None
@@ -65,21 +65,14 @@ class Row:
     def hear(self, counts: Counts | None, now: Moment) -> None:
         """Take in what the kernel counted until now: a success ends the row."""
         self.asked, self.counts = now.mono, counts
-        if not self.failures or not succeeded_since(counts, self.first):
-            return
-        self.works = True
-        if succeeded_since(counts, self.last):
-            self.failures = 0
-        else:  # it came before a failure that is less than a second old
-            self.first, self.failures = self.last, 1
+        if self.is_broken(counts):
+            self.works = True
+            self.cut(counts)
 
     def add(self, failure: AnyFailure, within: float | None, third: float) -> None:
         """Count a failure that is heard; `within` is how long recent ones are kept, if at all."""
         self.thirds[max(0, min(2, int((failure.mono - self.window) // third)))] += failure.times
-        if not self.failures:
-            self.first = failure.mono
-        self.failures += failure.times
-        self.last = max(self.last, failure.mono)
+        self.extend(failure)
         if within is not None:
             kept = [each for each in self.recent if each[0] >= failure.mono - within]
             self.recent = [*kept, (failure.mono, failure.times)][-1000:]

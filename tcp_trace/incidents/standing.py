@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tcp_trace.incidents.subjects import succeeded_since
+from tcp_trace.incidents.streak import Streak
 
 if TYPE_CHECKING:
     from tcp_trace.connects.events import Moment
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 _ASK_EVERY = 1.0
 
 
-class Standing:
+class Standing(Streak):
     """How one subject stands. Times are seconds of CLOCK_MONOTONIC.
 
     `failures` in a row, from `first` to `last`, were not ended by a success. `since` is when an
@@ -26,14 +26,13 @@ class Standing:
     """
 
     __slots__ = (
-        "asked", "base", "counts", "failed", "failures", "first", "last", "most", "shares",
-        "since", "usual", "window",
+        "asked", "base", "counts", "failed", "most", "shares", "since", "usual", "window",
     )  # fmt: skip
 
     def __init__(
         self, first: float, last: float, failures: int = 1, *, usual: float = 0.0, shares: bool
     ) -> None:
-        self.first, self.last, self.failures = first, last, failures
+        super().__init__(first, last, failures)
         self.shares, self.usual = shares, usual
         self.since: float | None = None
         self.counts: Counts | None = None
@@ -56,13 +55,10 @@ class Standing:
             return
         if self.shares and before is None:
             self._begin(now.mono, counts)
-        if self.failures and succeeded_since(counts, self.first):
+        if self.is_broken(counts):
             ends = not self.shares or self._is_down(policy)
-            if succeeded_since(counts, self.last):
-                self.failures = 0
-            else:  # it came before a failure that is less than a second old
-                self.first, self.failures = self.last, 1
-                ends = ends and policy.after is None
+            self.cut(counts)
+            ends = ends and (not self.failures or policy.after is None)
             if ends and self.since is None:
                 self.since, self.shares = self.last, False
                 self._begin(self.last, before or counts)
@@ -71,10 +67,7 @@ class Standing:
 
     def add(self, failure: AnyFailure, policy: Policy) -> bool:
         """Count a failure; return whether it is of an outage."""
-        if not self.failures:
-            self.first = failure.mono
-        self.last = max(self.last, failure.mono)
-        self.failures += failure.times
+        self.extend(failure)
         self.failed += failure.times
         self.most = max(self.most, self.failures)
         if self.since is not None and (policy.after is not None or self._is_down(policy)):
